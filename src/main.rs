@@ -1,0 +1,2 @@
+//! Placeholder of the first step.
+fn main() {}
