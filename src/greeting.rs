@@ -117,7 +117,7 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
     // The CR of a CRLF to come is not part of the line yet, and may be its last byte so far.
     let rest = &input[start..];
     let length = partial.len() + rest.len();
-    let last_is_cr = rest.last().or(partial.last()) == Some(&b'\r');
+    let last_is_cr = rest.last().or_else(|| partial.last()) == Some(&b'\r');
     if length - usize::from(last_is_cr) > MAX_LINE_BYTES {
         partial.clear();
         replies.extend_from_slice(LINE_TOO_LONG);

@@ -1,0 +1,164 @@
+//! What a user can ask, and what is printed for it.
+//!
+//! **Owns** the command line, the log's set-up, the exit code, and the process's streams:
+//! results go to standard output, all else to standard error. **Must never touch** a socket.
+//! **Invariant**: whatever is typed ends in a result or in one clear line, never in a panic.
+
+mod fetch;
+mod greet;
+mod serve;
+mod values;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use log::LevelFilter;
+use std::fmt;
+use std::io::{self, Write};
+
+/// A greeting server on one thread, and its clients.
+///
+/// Without a command, helloop serves: `helloop` is `helloop serve`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "helloop",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  \
+        helloop                              serve TCP and UDP on 127.0.0.1:9999\n  \
+        helloop tcp Michael Tracy            greet over TCP\n  \
+        helloop udp Sarah                    greet over UDP\n  \
+        helloop get http://127.0.0.1:8080/   fetch a page over a plain socket"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Tcp(greet::Tcp),
+    Udp(greet::Udp),
+    Get(fetch::Get),
+}
+
+#[derive(Args, Debug)]
+struct Verbosity {
+    /// Log each connection's story; twice: each event too.
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Logging")]
+    verbose: u8,
+    /// Log errors only.
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Logging"
+    )]
+    quiet: bool,
+}
+
+impl Verbosity {
+    /// Logs to standard error: as the flags say, else as RUST_LOG says, else trouble and the
+    /// start and stop.
+    fn start_logging(&self) {
+        let mut builder = env_logger::Builder::new();
+        builder.filter_level(LevelFilter::Warn);
+        match (self.quiet, self.verbose) {
+            (true, _) => builder.filter_module("helloop", LevelFilter::Error),
+            (false, 0) => {
+                builder.filter_module("helloop", LevelFilter::Info);
+                builder.parse_default_env()
+            }
+            (false, 1) => builder.filter_module("helloop", LevelFilter::Debug),
+            (false, _) => builder.filter_module("helloop", LevelFilter::Trace),
+        };
+        builder.format_timestamp_millis().init();
+    }
+}
+
+/// Why a command ended other than well: its one line, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    words: String,
+    code: u8,
+}
+
+impl Failure {
+    /// One that could not do what was asked.
+    fn new(words: impl fmt::Display) -> Self {
+        Self {
+            words: words.to_string(),
+            code: 1,
+        }
+    }
+}
+
+impl From<crate::client::Error> for Failure {
+    fn from(error: crate::client::Error) -> Self {
+        let words = if error.is_closed_output() {
+            String::new()
+        } else {
+            error.to_string()
+        };
+        Self {
+            words,
+            code: error.exit_code(),
+        }
+    }
+}
+
+/// Parses the arguments, does what they ask, and returns the exit code. Wrong usage, help and
+/// the version are answered here, and end the process.
+#[must_use]
+pub fn run() -> u8 {
+    let mut definition = Cli::command();
+    let matches = definition.get_matches_mut();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.verbosity.start_logging();
+    let done = match &cli.command {
+        None => serve(&cli.serve, &matches, &mut definition),
+        Some(Command::Serve(arguments)) => {
+            let given = matches.subcommand_matches("serve").unwrap_or(&matches);
+            serve(arguments, given, &mut definition)
+        }
+        Some(Command::Tcp(arguments)) => arguments.run(),
+        Some(Command::Udp(arguments)) => arguments.run(),
+        Some(Command::Get(arguments)) => arguments.run(),
+    };
+    done.unwrap_or_else(|failure| {
+        if !failure.words.is_empty() {
+            // With standard error closed as well there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "error: {}", failure.words);
+        }
+        failure.code
+    })
+}
+
+fn serve(
+    arguments: &serve::Serve,
+    given: &clap::ArgMatches,
+    definition: &mut clap::Command,
+) -> Result<u8, Failure> {
+    if let Err(words) = arguments.check_model(given) {
+        definition.error(ErrorKind::ArgumentConflict, words).exit();
+    }
+    arguments.run()
+}
+
+/// Prints one line on standard output at once, for scripts read it. Whether somebody still
+/// reads there: a reader that left is no error.
+fn say(line: fmt::Arguments<'_>) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format_args!(
+            "cannot write to standard output: {error}"
+        ))),
+    }
+}

@@ -1,0 +1,57 @@
+//! `helloop get`.
+//!
+//! **Owns** the fetch's flags. **Must never touch** a socket or a file.
+//! **Invariant**: what was saved, and where, is said last.
+
+use super::greet::output;
+use super::values::{positive, some_duration};
+use super::{Failure, say};
+use crate::client::http;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Fetch a page over a plain TCP socket: print its header, save its body.
+///
+/// HTTP/1.1 with `Connection: close`, as the tutorial does it; no https. The exit code is 22 for
+/// a status of 400 and above.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop get http://127.0.0.1:8080/index.html\n  \
+    helloop get http://localhost:8080/ -o page.html --force")]
+pub(super) struct Get {
+    /// What to fetch: http://HOST[:PORT][/PATH].
+    url: String,
+    /// The file for the body. [default: the last part of the URL's path, or index.html]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace a file that exists.
+    #[arg(long)]
+    force: bool,
+    /// The largest body that is saved.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive)]
+    max_bytes: u64,
+    /// The limit on everything together.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_duration)]
+    timeout: Duration,
+}
+
+impl Get {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let options = http::Options {
+            url: self.url.clone(),
+            output: self.output.clone(),
+            force: self.force,
+            max_bytes: self.max_bytes,
+            timeout: self.timeout,
+        };
+        let (mut out, escaped) = output();
+        let saved = http::run(&options, &mut out, escaped)?;
+        say(format_args!(
+            "{} bytes saved in {}",
+            saved.bytes,
+            saved.path.display()
+        ))?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,101 @@
+//! `helloop tcp` and `helloop udp`.
+//!
+//! **Owns** where names come from and where replies go: arguments, a terminal, the streams.
+//! **Must never touch** a socket. **Invariant**: a stranger's bytes reach a terminal escaped.
+
+use super::Failure;
+use super::serve::FramingName;
+use super::values::{between, some_duration};
+use crate::client::{Error, names, tcp, udp};
+use clap::Args;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+/// Greet over TCP: print the welcome and a reply for each name, then say exit.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop tcp                          Michael, Tracy and Sarah; on a terminal it asks\n  \
+    helloop tcp Michael 'Grace Hopper'\n  \
+    helloop tcp --to '[::1]:9999' --framing line Sarah")]
+pub(super) struct Tcp {
+    /// The server.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    to: String,
+    /// What a message is; the server's must be the same.
+    #[arg(long, value_enum, default_value_t)]
+    framing: FramingName,
+    /// The longest wait for the connection, and for each reply.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_duration)]
+    timeout: Duration,
+    /// Whom to greet.
+    #[arg(value_name = "NAME")]
+    names: Vec<OsString>,
+}
+
+/// Greet over UDP: print a reply for each name.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop udp Michael Tracy Sarah\n  \
+    helloop udp --to 127.0.0.1:9999 --tries 5 --timeout 200ms Sarah")]
+pub(super) struct Udp {
+    /// The server.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    to: String,
+    /// How often a name is sent before it is given up: a datagram may be lost.
+    #[arg(long, value_name = "N", default_value = "3",
+          value_parser = |text: &str| between(text, 1, u64::from(u32::MAX)))]
+    tries: u64,
+    /// How long each try is waited for.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_duration)]
+    timeout: Duration,
+    /// Whom to greet.
+    #[arg(value_name = "NAME")]
+    names: Vec<OsString>,
+}
+
+impl Tcp {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let options = tcp::Options {
+            to: self.to.clone(),
+            framing: self.framing.into(),
+            timeout: self.timeout,
+        };
+        let (mut out, escaped) = output();
+        tcp::run(&options, names_of(&self.names)?, &mut out, escaped)?;
+        Ok(0)
+    }
+}
+
+impl Udp {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let options = udp::Options {
+            to: self.to.clone(),
+            tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
+            wait: self.timeout,
+        };
+        let (mut out, escaped) = output();
+        udp::run(&options, names_of(&self.names)?, &mut out, escaped)?;
+        Ok(0)
+    }
+}
+
+/// Where results go, and whether they must be escaped there.
+pub(super) fn output() -> (io::Stdout, bool) {
+    let out = io::stdout();
+    let escaped = out.is_terminal();
+    (out, escaped)
+}
+
+type Names = Box<dyn Iterator<Item = Result<Vec<u8>, Error>>>;
+
+/// The names given; without any, a person at a terminal is asked, and everybody else greets
+/// the tutorial's three.
+fn names_of(given: &[OsString]) -> Result<Names, Failure> {
+    if given.is_empty() && io::stdin().is_terminal() {
+        return Ok(Box::new(names::asked(io::stdin().lock(), io::stderr())));
+    }
+    let given = given.iter().cloned().map(OsString::into_vec).collect();
+    Ok(Box::new(names::given(given)?))
+}

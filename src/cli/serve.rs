@@ -1,0 +1,268 @@
+//! `helloop serve`.
+//!
+//! **Owns** the server's flags and their defaults. **Must never touch** how the server works.
+//! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag wins.
+
+use super::values::{between, duration, positive, some_duration};
+use super::{Failure, say};
+use crate::greeting::Framing;
+use crate::server::bind::{self, Bound};
+use crate::server::datagrams::MAX_DATAGRAM_BYTES;
+use crate::server::peer::MAX_PEER_BYTES;
+use crate::server::{Outcome, Server, Settings, Summary, threads};
+use crate::system;
+use clap::builder::FalseyValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, ValueEnum};
+use log::{info, warn};
+use std::time::Duration;
+
+/// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
+///
+/// On a signal the server drains: it takes no new clients, answers what has come, sends what it
+/// owes and then exits with 0, or with 1 if --drain-timeout ran out first. A second signal ends
+/// it at once. SIGUSR1 logs all counters.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
+    helloop serve --framing line --delay 1s -v\n  \
+    helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --write-timeout 10s --max-clients 10k")]
+pub(super) struct Serve {
+    /// Where to listen: IPv4, [IPv6] or a host name. Repeatable; port 0 finds a free port.
+    #[arg(
+        long,
+        env = "HELLOOP_LISTEN",
+        value_name = "ADDR:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:9999",
+        help_heading = "Listening"
+    )]
+    listen: Vec<String>,
+    /// Serve TCP alone.
+    #[arg(long, env = "HELLOOP_NO_UDP", action = ArgAction::SetTrue,
+          value_parser = FalseyValueParser::new(), help_heading = "Listening")]
+    no_udp: bool,
+    /// Connections that may wait to be accepted.
+    #[arg(long, env = "HELLOOP_BACKLOG", value_name = "N", default_value = "4096",
+          value_parser = |text: &str| between(text, 1, i32::MAX as u64), help_heading = "Listening")]
+    backlog: u64,
+    /// Let further processes listen on the same ports and share the clients.
+    #[arg(long, env = "HELLOOP_REUSE_PORT", action = ArgAction::SetTrue,
+          value_parser = FalseyValueParser::new(), help_heading = "Listening")]
+    reuse_port: bool,
+
+    /// What a TCP message is: what one read returns, or a line.
+    #[arg(
+        long,
+        env = "HELLOOP_FRAMING",
+        value_enum,
+        default_value_t,
+        help_heading = "Protocol"
+    )]
+    framing: FramingName,
+    /// How long the replies of one read are held, as the tutorial's sleep does.
+    #[arg(long, env = "HELLOOP_DELAY", value_name = "TIME", default_value = "0s",
+          value_parser = duration, help_heading = "Protocol")]
+    delay: Duration,
+    /// The longest datagram that is answered, in bytes.
+    #[arg(long, env = "HELLOOP_MAX_DATAGRAM", value_name = "SIZE", default_value = "1024",
+          value_parser = |text: &str| between(text, 1, MAX_DATAGRAM_BYTES as u64),
+          help_heading = "Protocol")]
+    max_datagram: u64,
+
+    /// Clients at once; one more is told Busy. [default: the descriptor limit less a reserve]
+    #[arg(long, env = "HELLOOP_MAX_CLIENTS", value_name = "N", value_parser = positive,
+          help_heading = "Limits")]
+    max_clients: Option<u64>,
+    /// Bytes kept for all clients together; above it the largest holder is closed.
+    #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
+          value_parser = |text: &str| between(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
+          help_heading = "Limits")]
+    max_buffered: u64,
+    /// Close a client that says nothing for so long; 0s: never.
+    #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
+          value_parser = duration, help_heading = "Limits")]
+    idle_timeout: Duration,
+    /// Close a client that takes nothing of what it is owed for so long.
+    #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
+          value_parser = some_duration, help_heading = "Limits")]
+    write_timeout: Duration,
+    /// Ask after a client that is silent for so long (TCP keepalive); 0s: never.
+    #[arg(long, env = "HELLOOP_KEEPALIVE", value_name = "TIME", default_value = "300s",
+          value_parser = duration, help_heading = "Limits")]
+    keepalive: Duration,
+    /// How long clients may take at the end to be sent what they are owed.
+    #[arg(long, env = "HELLOOP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
+          value_parser = duration, help_heading = "Limits")]
+    drain_timeout: Duration,
+
+    /// How clients are served: by one loop, or by the tutorial's thread for each.
+    #[arg(
+        long,
+        env = "HELLOOP_MODEL",
+        value_enum,
+        default_value_t,
+        help_heading = "Model"
+    )]
+    model: Model,
+}
+
+/// [`Framing`], as it is typed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum FramingName {
+    /// What one read returns, at most 1,024 bytes (the tutorial's).
+    #[default]
+    Chunk,
+    /// A line, ended by LF or CRLF.
+    Line,
+}
+
+impl From<FramingName> for Framing {
+    fn from(name: FramingName) -> Self {
+        match name {
+            FramingName::Chunk => Self::Chunk,
+            FramingName::Line => Self::Line,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Model {
+    /// One thread, one poll.
+    #[default]
+    Reactor,
+    /// A thread a client, to compare with.
+    Threads,
+}
+
+/// The flags that `--model threads` honours; it has no other limits.
+const FLAGS_OF_THREADS: [&str; 8] = [
+    "listen",
+    "no_udp",
+    "backlog",
+    "framing",
+    "delay",
+    "max_datagram",
+    "drain_timeout",
+    "model",
+];
+
+/// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`.
+const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
+    ("standard streams", 3),
+    ("poll", 1),
+    ("signals", 2),
+    ("refusals", crate::server::listener::REFUSALS_AT_ONCE),
+    ("observers", 16),
+];
+
+impl Serve {
+    /// Whether every flag that was given means something to the model.
+    ///
+    /// # Errors
+    ///
+    /// The words for the person who gave one that does not.
+    pub(super) fn check_model(&self, given: &ArgMatches) -> Result<(), String> {
+        if self.model == Model::Reactor {
+            return Ok(());
+        }
+        let stray = given.ids().map(clap::Id::as_str).find(|id| {
+            let source = given.value_source(id);
+            matches!(
+                source,
+                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+            ) && given.try_get_raw(id).is_ok()
+                && !FLAGS_OF_THREADS.contains(id)
+                && !["verbose", "quiet", "Serve", "Verbosity"].contains(id)
+        });
+        stray.map_or(Ok(()), |id| {
+            Err(format!(
+                "--model threads does not have --{}: it honours {} alone",
+                id.replace('_', "-"),
+                FLAGS_OF_THREADS
+                    .map(|flag| format!("--{}", flag.replace('_', "-")))
+                    .join(", ")
+            ))
+        })
+    }
+
+    /// Binds, says so, and serves until told to stop.
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let descriptors = system::raise_descriptor_limit();
+        let bound = bind::bind(&bind::Options {
+            listen: self.listen.clone(),
+            udp: !self.no_udp,
+            backlog: u32::try_from(self.backlog).unwrap_or(u32::MAX),
+            reuse_port: self.reuse_port,
+            keepalive: Some(self.keepalive).filter(|silence| !silence.is_zero()),
+        })
+        .map_err(Failure::new)?;
+        let settings = self.settings(descriptors, &bound);
+        for sockets in &bound {
+            if !say(format_args!("listening on {sockets}"))? {
+                return Ok(0);
+            }
+        }
+        let (outcome, summary) = match self.model {
+            Model::Reactor => {
+                info!(
+                    "one thread serves up to {} clients; {descriptors} descriptors",
+                    settings.max_clients
+                );
+                serve_by_reactor(bound, settings)
+            }
+            Model::Threads => {
+                info!("a thread for each client");
+                threads::run(bound, settings)
+            }
+        }
+        .map_err(|error| Failure::new(format_args!("cannot serve: {error}")))?;
+        say(format_args!("{summary}"))?;
+        match outcome {
+            Outcome::CutOff(clients) => Err(Failure {
+                words: format!(
+                    "{clients} clients cut off with replies owed: --drain-timeout ({}) ran out",
+                    humantime::format_duration(self.drain_timeout)
+                ),
+                code: outcome.exit_code(),
+            }),
+            Outcome::Drained | Outcome::Killed(_) => Ok(outcome.exit_code()),
+        }
+    }
+
+    fn settings(&self, descriptors: u64, bound: &[Bound]) -> Settings {
+        let sockets: u64 = bound
+            .iter()
+            .map(|address| 1 + u64::from(address.udp.is_some()))
+            .sum();
+        let reserved: u64 = RESERVED_DESCRIPTORS.iter().map(|(_, count)| count).sum();
+        let room = descriptors.saturating_sub(sockets + reserved).max(1);
+        if let Some(wanted) = self.max_clients.filter(|wanted| *wanted > room) {
+            warn!(
+                "--max-clients {wanted} is more than the {room} that {descriptors} descriptors \
+                 have room for; clients over that wait in the backlog (raise `ulimit -n`)"
+            );
+        }
+        Settings {
+            framing: self.framing.into(),
+            delay: self.delay,
+            max_datagram: as_usize(self.max_datagram),
+            max_clients: self.max_clients.unwrap_or(room),
+            max_buffered: as_usize(self.max_buffered),
+            idle_timeout: Some(self.idle_timeout).filter(|timeout| !timeout.is_zero()),
+            write_timeout: self.write_timeout,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+}
+
+fn serve_by_reactor(bound: Vec<Bound>, settings: Settings) -> std::io::Result<(Outcome, Summary)> {
+    let mut server = Server::new(bound, settings)?;
+    let outcome = server.run()?;
+    server.report();
+    Ok((outcome, server.summary()))
+}
+
+fn as_usize(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,417 @@
+//! The server: what it is made of, and the loop around its turns.
+//!
+//! **Owns** the settings, the shared [`World`], the `enum` of its event sources, and what is
+//! done between turns: the drain, the cap on all buffered bytes, the wake-ups of listeners that
+//! ran out of descriptors, reports. **Must never touch** a socket: that is the sources' work.
+//! **Invariant**: while it drains, every client is read once more, is sent what it is owed, and
+//! is ended (pitfall 17).
+
+pub mod bind;
+pub mod datagrams;
+pub mod limiter;
+pub mod listener;
+pub mod peer;
+pub mod signals;
+pub mod stats;
+pub mod threads;
+
+use crate::greeting::Framing;
+use crate::reactor::{Context, INTEREST, Reactor, Readiness, Source, Token, Turns, Verdict};
+use crate::warn_limited;
+use bind::Bound;
+use datagrams::Datagrams;
+use limiter::Limiter;
+use listener::Listener;
+use log::{info, warn};
+use mio::Registry;
+use mio::event::Source as _;
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use peer::{Peer, READ_BYTES};
+use signals::Signals;
+use stats::{Cause, Stats};
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// What the server allows, and how it speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What a message is on TCP.
+    pub framing: Framing,
+    /// How long the replies of one read are held.
+    pub delay: Duration,
+    /// The longest datagram answered, in bytes.
+    pub max_datagram: usize,
+    /// Clients at once; one more is refused.
+    pub max_clients: u64,
+    /// Bytes kept for all clients together.
+    pub max_buffered: usize,
+    /// How long a client may say nothing while it is owed nothing; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// How long a client that is owed replies may take none of them.
+    pub write_timeout: Duration,
+    /// How long clients may take, when the server stops, to be sent what they are owed.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            framing: Framing::Chunk,
+            delay: Duration::ZERO,
+            max_datagram: 1_024,
+            max_clients: u64::MAX,
+            max_buffered: 64 * 1_024 * 1_024,
+            idle_timeout: None,
+            write_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How far the server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Accepting and answering.
+    #[default]
+    Serving,
+    /// Asked to stop in this turn; at its end everybody is told.
+    Stopping,
+    /// Listeners close, each client is read once more and sent what it is owed.
+    Draining,
+    /// Draining took longer than allowed.
+    OutOfTime,
+    /// Asked a second time, by this signal: ends at once.
+    Killed(i32),
+}
+
+/// The limiters of log lines that clients can cause, one for each kind.
+#[derive(Debug, Default)]
+pub struct Limiters {
+    /// Clients over `--max-clients`.
+    pub refused: Limiter,
+    /// Accepts without descriptors or memory.
+    pub starved: Limiter,
+    /// Datagrams without an answer.
+    pub dropped: Limiter,
+    /// Errors of receiving datagrams.
+    pub receive_failed: Limiter,
+    /// Clients closed for what they made the server keep.
+    pub buffered: Limiter,
+}
+
+/// What all sources of the server share.
+#[derive(Debug)]
+pub struct World {
+    /// What is allowed.
+    pub settings: Settings,
+    /// What is counted.
+    pub stats: Stats,
+    /// How far the server is.
+    pub stage: Stage,
+    /// Whether the counters are to be logged.
+    pub report_wanted: bool,
+    /// Listeners that wait for a client to leave.
+    pub starved: Vec<Token>,
+    /// What keeps the log short.
+    pub limiters: Limiters,
+    /// What one read returned. Shared, since a source is done with it before the next is driven.
+    pub input: Box<[u8]>,
+    /// What it is answered with.
+    pub replies: Vec<u8>,
+}
+
+impl World {
+    /// A world for `settings`, in which nothing has happened yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let input_bytes = READ_BYTES.max(settings.max_datagram + 1);
+        Self {
+            settings,
+            stats: Stats::default(),
+            stage: Stage::default(),
+            report_wanted: false,
+            starved: Vec::new(),
+            limiters: Limiters::default(),
+            input: vec![0; input_bytes].into_boxed_slice(),
+            replies: Vec::new(),
+        }
+    }
+
+    /// Whether sources that find nothing more to do should end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.stage != Stage::Serving
+    }
+}
+
+/// One event source of the server. Those that there are few of are boxed, so that a client's
+/// slot is as small as a client.
+#[derive(Debug)]
+pub enum Member {
+    /// A client's connection.
+    Peer(Peer<TcpStream>),
+    /// A listening socket.
+    Listener(Box<Listener<TcpListener>>),
+    /// A UDP socket.
+    Datagrams(Box<Datagrams<UdpSocket>>),
+    /// The signals.
+    Signals(Box<Signals>),
+}
+
+// An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
+// sockets carry a check of their own in debug builds.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Option<Member>>() + size_of::<u32>() <= 48);
+
+impl Source for Member {
+    type World = World;
+
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let token = token.into();
+        match self {
+            Self::Peer(peer) => peer.stream_mut().register(registry, token, INTEREST),
+            Self::Listener(listener) => {
+                listener
+                    .socket_mut()
+                    .register(registry, token, mio::Interest::READABLE)
+            }
+            Self::Datagrams(datagrams) => {
+                datagrams.socket_mut().register(registry, token, INTEREST)
+            }
+            Self::Signals(signals) => {
+                signals
+                    .pipe_mut()
+                    .register(registry, token, mio::Interest::READABLE)
+            }
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+        match self {
+            Self::Peer(peer) => peer.drive(cx),
+            Self::Listener(listener) => listener.drive(cx),
+            Self::Datagrams(datagrams) => datagrams.drive(cx),
+            Self::Signals(signals) => signals.drive(cx),
+        }
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+        match self {
+            Self::Peer(peer) => peer.expire(cx),
+            Self::Listener(listener) => listener.expire(cx),
+            Self::Datagrams(_) => Verdict::Park,
+            Self::Signals(signals) => signals.expire(cx),
+        }
+    }
+
+    fn unregistered(&mut self, error: &io::Error, world: &mut World) {
+        if let Self::Peer(peer) = self {
+            peer.unregistered(world);
+            warn!("a client could not be registered with the poll: {error}");
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everybody got what they were owed.
+    Drained,
+    /// Time ran out, and so many clients were still owed replies.
+    CutOff(usize),
+    /// A second signal, this one, ended it at once.
+    Killed(i32),
+}
+
+impl Outcome {
+    /// The exit code that tells it: 0, 1, or 128 and the signal's number, as a shell would.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Drained => 0,
+            Self::CutOff(_) => 1,
+            Self::Killed(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// What a run amounted to, in one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// TCP clients accepted.
+    pub clients: u64,
+    /// Messages they completed.
+    pub messages: u64,
+    /// Datagrams answered.
+    pub datagrams: u64,
+    /// How long the server was up.
+    pub up: Duration,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let up = Duration::from_millis(u64::try_from(self.up.as_millis()).unwrap_or(u64::MAX));
+        write!(
+            formatter,
+            "served {} clients, {} messages, {} datagrams in {}",
+            self.clients,
+            self.messages,
+            self.datagrams,
+            humantime::format_duration(up)
+        )
+    }
+}
+
+/// Sources that outlive a drain: the signals.
+const LASTING_SOURCES: usize = 1;
+
+/// The server, bound and ready to run.
+#[derive(Debug)]
+pub struct Server {
+    reactor: Reactor<Member>,
+    world: World,
+    /// Connections that had ended when the starved listeners were last woken.
+    ended_before: u64,
+}
+
+impl Server {
+    /// Puts the bound sockets on a loop.
+    ///
+    /// # Errors
+    ///
+    /// The poll and the signals need descriptors.
+    pub fn new(bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
+        let mut reactor = Reactor::new()?;
+        reactor.add(Member::Signals(Box::new(Signals::new()?)), Readiness::NONE)?;
+        for sockets in bound {
+            sockets.set_nonblocking()?;
+            let listener = Listener::new(TcpListener::from_std(sockets.tcp));
+            reactor.add(Member::Listener(Box::new(listener)), Readiness::NONE)?;
+            if let Some(udp) = sockets.udp {
+                let datagrams = Datagrams::new(UdpSocket::from_std(udp));
+                reactor.add(Member::Datagrams(Box::new(datagrams)), Readiness::NONE)?;
+            }
+        }
+        Ok(Self {
+            reactor,
+            world: World::new(settings),
+            ended_before: 0,
+        })
+    }
+
+    /// Serves until it is told to stop, and then until everybody got what they are owed.
+    ///
+    /// # Errors
+    ///
+    /// The poll's: nothing that a client does is one.
+    pub fn run(&mut self) -> io::Result<Outcome> {
+        loop {
+            self.reactor.turn(&mut self.world)?;
+            self.wake_starved();
+            self.cap_buffered();
+            if std::mem::take(&mut self.world.report_wanted) {
+                self.report();
+            }
+            match self.world.stage {
+                Stage::Serving => {}
+                Stage::Stopping => {
+                    self.world.stage = Stage::Draining;
+                    // Everybody looks once more: who finds nothing to do now is done for good.
+                    self.reactor
+                        .wake_all(Readiness::READABLE | Readiness::WRITABLE);
+                }
+                Stage::Draining if self.reactor.len() > LASTING_SOURCES => {}
+                Stage::Draining => return Ok(Outcome::Drained),
+                Stage::OutOfTime => return Ok(self.cut_off()),
+                Stage::Killed(signal) => return Ok(Outcome::Killed(signal)),
+            }
+        }
+    }
+
+    /// A listener without descriptors, or with too many refusals at once, goes on as soon as a
+    /// connection has ended, and not only by its deadline (pitfall 4).
+    fn wake_starved(&mut self) {
+        let ended = self.world.stats.accepted - self.world.stats.open();
+        if ended != self.ended_before {
+            self.ended_before = ended;
+            for listener in self.world.starved.drain(..) {
+                self.reactor.wake(listener, Readiness::NONE);
+            }
+        }
+    }
+
+    /// Above the cap on what is kept for all clients together, the one that is kept most for is
+    /// closed: one pass over all a turn, so that the loop goes on whatever the clients do.
+    fn cap_buffered(&mut self) {
+        if self.world.stats.buffered <= self.world.settings.max_buffered {
+            return;
+        }
+        let largest = self
+            .reactor
+            .sources()
+            .filter_map(|(token, member)| match member {
+                Member::Peer(peer) => Some((peer.buffered(), token)),
+                _ => None,
+            })
+            .max_by_key(|(buffered, _)| *buffered);
+        let Some((buffered, token)) = largest else {
+            return;
+        };
+        warn_limited!(
+            self.world.limiters.buffered,
+            self.reactor.now(),
+            "closing {token}, for which {buffered} bytes are kept: all clients together are over              the {} bytes of --max-buffered",
+            self.world.settings.max_buffered
+        );
+        self.reactor
+            .call_one(token, &mut self.world, |member, cx| match member {
+                Member::Peer(peer) => peer.end(Cause::BufferedTooMuch, cx),
+                _ => Verdict::Park,
+            });
+    }
+
+    /// Ends all connections that are left, and counts those that were owed something.
+    fn cut_off(&mut self) -> Outcome {
+        let mut owed = 0;
+        self.reactor
+            .visit(&mut self.world, |member, cx| match member {
+                Member::Peer(peer) if peer.owed() > 0 => {
+                    owed += 1;
+                    peer.end(Cause::CutOff, cx)
+                }
+                _ => Verdict::Close,
+            });
+        match owed {
+            0 => Outcome::Drained,
+            clients => Outcome::CutOff(clients),
+        }
+    }
+
+    /// What the run amounted to so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary {
+            clients: self.world.stats.accepted - self.world.stats.refused,
+            messages: self.world.stats.messages,
+            datagrams: self.world.stats.datagrams_answered,
+            up: self.reactor.now().since(crate::reactor::Time::ZERO),
+        }
+    }
+
+    /// Logs all counters.
+    pub fn report(&self) {
+        let Turns {
+            turns,
+            events,
+            most_events,
+            calls,
+            longest,
+        } = self.reactor.turns();
+        info!(
+            "{}; turns {turns} events {events} most-events {most_events} calls {calls} \
+             longest-turn {longest:?}",
+            self.world.stats
+        );
+    }
+}

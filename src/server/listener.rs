@@ -1,0 +1,217 @@
+//! A listening socket as an event source.
+//!
+//! **Owns** one listener and when it accepts. **Must never touch** a connection that it has
+//! accepted. **Invariant**: as long as connections may wait in the backlog, the listener keeps
+//! its readiness, or has a deadline, or is noted in [`World::starved`]: no wake-up is lost.
+//!
+//! Pitfalls answered here: descriptors or memory run out (4): the edge that announced the
+//! waiting connections does not come again, so the readiness is kept, and accepting is tried
+//! again by a deadline and whenever a client closes; accepts are bounded in a turn (5); a
+//! connection that died in the backlog is its own error (18).
+
+use super::peer::{Peer, log_accepted};
+use super::{Member, World};
+use crate::reactor::{Context, Readiness, Source, Token, Verdict};
+use crate::warn_limited;
+use log::debug;
+use nix::errno::Errno;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Accepts in one turn. A storm of connects must not keep those waiting who are connected; nor
+/// they the storm, since the listener is one source among them.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// How soon a listener without descriptors or memory tries again on its own: ten turns a second
+/// cost nothing, and a person hardly notices the wait.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Refused clients that may linger at once. Beyond that the backlog holds the others: a storm of
+/// refusals must not take the descriptors that the clients are promised.
+pub const REFUSALS_AT_ONCE: u64 = 16;
+
+/// What a listener accepts from: mio's, or a script in a test.
+pub trait Accept {
+    /// The accepted connection.
+    type Stream;
+
+    /// Accepts one connection, or says that it would block.
+    ///
+    /// # Errors
+    ///
+    /// `accept(2)`'s.
+    fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)>;
+}
+
+impl Accept for mio::net::TcpListener {
+    type Stream = mio::net::TcpStream;
+
+    fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
+        Self::accept(self)
+    }
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub struct Listener<A> {
+    socket: A,
+}
+
+impl<A: Accept> Listener<A> {
+    /// Listens on `socket`.
+    pub fn new(socket: A) -> Self {
+        Self { socket }
+    }
+
+    /// The socket, to register it.
+    pub fn socket_mut(&mut self) -> &mut A {
+        &mut self.socket
+    }
+
+    /// Accepts what waits, within the budget.
+    pub fn drive<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
+    where
+        S: Source<World = World> + From<Peer<A::Stream>>,
+        A::Stream: crate::stream::Stream,
+    {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !cx.readiness.contains(Readiness::READABLE) {
+                break;
+            }
+            let over = cx.world.stats.clients() >= cx.world.settings.max_clients;
+            if over && cx.world.stats.refusing() >= REFUSALS_AT_ONCE {
+                cx.world.starved.push(cx.token);
+                return Verdict::Park;
+            }
+            match self.socket.accept() {
+                Ok((stream, address)) => self.admit(stream, address, over, cx),
+                Err(error) => match Trouble::of(&error) {
+                    Trouble::Blocked => cx.readiness.clear(Readiness::READABLE),
+                    Trouble::Interrupted => {}
+                    Trouble::Connection => cx.world.stats.aborted += 1,
+                    Trouble::Resources => return self.starve(&error, cx),
+                },
+            }
+        }
+        if cx.readiness.contains(Readiness::READABLE) {
+            return Verdict::Again;
+        }
+        // While the server drains, what the backlog held has now been accepted.
+        if cx.world.is_draining() {
+            return Verdict::Close;
+        }
+        Verdict::Park
+    }
+
+    /// The deadline after a failure has passed.
+    pub fn expire<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        if cx.readiness.is_none() {
+            Verdict::Park
+        } else {
+            Verdict::Again
+        }
+    }
+
+    fn admit<S>(&self, stream: A::Stream, address: SocketAddr, over: bool, cx: &mut Context<'_, S>)
+    where
+        S: Source<World = World> + From<Peer<A::Stream>>,
+        A::Stream: crate::stream::Stream,
+    {
+        cx.world.stats.accepted += 1;
+        // A fresh socket takes a welcome. Whether it holds a message already its own first event
+        // tells, except that a draining server reads everybody once, event or not.
+        let readiness = if cx.world.is_draining() {
+            Readiness::WRITABLE | Readiness::READABLE
+        } else {
+            Readiness::WRITABLE
+        };
+        if over {
+            cx.world.stats.refused += 1;
+            let limit = cx.world.settings.max_clients;
+            warn_limited!(
+                cx.world.limiters.refused,
+                cx.now,
+                "refused {address}: {limit} clients are connected, as many as --max-clients allows"
+            );
+        }
+        cx.spawn(readiness, |token: Token| {
+            log_accepted(token, address);
+            let peer = if over {
+                Peer::refused(stream)
+            } else {
+                Peer::new(stream)
+            };
+            S::from(peer)
+        });
+    }
+
+    fn starve<S: Source<World = World>>(
+        &self,
+        error: &io::Error,
+        cx: &mut Context<'_, S>,
+    ) -> Verdict {
+        cx.world.stats.starved += 1;
+        warn_limited!(
+            cx.world.limiters.starved,
+            cx.now,
+            "cannot accept ({error}): clients wait in the backlog until one leaves; \
+             raise the limit (ulimit -n), or refuse them with a lower --max-clients"
+        );
+        // Draining ends all the same: those who wait now are not clients yet.
+        if cx.world.is_draining() {
+            debug!("closing {} with connections in the backlog", cx.token);
+            return Verdict::Close;
+        }
+        cx.world.starved.push(cx.token);
+        cx.deadline(RETRY);
+        Verdict::Park
+    }
+}
+
+impl From<Peer<mio::net::TcpStream>> for Member {
+    fn from(peer: Peer<mio::net::TcpStream>) -> Self {
+        Self::Peer(peer)
+    }
+}
+
+/// What an error of `accept(2)` is about.
+enum Trouble {
+    /// The backlog is empty.
+    Blocked,
+    /// A signal came: once more.
+    Interrupted,
+    /// That one connection died while it waited: on to the next. Linux passes on errors that
+    /// are pending on the new socket, and asks to treat them as a retry (accept(2), "Error
+    /// handling").
+    Connection,
+    /// No descriptor or no memory is left, or something unknown is wrong: the next try would
+    /// fail the same way.
+    Resources,
+}
+
+impl Trouble {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => return Self::Blocked,
+            io::ErrorKind::Interrupted => return Self::Interrupted,
+            _ => {}
+        }
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(
+                Errno::ECONNABORTED
+                | Errno::ECONNRESET
+                | Errno::EPROTO
+                | Errno::ENOPROTOOPT
+                | Errno::EOPNOTSUPP
+                | Errno::EPERM
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::EHOSTUNREACH
+                | Errno::ETIMEDOUT,
+            ) => Self::Connection,
+            _ => Self::Resources,
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! One client's connection: from its welcome to its end.
+//!
+//! **Owns** one stream, what is owed to its client, and the phase of the conversation. **Must
+//! never touch** another client, nor what its bytes mean (that is [`greeting`]).
+//! **Invariant**: replies are sent in the order of their messages, none twice, and none is lost
+//! while the client can still take it; what one client makes the server keep is bounded by
+//! [`MAX_PEER_BYTES`].
+//!
+//! Pitfalls answered here: drain or remember (1), budgets (2), short writes (6), the reader that
+//! never reads (7), half-close (8), ask the socket (9), linger (10), one client's error is its
+//! own (18). A peer has at most one deadline, and its phase says which.
+
+use super::World;
+use super::stats::Cause;
+use crate::buffer::Buffer;
+use crate::greeting::{self, Answered, End, Framing};
+use crate::reactor::{Context, Readiness, Source, Token, Verdict};
+use crate::stream::{self, Received, Stream};
+use log::debug;
+use std::io;
+use std::mem;
+use std::time::Duration;
+
+/// Bytes of one read in line framing: large enough that a flood of lines costs few calls, small
+/// enough that a read of nothing but empty lines does not owe too much.
+pub const READ_BYTES: usize = 16 * 1_024;
+
+/// While more than this is owed to a client, nothing is read from it: a client that does not
+/// read stalls itself and nobody else (pitfall 7).
+pub const HIGH_WATER_BYTES: usize = 32 * 1_024;
+
+/// Reads of one client in one turn. Short reads mostly end the work after one; the bound is for
+/// a client that sends as fast as it is read (pitfall 2).
+pub const READS_PER_TURN: usize = 4;
+
+/// How long the rest of the input is thrown away after the last byte was sent. Closing with
+/// input unread makes the kernel send a reset, which can destroy those last bytes on their way
+/// (pitfall 10).
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// The most that one client makes the server keep: replies up to the high-water mark, those of
+/// one more read of empty lines, and the line that the read completed or left.
+pub const MAX_PEER_BYTES: usize = 256 * 1_024;
+const _: () = assert!(
+    READ_BYTES * greeting::MAX_REPLY_GROWTH
+        + HIGH_WATER_BYTES
+        + (greeting::MAX_LINE_BYTES + greeting::MAX_REPLY_GROWTH)
+        <= MAX_PEER_BYTES
+);
+const _: () = assert!(READ_BYTES >= greeting::MAX_CHUNK_BYTES);
+
+/// Where the conversation is. The variant says which deadline, if any, the peer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Just born; the welcome is still to be sent.
+    Greeting,
+    /// Just born over `--max-clients`; the refusal is still to be sent.
+    Refusing,
+    /// Messages are read and answered. Deadline: the write timeout while replies are owed, the
+    /// idle timeout else.
+    Talking,
+    /// Replies wait for `--delay`; nothing is read or sent meanwhile. Deadline: the delay.
+    /// Behind it the conversation goes on, or ends for the cause.
+    Held(Option<Cause>),
+    /// No further message is taken; what is owed is being sent. Deadline: the write timeout.
+    Ending(Cause),
+    /// All is sent, our end of output included; what still comes in is thrown away.
+    /// Deadline: [`LINGER`].
+    Lingering(Cause),
+}
+
+/// What a peer holds only while it must.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Replies that the socket has not taken, or that the delay holds.
+    owed: Buffer,
+    /// A line begun.
+    partial: Vec<u8>,
+}
+
+impl Backlog {
+    fn len(&self) -> usize {
+        self.owed.len() + self.partial.len()
+    }
+}
+
+/// One client. Idle, it is a descriptor, a phase and a null pointer.
+#[derive(Debug)]
+pub struct Peer<T> {
+    stream: T,
+    backlog: Option<Box<Backlog>>,
+    phase: Phase,
+}
+
+impl<T: Stream> Peer<T> {
+    /// A client to be welcomed.
+    pub fn new(stream: T) -> Self {
+        Self {
+            stream,
+            backlog: None,
+            phase: Phase::Greeting,
+        }
+    }
+
+    /// A client over the limit: it is told so, and then the end of output.
+    pub fn refused(stream: T) -> Self {
+        Self {
+            phase: Phase::Refusing,
+            ..Self::new(stream)
+        }
+    }
+
+    /// Where the conversation is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The stream, to register it.
+    pub fn stream_mut(&mut self) -> &mut T {
+        &mut self.stream
+    }
+
+    /// Bytes kept for this client: replies owed, and the line begun.
+    pub fn buffered(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    }
+
+    /// Replies kept for this client, in bytes.
+    pub fn owed(&self) -> usize {
+        self.backlog
+            .as_ref()
+            .map_or(0, |backlog| backlog.owed.len())
+    }
+
+    /// Does what the socket's readiness allows.
+    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        self.accounted(cx, Self::work)
+    }
+
+    /// The peer's one deadline has passed: the phase says what that means.
+    pub fn expire<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        self.accounted(cx, |peer, cx| match peer.phase {
+            Phase::Held(then) => {
+                // From here on the socket is what the replies wait for.
+                cx.deadline(cx.world.settings.write_timeout);
+                peer.phase = then.map_or(Phase::Talking, Phase::Ending);
+                peer.work(cx)
+            }
+            Phase::Lingering(cause) => peer.close(cause, cx),
+            Phase::Talking if peer.owed() == 0 => peer.close(Cause::IdleTimeout, cx),
+            Phase::Greeting | Phase::Refusing | Phase::Talking | Phase::Ending(_) => {
+                peer.close(Cause::WriteTimeout, cx)
+            }
+        })
+    }
+
+    /// Ends the connection from outside, between turns.
+    pub fn end<S: Source<World = World>>(
+        &mut self,
+        cause: Cause,
+        cx: &mut Context<'_, S>,
+    ) -> Verdict {
+        self.accounted(cx, |peer, cx| peer.close(cause, cx))
+    }
+
+    /// The poll did not take the connection.
+    pub fn unregistered(&mut self, world: &mut World) {
+        let refused = self.phase == Phase::Refusing;
+        let cause = if refused { Cause::Busy } else { Cause::Failed };
+        world.stats.count_closed(cause);
+    }
+
+    /// Keeps the sum of all buffered bytes true, whatever `work` does.
+    fn accounted<S: Source<World = World>>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        work: impl FnOnce(&mut Self, &mut Context<'_, S>) -> Verdict,
+    ) -> Verdict {
+        let before = self.buffered();
+        let verdict = work(self, cx);
+        let after = match verdict {
+            Verdict::Close => 0,
+            Verdict::Park | Verdict::Again => self.buffered(),
+        };
+        cx.world.stats.buffered = cx.world.stats.buffered - before + after;
+        verdict
+    }
+
+    fn work<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        match self.phase {
+            Phase::Greeting => {
+                self.phase = Phase::Talking;
+                cx.world.replies.clear();
+                let welcome = cx.world.settings.framing.welcome();
+                cx.world.replies.extend_from_slice(welcome);
+                match self.deliver(cx) {
+                    Ok(()) => self.talk(true, cx),
+                    Err(error) => self.close(Cause::from(&error), cx),
+                }
+            }
+            Phase::Refusing => {
+                self.phase = Phase::Ending(Cause::Busy);
+                cx.deadline(cx.world.settings.write_timeout);
+                let limit = cx.world.settings.max_clients;
+                let words = format!("Busy: {limit} of {limit} clients connected\n");
+                self.backlog_mut().owed.push(words.as_bytes());
+                self.finish(Cause::Busy, cx)
+            }
+            Phase::Talking => self.talk(false, cx),
+            Phase::Held(_) => Verdict::Park,
+            Phase::Ending(cause) => self.finish(cause, cx),
+            Phase::Lingering(cause) => self.discard(cause, cx),
+        }
+    }
+
+    /// Reads and answers, within the budget.
+    fn talk<S: Source<World = World>>(
+        &mut self,
+        newborn: bool,
+        cx: &mut Context<'_, S>,
+    ) -> Verdict {
+        let before = cx.world.stats.traffic;
+        let was_owing = self.owed() > 0;
+        if let Err(error) = self.flush(cx) {
+            return self.close(Cause::from(&error), cx);
+        }
+        let mut held = false;
+        let mut end = None;
+        for _ in 0..READS_PER_TURN {
+            if end.is_some() || !self.may_read(held, cx) {
+                break;
+            }
+            let answered = match self.receive(cx) {
+                Received::Bytes(count) => self.answer(count, cx),
+                Received::End => {
+                    end = Some(Cause::EndOfInput);
+                    self.answer_rest(cx)
+                }
+                Received::Blocked => break,
+                Received::Failed(error) => return self.close(Cause::from(&error), cx),
+            };
+            cx.world.stats.messages += u64::from(answered.messages);
+            end = answered.end.map(Cause::from).or(end);
+            if answered.is_any() && !cx.world.settings.delay.is_zero() {
+                held = true;
+                self.backlog_mut().owed.push(&cx.world.replies);
+                // The last read of a drain goes on, and all that it finds is held together.
+                if !cx.world.is_draining() {
+                    break;
+                }
+            } else if let Err(error) = self.deliver(cx) {
+                return self.close(Cause::from(&error), cx);
+            }
+        }
+        let sent = newborn || cx.world.stats.traffic.bytes_out > before.bytes_out;
+        if cx.world.is_draining() && end.is_none() {
+            end = Some(Cause::Drained);
+            if self.owed() == 0 && !sent {
+                return self.close(Cause::Drained, cx);
+            }
+        }
+        if held {
+            self.phase = Phase::Held(end);
+            cx.deadline(cx.world.settings.delay);
+            return Verdict::Park;
+        }
+        if let Some(cause) = end {
+            self.phase = Phase::Ending(cause);
+            cx.deadline(cx.world.settings.write_timeout);
+            return self.finish(cause, cx);
+        }
+        let received = cx.world.stats.traffic.bytes_in > before.bytes_in;
+        self.watch(was_owing, sent, received, cx);
+        if self.may_read(false, cx) {
+            Verdict::Again
+        } else {
+            Verdict::Park
+        }
+    }
+
+    /// Sets the deadline that fits: the write timeout from the last progress on while replies
+    /// are owed, the idle timeout from the last byte on else. A spurious event moves neither.
+    fn watch<S: Source<World = World>>(
+        &self,
+        was_owing: bool,
+        sent: bool,
+        received: bool,
+        cx: &mut Context<'_, S>,
+    ) {
+        if self.owed() > 0 {
+            if sent || !was_owing {
+                cx.deadline(cx.world.settings.write_timeout);
+            }
+        } else if let Some(idle_timeout) = cx.world.settings.idle_timeout {
+            if sent || received {
+                cx.deadline(idle_timeout);
+            }
+        } else if was_owing {
+            cx.no_deadline();
+        }
+    }
+
+    /// Sends what is owed, then our end of output. Behind the client's own end of input nothing
+    /// can come any more, and the connection is closed; else the rest is read and thrown away.
+    fn finish<S: Source<World = World>>(
+        &mut self,
+        cause: Cause,
+        cx: &mut Context<'_, S>,
+    ) -> Verdict {
+        match self.flush(cx) {
+            Err(error) => return self.close(Cause::from(&error), cx),
+            Ok(0) => {}
+            Ok(_) => cx.deadline(cx.world.settings.write_timeout),
+        }
+        if self.owed() > 0 {
+            return Verdict::Park;
+        }
+        self.backlog = None;
+        if cause == Cause::EndOfInput || self.stream.shutdown_write().is_err() {
+            return self.close(cause, cx);
+        }
+        self.phase = Phase::Lingering(cause);
+        cx.deadline(LINGER);
+        self.discard(cause, cx)
+    }
+
+    /// Reads what still comes and throws it away, until the client's end of input.
+    fn discard<S: Source<World = World>>(
+        &mut self,
+        cause: Cause,
+        cx: &mut Context<'_, S>,
+    ) -> Verdict {
+        for _ in 0..READS_PER_TURN {
+            if !cx.readiness.contains(Readiness::READABLE) {
+                return Verdict::Park;
+            }
+            match self.receive(cx) {
+                Received::Bytes(_) | Received::Blocked => {}
+                Received::End | Received::Failed(_) => return self.close(cause, cx),
+            }
+        }
+        Verdict::Again
+    }
+
+    /// Whether there may be input, and it may be read. Replies that the delay released are sent
+    /// before more is read, so that none is held twice.
+    fn may_read<S: Source<World = World>>(&self, held: bool, cx: &Context<'_, S>) -> bool {
+        let high_water = if cx.world.settings.delay.is_zero() || held {
+            HIGH_WATER_BYTES
+        } else {
+            0
+        };
+        cx.readiness.contains(Readiness::READABLE) && self.owed() <= high_water
+    }
+
+    fn receive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Received {
+        let world = &mut *cx.world;
+        let limit = match world.settings.framing {
+            Framing::Chunk => greeting::MAX_CHUNK_BYTES,
+            Framing::Line => READ_BYTES,
+        };
+        stream::receive(
+            &mut self.stream,
+            &mut cx.readiness,
+            &mut world.input[..limit],
+            &mut world.stats.traffic,
+        )
+    }
+
+    /// Answers the first `count` bytes of the shared input into the shared replies.
+    fn answer<S: Source<World = World>>(
+        &mut self,
+        count: usize,
+        cx: &mut Context<'_, S>,
+    ) -> Answered {
+        let World {
+            input,
+            replies,
+            settings,
+            ..
+        } = &mut *cx.world;
+        let input = &input[..count];
+        replies.clear();
+        match settings.framing {
+            Framing::Chunk => greeting::answer_chunk(input, replies),
+            Framing::Line => {
+                let mut partial = self.take_partial();
+                let answered = greeting::answer_lines(&mut partial, input, replies);
+                if !partial.is_empty() {
+                    self.backlog_mut().partial = partial;
+                }
+                answered
+            }
+        }
+    }
+
+    /// Answers what the end of input completes.
+    fn answer_rest<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Answered {
+        let replies = &mut cx.world.replies;
+        replies.clear();
+        match cx.world.settings.framing {
+            Framing::Chunk => Answered::default(),
+            Framing::Line => greeting::answer_last_line(&mut self.take_partial(), replies),
+        }
+    }
+
+    /// Sends the shared replies behind what is owed already, and keeps only what the socket
+    /// does not take (pitfall 6).
+    fn deliver<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+        let sent = if self.owed() == 0 && cx.readiness.contains(Readiness::WRITABLE) {
+            stream::send(
+                &mut self.stream,
+                &mut cx.readiness,
+                &cx.world.replies,
+                &mut cx.world.stats.traffic,
+            )?
+        } else {
+            0
+        };
+        if sent < cx.world.replies.len() {
+            self.backlog_mut().owed.push(&cx.world.replies[sent..]);
+        }
+        Ok(())
+    }
+
+    /// Sends what is owed as far as the socket takes it, and returns how many bytes it took.
+    fn flush<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<usize> {
+        let Some(backlog) = &mut self.backlog else {
+            return Ok(0);
+        };
+        if backlog.owed.is_empty() || !cx.readiness.contains(Readiness::WRITABLE) {
+            return Ok(0);
+        }
+        let sent = stream::send(
+            &mut self.stream,
+            &mut cx.readiness,
+            backlog.owed.as_slice(),
+            &mut cx.world.stats.traffic,
+        )?;
+        backlog.owed.consume(sent);
+        if backlog.len() == 0 {
+            self.backlog = None;
+        }
+        Ok(sent)
+    }
+
+    fn close<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
+        // A refused client is counted as refused, however its connection ends.
+        let counted = match self.phase {
+            Phase::Ending(Cause::Busy) | Phase::Lingering(Cause::Busy) => Cause::Busy,
+            _ => cause,
+        };
+        cx.world.stats.count_closed(counted);
+        debug!("closed {}: {}", cx.token, cause.name());
+        Verdict::Close
+    }
+
+    fn backlog_mut(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// The line begun so far; no memory if there is none.
+    fn take_partial(&mut self) -> Vec<u8> {
+        let Some(backlog) = &mut self.backlog else {
+            return Vec::new();
+        };
+        let partial = mem::take(&mut backlog.partial);
+        if backlog.len() == 0 {
+            self.backlog = None;
+        }
+        partial
+    }
+}
+
+impl From<End> for Cause {
+    fn from(end: End) -> Self {
+        match end {
+            End::Exit => Self::Exit,
+            End::LineTooLong => Self::LineTooLong,
+        }
+    }
+}
+
+/// Logs where a client came from, the only place that knows: an address is 32 bytes that no
+/// peer needs to carry, and gone from the kernel after a reset.
+pub fn log_accepted(token: Token, address: std::net::SocketAddr) {
+    debug!("accepted {address} as {token}");
+}

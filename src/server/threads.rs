@@ -1,0 +1,299 @@
+//! The tutorial's own server: a thread for each client, on std alone, to compare the loop with.
+//!
+//! **Owns** its threads. **Must never touch** the reactor: what is shared with it is the
+//! protocol, the sockets' options and the settings. **Invariant**: same bytes in, same bytes
+//! out as from the reactor, drain included.
+//!
+//! Each client has a stack, an entry of the scheduler and, under `--delay`, a sleep of its own.
+//! That is simple to write, which is why the tutorial does it, and it is kept honest here:
+//! nothing is made slower than it must be. What it cannot do as the reactor does stays undone:
+//! there is no cap on clients, nor on time.
+
+use super::bind::Bound;
+use super::datagrams::{self, MAX_DATAGRAM_BYTES};
+use super::peer::{LINGER, READ_BYTES};
+use super::stats::Cause;
+use super::{Outcome, Settings, Summary};
+use crate::greeting::{self, Answered, Framing};
+use log::{debug, info, warn};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long an accept that found no descriptor waits before the next.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What all threads share.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    draining: AtomicBool,
+    /// The connected clients, so that a drain can end their reading.
+    clients: Mutex<HashMap<u64, Arc<TcpStream>>>,
+    /// The server's own connections, which only wake a thread that waits in `accept`.
+    wakers: Mutex<Vec<SocketAddr>>,
+    accepted: AtomicU64,
+    messages: AtomicU64,
+    datagrams: AtomicU64,
+    /// Clients for whom no thread could be started.
+    unserved: AtomicU64,
+    /// Clients that are owed replies at present.
+    owing: AtomicU64,
+    news: Sender<News>,
+}
+
+/// What the main thread waits for.
+#[derive(Debug)]
+enum News {
+    Signal(i32),
+    /// A client, or a listener, has ended.
+    Ended,
+}
+
+/// Serves the bound sockets until a signal, and drains.
+///
+/// # Errors
+///
+/// The signals' pipe, or the first threads, could not be had.
+pub fn run(bound: Vec<Bound>, settings: Settings) -> io::Result<(Outcome, Summary)> {
+    let started = Instant::now();
+    let (news, inbox) = mpsc::channel();
+    let shared = Arc::new(Shared {
+        settings,
+        draining: AtomicBool::new(false),
+        clients: Mutex::default(),
+        wakers: Mutex::default(),
+        accepted: AtomicU64::new(0),
+        messages: AtomicU64::new(0),
+        datagrams: AtomicU64::new(0),
+        unserved: AtomicU64::new(0),
+        owing: AtomicU64::new(0),
+        news: news.clone(),
+    });
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    spawn("signals", move || {
+        for signal in &mut signals {
+            if news.send(News::Signal(signal)).is_err() {
+                break;
+            }
+        }
+    })?;
+    let mut listeners = Vec::new();
+    for Bound { address, tcp, udp } in bound {
+        let tcp = Arc::new(tcp);
+        let (listener, state) = (Arc::clone(&tcp), Arc::clone(&shared));
+        let thread = spawn("accept", move || accept_all(&listener, &state))?;
+        listeners.push((address, tcp, thread));
+        if let Some(udp) = udp {
+            let state = Arc::clone(&shared);
+            spawn("udp", move || serve_datagrams(&udp, &state))?;
+        }
+    }
+
+    while !matches!(inbox.recv(), Ok(News::Signal(_)) | Err(_)) {}
+    info!("stopping: a second signal ends at once");
+    shared.draining.store(true, Relaxed);
+    for (address, listener, thread) in listeners {
+        match wake_listener(address, &listener, &shared) {
+            Ok(()) if thread.join().is_ok() => {}
+            Ok(()) => warn!("the thread that accepted on {address} has panicked"),
+            Err(error) => warn!("the thread that accepts on {address} is left behind: {error}"),
+        }
+    }
+    // Each client is read once more: a read finds what has come, and then the end of input.
+    for stream in lock(&shared.clients).values() {
+        let _ = stream.shutdown(Shutdown::Read);
+    }
+    let outcome = wait_for_clients(&shared, &inbox);
+    let unserved = shared.unserved.load(Relaxed);
+    if unserved > 0 {
+        warn!("{unserved} clients were closed because no thread could be started for them");
+    }
+    let summary = Summary {
+        clients: shared.accepted.load(Relaxed),
+        messages: shared.messages.load(Relaxed),
+        datagrams: shared.datagrams.load(Relaxed),
+        up: started.elapsed(),
+    };
+    Ok((outcome, summary))
+}
+
+fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
+    let deadline = Instant::now() + shared.settings.drain_timeout;
+    while !lock(&shared.clients).is_empty() {
+        match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(News::Signal(signal)) => return Outcome::Killed(signal),
+            Ok(News::Ended) => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    match shared.owing.load(Relaxed) {
+        0 => Outcome::Drained,
+        owing => Outcome::CutOff(usize::try_from(owing).unwrap_or(usize::MAX)),
+    }
+}
+
+/// A thread in `accept` hears nothing but a connection, so it is given one. What the backlog
+/// held is accepted with it, and then the thread finds that the next accept would block.
+fn wake_listener(address: SocketAddr, listener: &TcpListener, shared: &Shared) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    // Held while connecting, so that the accepting thread finds the address when it looks.
+    let mut wakers = lock(&shared.wakers);
+    let waker = TcpStream::connect(SocketAddr::new(reachable, address.port()))?;
+    wakers.push(waker.local_addr()?);
+    Ok(())
+}
+
+fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        match listener.accept() {
+            Ok((_, address))
+                if shared.draining.load(Relaxed) && lock(&shared.wakers).contains(&address) => {}
+            Ok((stream, address)) => start_client(stream, address, shared),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                ) => {}
+            Err(error) => {
+                warn!("cannot accept: {error}");
+                if shared.draining.load(Relaxed) {
+                    return;
+                }
+                thread::sleep(RETRY);
+            }
+        }
+    }
+}
+
+fn start_client(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+    let id = shared.accepted.fetch_add(1, Relaxed);
+    debug!("accepted {address} as #{id}");
+    if shared.draining.load(Relaxed) {
+        // On some systems it inherits this from the listener, which no longer blocks.
+        let _ = stream.set_nonblocking(false);
+    }
+    let stream = Arc::new(stream);
+    lock(&shared.clients).insert(id, Arc::clone(&stream));
+    let state = Arc::clone(shared);
+    let started = spawn("client", move || {
+        let cause = match serve(&stream, &state) {
+            Ok(cause) => cause,
+            Err(error) => Cause::from(&error),
+        };
+        debug!("closed #{id}: {}", cause.name());
+        lock(&state.clients).remove(&id);
+        let _ = state.news.send(News::Ended);
+    });
+    if let Err(error) = started {
+        warn!("closing {address}: no thread could be started for it: {error}");
+        shared.unserved.fetch_add(1, Relaxed);
+        lock(&shared.clients).remove(&id);
+    }
+}
+
+/// The tutorial's `tcplink`: welcome, then read, sleep, answer, until `exit` or end of input.
+fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<Cause> {
+    let Settings { framing, delay, .. } = shared.settings;
+    let (mut partial, mut replies) = (Vec::new(), Vec::new());
+    let mut input = match framing {
+        Framing::Chunk => vec![0; greeting::MAX_CHUNK_BYTES],
+        Framing::Line => vec![0; READ_BYTES],
+    };
+    stream.write_all(framing.welcome())?;
+    loop {
+        let count = match stream.read(&mut input) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        replies.clear();
+        let answered = match (framing, count) {
+            (Framing::Chunk, 0) => Answered::default(),
+            (Framing::Chunk, _) => greeting::answer_chunk(&input[..count], &mut replies),
+            (Framing::Line, 0) => greeting::answer_last_line(&mut partial, &mut replies),
+            (Framing::Line, _) => {
+                greeting::answer_lines(&mut partial, &input[..count], &mut replies)
+            }
+        };
+        shared
+            .messages
+            .fetch_add(u64::from(answered.messages), Relaxed);
+        if answered.is_any() {
+            shared.owing.fetch_add(1, Relaxed);
+            thread::sleep(delay);
+            let sent = stream.write_all(&replies);
+            shared.owing.fetch_sub(1, Relaxed);
+            sent?;
+        }
+        if let Some(end) = answered.end {
+            linger(stream)?;
+            return Ok(end.into());
+        }
+        if count == 0 {
+            return Ok(Cause::EndOfInput);
+        }
+    }
+}
+
+/// Our end of output, then the rest of the input thrown away: closing with input unread would
+/// send a reset, which can destroy the last replies.
+fn linger(mut stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    let deadline = Instant::now() + LINGER;
+    let mut rest = [0; 1_024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(left))?;
+        if matches!(stream.read(&mut rest), Ok(0) | Err(_)) {
+            return Ok(());
+        }
+    }
+}
+
+fn serve_datagrams(socket: &UdpSocket, shared: &Shared) {
+    let mut input = vec![0; MAX_DATAGRAM_BYTES + 1];
+    let mut reply = Vec::new();
+    loop {
+        // An error here is one of a datagram sent before; the socket is as good as it was.
+        let Ok((length, from)) = socket.recv_from(&mut input) else {
+            continue;
+        };
+        debug!("datagram of {length} bytes from {from}");
+        reply.clear();
+        let limit = shared.settings.max_datagram;
+        match datagrams::answer(&input[..length], from, limit, &mut reply) {
+            Ok(()) if socket.send_to(&reply, from).is_ok() => {
+                shared.datagrams.fetch_add(1, Relaxed);
+            }
+            Ok(()) => debug!("a reply to {from} could not be sent"),
+            Err(drop) => debug!("a datagram from {from} is not answered: {}", drop.name()),
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+/// A client's thread that panicked took nothing with it that the others need.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
