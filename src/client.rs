@@ -11,8 +11,8 @@
 //! **Invariant**: every wait ends (the resolver's alone is the system's), and no byte that
 //! came from a server reaches a terminal or an error message unescaped.
 //!
-//! - [`tcp`] greets over a connection; it takes its [`names`] one by one, and waits for each reply
-//!   before the next name is taken.
+//! - [`tcp`] greets over a connection, [`udp`] over datagrams; both take their [`names`] one by
+//!   one, and wait for each reply before the next name is taken.
 //! - [`http`] fetches one page and saves its body.
 
 mod error;
@@ -20,6 +20,7 @@ mod escape;
 pub mod http;
 pub mod names;
 pub mod tcp;
+pub mod udp;
 mod wire;
 
 pub use error::{Error, Service};
