@@ -14,12 +14,12 @@ use helloop::reactor::{Readiness, Token};
 use helloop::server::listener::ACCEPTS_PER_TURN;
 use helloop::server::peer::{LINGER, MAX_PEER_BYTES, READS_PER_TURN};
 use helloop::server::stats::{Cause, Drop};
-use helloop::server::{Settings, Stage};
+use helloop::server::{Outcome, Settings, Stage};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rig::Rig;
 use script::{Fault, Scripted};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -30,10 +30,6 @@ fn lines() -> Settings {
         framing: Framing::Line,
         ..Settings::default()
     }
-}
-
-fn closed(rig: &Rig, cause: Cause) -> u64 {
-    rig.world.stats.closed[cause as usize]
 }
 
 /// Data and the end of input share one edge, and there is no second one: a short read must not
@@ -49,11 +45,11 @@ fn p01_drain_or_remember_under_edge_triggering() {
         wire.borrow().written,
         b"Welcome!\nHello, Michael!\nHello, Tracy!\n"
     );
-    assert_eq!(closed(&rig, Cause::EndOfInput), 1);
+    assert_eq!(rig.closed(Cause::EndOfInput), 1);
 
     // Remember: what could not be read while much was owed is read when there is room again,
     // although no edge says so.
-    let wire = rig.client(Scripted::default());
+    let wire = rig.client(Scripted::with_room(0));
     wire.borrow_mut().arrive(&b"\n".repeat(40_000), false);
     rig.settle();
     assert!(
@@ -89,25 +85,21 @@ fn p03_stale_events_after_a_slot_is_reused() {
     let stale = first.borrow().token.unwrap();
     first.borrow_mut().break_off();
     rig.settle();
-    assert_eq!(closed(&rig, Cause::Reset), 1);
+    assert_eq!(rig.closed(Cause::Reset), 1);
     let second = rig.client(Scripted::roomy());
     rig.settle();
     let current = second.borrow().token.unwrap();
     assert_eq!(current.key, stale.key, "the slot is used again");
     assert_ne!(current, stale);
-    let before = rig.reactor.turns().calls;
+    let before = rig.calls();
     let all = Readiness::READABLE | Readiness::WRITABLE | Readiness::CLOSED;
     rig.step_with(&[(stale, all)]);
-    assert_eq!(
-        rig.reactor.turns().calls,
-        before,
-        "a stale event reaches nobody"
-    );
+    assert_eq!(rig.calls(), before, "a stale event reaches nobody");
 
     // Within one batch: the slot of a client that ends is not given away before the batch ends.
     let (listener, waiting) = rig.listener();
-    waiting.borrow_mut().streams.push_back(Scripted::roomy());
-    let newcomer = waiting.borrow().streams[0].0.clone();
+    let (stream, newcomer) = Scripted::roomy();
+    waiting.borrow_mut().streams.push_back(stream);
     second.borrow_mut().break_off();
     rig.step_with(&[(listener, Readiness::READABLE), (current, all)]);
     rig.settle();
@@ -146,7 +138,12 @@ fn p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up() {
     for stream in &mut clients[fits - 10..fits] {
         expect(stream, b"Welcome!");
     }
-    assert!(server.stderr().wait("cannot accept").contains("ulimit -n"));
+    assert!(
+        server
+            .stderr()
+            .wait_for("cannot accept")
+            .contains("ulimit -n")
+    );
     drop(clients);
     server.assert_serves();
     assert_eq!(server.stop().code, Some(0));
@@ -189,8 +186,8 @@ fn p04_every_failure_of_accept_is_survived() {
     let mut rig = Rig::new(Settings::default());
     let (listener, waiting) = rig.listener();
     for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS] {
-        let stream = Scripted::roomy();
-        waiting.borrow_mut().streams.push_back(stream.clone());
+        let (stream, far_end) = Scripted::roomy();
+        waiting.borrow_mut().streams.push_back(stream);
         waiting
             .borrow_mut()
             .errors
@@ -204,21 +201,21 @@ fn p04_every_failure_of_accept_is_survived() {
             "{errno}: tried once, no spin"
         );
         assert_eq!(
-            rig.world.starved.pop(),
+            rig.server.world.starved.pop(),
             Some(listener),
             "{errno}: noted for when one leaves"
         );
         rig.pass(Duration::from_secs(1));
         rig.settle();
         assert_eq!(
-            stream.0.borrow().written,
+            far_end.borrow().written,
             b"Welcome!",
             "{errno}: tried again by deadline"
         );
     }
     for errno in [Errno::ECONNABORTED, Errno::EINTR, Errno::EPROTO] {
-        let stream = Scripted::roomy();
-        waiting.borrow_mut().streams.push_back(stream.clone());
+        let (stream, far_end) = Scripted::roomy();
+        waiting.borrow_mut().streams.push_back(stream);
         waiting
             .borrow_mut()
             .errors
@@ -226,12 +223,12 @@ fn p04_every_failure_of_accept_is_survived() {
         rig.step_with(&[(listener, Readiness::READABLE)]);
         rig.settle();
         assert_eq!(
-            stream.0.borrow().written,
+            far_end.borrow().written,
             b"Welcome!",
             "{errno}: on to the next"
         );
     }
-    assert_eq!((rig.world.stats.starved, rig.world.stats.aborted), (4, 2));
+    assert_eq!((rig.stats().starved, rig.stats().aborted), (4, 2));
 }
 
 /// A storm of connects and those who are connected are served side by side.
@@ -246,7 +243,7 @@ fn p05_accept_must_not_starve_clients_nor_they_it() {
     waiting
         .borrow_mut()
         .streams
-        .extend((0..10 * ACCEPTS_PER_TURN).map(|_| Scripted::roomy()));
+        .extend((0..10 * ACCEPTS_PER_TURN).map(|_| Scripted::roomy().0));
     polite.borrow_mut().arrive(b"Ada", false);
     rig.step_with(&[(listener, Readiness::READABLE)]);
     assert_eq!(
@@ -275,7 +272,7 @@ fn p05_accept_must_not_starve_clients_nor_they_it() {
 #[test]
 fn p06_short_writes_and_would_block_on_write() {
     let mut rig = Rig::new(lines());
-    let wire = rig.client(Scripted::default());
+    let wire = rig.client(Scripted::with_room(0));
     wire.borrow_mut().arrive(b"Michael\nTracy\n", false);
     rig.settle();
     let wanted = b"Welcome!\nHello, Michael!\nHello, Tracy!\n";
@@ -285,7 +282,7 @@ fn p06_short_writes_and_would_block_on_write() {
         rig.settle();
     }
     assert_eq!(wire.borrow().written, wanted);
-    assert_eq!(rig.world.stats.buffered, 0);
+    assert_eq!(rig.stats().buffered, 0);
     wire.borrow_mut().make_room(1_000);
     wire.borrow_mut()
         .faults
@@ -299,12 +296,12 @@ fn p06_short_writes_and_would_block_on_write() {
 #[test]
 fn p07_a_reader_that_never_reads_costs_bounded_memory() {
     let mut rig = Rig::new(lines());
-    let wire = rig.client(Scripted::default());
+    let wire = rig.client(Scripted::with_room(0));
     let polite = rig.client(Scripted::roomy());
     for _ in 0..100 {
         wire.borrow_mut().arrive(&b"\n".repeat(20_000), false);
         rig.settle();
-        assert!(rig.world.stats.buffered <= MAX_PEER_BYTES);
+        assert!(rig.stats().buffered <= MAX_PEER_BYTES);
     }
     assert!(wire.borrow().arrived.len() > 1_900_000, "no more is read");
     polite.borrow_mut().arrive(b"Ada\n", false);
@@ -316,48 +313,71 @@ fn p07_a_reader_that_never_reads_costs_bounded_memory() {
     rig.settle();
     rig.pass(Duration::from_secs(29));
     rig.settle();
-    assert_eq!(closed(&rig, Cause::WriteTimeout), 0);
+    assert_eq!(rig.closed(Cause::WriteTimeout), 0);
     rig.pass(Duration::from_secs(2));
     rig.settle();
-    assert_eq!(closed(&rig, Cause::WriteTimeout), 1);
-    assert_eq!(rig.world.stats.buffered, 0);
+    assert_eq!(rig.closed(Cause::WriteTimeout), 1);
+    assert_eq!(rig.stats().buffered, 0);
 }
 
 /// A thousand of them: all together stay within `--max-buffered`, and the others are served.
 #[test]
 fn p07_a_thousand_readers_that_never_read_stay_within_the_cap() {
-    const CAP: u64 = 4 << 20;
-    let server = Server::start(&["--framing", "line", "--max-buffered", "4MiB"]);
-    let flood = b"\n".repeat(64 * 1_024);
-    let mut polite = server.connect();
-    let mut silent = Vec::new();
-    for index in 0..1_000 {
-        let stream = connect_with_small_buffers(server.tcp_address());
-        // What does not fit is the flooder's own trouble.
-        let _ = SockRef::from(&stream).send(&flood);
-        silent.push(stream);
+    const CAP: usize = 4 << 20;
+    let mut rig = Rig::new(Settings {
+        max_buffered: CAP,
+        ..lines()
+    });
+    let polite = rig.client(Scripted::roomy());
+    let silent: Vec<_> = (0..1_000)
+        .map(|_| rig.client(Scripted::with_room(0)))
+        .collect();
+    for (index, wire) in silent.iter().enumerate() {
+        wire.borrow_mut().arrive(&b"\n".repeat(10_000), false);
+        rig.settle();
+        assert!(
+            rig.stats().buffered <= CAP,
+            "{} bytes kept",
+            rig.stats().buffered
+        );
         if index % 100 == 0 {
-            ask(&mut polite, b"Ada\n", b"Hello, Ada!\n");
-            let kept = figure(&server.counters(), " buffered ");
-            assert!(kept <= CAP + MAX_PEER_BYTES as u64, "{kept} bytes kept");
+            polite.borrow_mut().arrive(b"Ada\n", false);
+            rig.settle();
+            assert!(polite.borrow().written.ends_with(b"Hello, Ada!\n"));
+            polite.borrow_mut().written.clear();
         }
     }
-    server.stderr().wait("--max-buffered");
-    let counters = server.counters();
+    assert!(rig.closed(Cause::BufferedTooMuch) > 900);
+    // All at once: one is closed a turn, the largest, until the rest fits.
+    let mut rig = Rig::new(Settings {
+        max_buffered: CAP,
+        ..lines()
+    });
+    let silent: Vec<_> = (0..1_000)
+        .map(|_| rig.client(Scripted::with_room(0)))
+        .collect();
+    for (index, wire) in silent.iter().enumerate() {
+        wire.borrow_mut()
+            .arrive(&b"\n".repeat(1_000 + index), false);
+    }
+    for _ in 0..1_000 {
+        let before = rig.closed(Cause::BufferedTooMuch);
+        let largest = rig.peers().map(|(_, peer)| peer.buffered()).max();
+        rig.step();
+        assert!(
+            rig.closed(Cause::BufferedTooMuch) <= before + 1,
+            "one a turn"
+        );
+        if rig.closed(Cause::BufferedTooMuch) > before.max(1) {
+            let left = rig.peers().map(|(_, peer)| peer.buffered()).max();
+            assert!(left <= largest, "the largest first");
+        }
+    }
+    assert!(rig.stats().buffered <= CAP);
     assert!(
-        figure(&counters, "closed, buffered too much: ") > 0,
-        "{counters}"
+        rig.closed(Cause::BufferedTooMuch) < 1_000,
+        "and nobody without need"
     );
-    ask(&mut polite, b"Ada\n", b"Hello, Ada!\n");
-}
-
-/// A client that keeps little in flight, so that the server is left with the rest.
-fn connect_with_small_buffers(address: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    socket.into()
 }
 
 /// The client's end of input is not its end: what it is owed is sent.
@@ -390,13 +410,13 @@ fn p09_hup_and_err_mean_ask_the_socket() {
     rig.step_with(&[(token, all)]);
     assert_eq!(wire.borrow().written, b"Welcome!Hello, Michael!");
     assert_eq!(
-        rig.world.stats.open(),
+        rig.stats().open(),
         1,
         "the socket did not say that it is over"
     );
     wire.borrow_mut().break_off();
     rig.settle();
-    assert_eq!(closed(&rig, Cause::Reset), 1, "and then it said why");
+    assert_eq!(rig.closed(Cause::Reset), 1, "and then it said why");
 }
 
 /// The last bytes arrive, and then the end: never a reset, whatever was still on its way to us.
@@ -444,11 +464,11 @@ fn p10_lingering_has_a_limit() {
     for _ in 0..10 {
         wire.borrow_mut().arrive(b"still here", false);
         rig.settle();
-        assert_eq!(rig.world.stats.open(), 1);
+        assert_eq!(rig.stats().open(), 1);
     }
     rig.pass(LINGER);
     rig.settle();
-    assert_eq!(closed(&rig, Cause::Exit), 1);
+    assert_eq!(rig.closed(Cause::Exit), 1);
 }
 
 /// Signals cut every wait short: the deadline stays where it was, and nobody is answered early.
@@ -503,22 +523,22 @@ fn p12_timers_without_system_calls_and_a_cancelled_one_never_fires() {
         wire.borrow_mut().arrive(b"Ada", false);
         rig.settle();
     }
-    assert_eq!(rig.world.stats.open(), 1, "each message puts it off");
+    assert_eq!(rig.stats().open(), 1, "each message puts it off");
     rig.pass(Duration::from_secs(5));
     rig.settle();
-    assert_eq!(closed(&rig, Cause::IdleTimeout), 1);
+    assert_eq!(rig.closed(Cause::IdleTimeout), 1);
 
     // The write timeout is taken back when all is sent: it must not end an idle client later.
     let mut rig = Rig::new(Settings::default());
-    let wire = rig.client(Scripted::default());
+    let wire = rig.client(Scripted::with_room(0));
     rig.settle();
     wire.borrow_mut().make_room(100);
     rig.settle();
     rig.pass(Duration::from_secs(3_600));
-    let before = rig.reactor.turns().calls;
+    let before = rig.calls();
     rig.settle();
-    assert_eq!(rig.reactor.turns().calls, before, "nobody is called");
-    assert_eq!(rig.world.stats.open(), 1);
+    assert_eq!(rig.calls(), before, "nobody is called");
+    assert_eq!(rig.stats().open(), 1);
 }
 
 /// No datagram and no error ends the loop, and a full send buffer loses nothing.
@@ -553,11 +573,11 @@ fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
             (b"Hello, exit!".to_vec(), from(5_004)),
         ]
     );
-    let dropped = |rig: &Rig, drop: Drop| rig.world.stats.dropped[drop as usize];
+    let dropped = |rig: &Rig, drop: Drop| rig.stats().dropped[drop as usize];
     assert_eq!(dropped(&rig, Drop::Greeting), 1);
     assert_eq!(dropped(&rig, Drop::LowPort), 2);
     assert_eq!(dropped(&rig, Drop::TooLong), 1);
-    assert_eq!(rig.world.stats.datagram_errors, 3);
+    assert_eq!(rig.stats().datagram_errors, 3);
 
     // A hard error of sending costs that one reply; a full buffer costs none.
     post.borrow_mut()
@@ -619,11 +639,11 @@ fn p15_spurious_wake_ups_do_no_harm() {
         rig.settle();
     }
     assert_eq!(wire.borrow().written, b"Welcome!");
-    assert_eq!((rig.world.stats.open(), rig.reactor.len()), (1, 3));
+    assert_eq!((rig.stats().open(), rig.server.reactor.len()), (1, 3));
     rig.pass(Duration::from_secs(1));
     rig.settle();
     assert_eq!(
-        closed(&rig, Cause::IdleTimeout),
+        rig.closed(Cause::IdleTimeout),
         1,
         "nor do they put the deadline off"
     );
@@ -674,16 +694,14 @@ fn p17_graceful_drain_sends_what_is_owed_delayed_replies_too() {
 fn p17_a_drain_accepts_what_waits_and_reads_everybody_once() {
     let mut rig = Rig::new(Settings::default());
     let (_, waiting) = rig.listener();
-    let stream = Scripted::roomy();
-    let newcomer = rig.watch(&stream);
+    let (stream, newcomer) = Scripted::roomy();
+    rig.watch(&newcomer);
     newcomer.borrow_mut().arrive(b"Tracy", false);
     let talker = rig.client(Scripted::roomy());
     rig.settle();
     waiting.borrow_mut().streams.push_back(stream);
     talker.borrow_mut().arrive(b"Michael", false);
-    rig.world.stage = Stage::Draining;
-    rig.reactor
-        .wake_all(Readiness::READABLE | Readiness::WRITABLE);
+    rig.server.world.stage = Stage::Stopping;
     rig.settle();
     assert_eq!(newcomer.borrow().written, b"Welcome!Hello, Tracy!");
     assert_eq!(talker.borrow().written, b"Welcome!Hello, Michael!");
@@ -695,7 +713,7 @@ fn p17_a_drain_accepts_what_waits_and_reads_everybody_once() {
         b"Welcome!Hello, Michael!",
         "never again"
     );
-    assert!(rig.reactor.is_empty(), "listener and clients have ended");
+    assert_eq!(rig.outcome, Some(Outcome::Drained));
 }
 
 /// Resets and broken pipes of some are nothing to the others.
@@ -717,7 +735,7 @@ fn p18_one_clients_error_never_touches_another() {
         }
     }
     let counters = server.counters();
-    assert_eq!(figure(&counters, "; clients ").max(50), 50);
+    assert_eq!(figure(&counters, " clients ").max(50), 50);
     assert!(figure(&counters, "closed, reset: ") > 0, "{counters}");
 }
 
@@ -748,5 +766,10 @@ fn refusals_at_once_are_bounded_and_all_are_told() {
     }
     let counters = server.counters();
     assert_eq!(figure(&counters, " refused "), 100, "{counters}");
-    assert!(server.stderr().wait("refused").contains("--max-clients"));
+    assert!(
+        server
+            .stderr()
+            .wait_for("refused")
+            .contains("--max-clients")
+    );
 }

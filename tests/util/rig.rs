@@ -6,13 +6,14 @@
 
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
-use crate::script::{Scripted, Wire};
-use helloop::reactor::{Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
+use crate::script::{FarEnd, Scripted};
+use helloop::reactor::{Mark, Reactor, Readiness, Time, Token};
 use helloop::server::datagrams::{DatagramSocket, Datagrams};
 use helloop::server::listener::{Accept, Listener};
 use helloop::server::peer::Peer;
-use helloop::server::{Settings, World};
-use mio::Registry;
+use helloop::server::stats::{Cause, Stats};
+use helloop::server::{Member, Outcome, Server, Settings};
+use mio::{Interest, Registry, event};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -31,8 +32,8 @@ pub struct Waiting {
     pub calls: u64,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Acceptor(pub Rc<RefCell<Waiting>>);
+#[derive(Debug, Default)]
+pub struct Acceptor(Rc<RefCell<Waiting>>);
 
 impl Accept for Acceptor {
     type Stream = Scripted;
@@ -61,8 +62,8 @@ pub struct Post {
     pub receives: u64,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct PostBox(pub Rc<RefCell<Post>>);
+#[derive(Debug, Default)]
+pub struct PostBox(Rc<RefCell<Post>>);
 
 impl DatagramSocket for PostBox {
     fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -87,98 +88,75 @@ impl DatagramSocket for PostBox {
     }
 }
 
-/// The server's event sources over scripted sockets.
-#[derive(Debug)]
-pub enum Actor {
-    Listener(Listener<Acceptor>),
-    Peer(Peer<Scripted>),
-    Datagrams(Datagrams<PostBox>),
+/// The server over scripted sockets.
+pub type Scripts = Server<Acceptor, PostBox>;
+
+/// Nothing to do for a poll that is not asked.
+macro_rules! no_registration {
+    ($($socket:ty),+) => {
+        $(impl event::Source for $socket {
+            fn register(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+                Ok(())
+            }
+
+            fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+                panic!("registered once and for good");
+            }
+
+            fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+                Ok(())
+            }
+        })+
+    };
 }
 
-impl From<Peer<Scripted>> for Actor {
-    fn from(peer: Peer<Scripted>) -> Self {
-        Self::Peer(peer)
-    }
-}
+no_registration!(Acceptor, PostBox);
 
-impl Source for Actor {
-    type World = World;
-
-    fn register(&mut self, _: &Registry, token: Token) -> io::Result<()> {
-        if let Self::Peer(peer) = self {
-            peer.stream_mut().0.borrow_mut().token = Some(token);
-        }
-        Ok(())
-    }
-
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        match self {
-            Self::Listener(listener) => listener.drive(cx),
-            Self::Peer(peer) => peer.drive(cx),
-            Self::Datagrams(datagrams) => datagrams.drive(cx),
-        }
-    }
-
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        match self {
-            Self::Listener(listener) => listener.expire(cx),
-            Self::Peer(peer) => peer.expire(cx),
-            Self::Datagrams(_) => Verdict::Park,
-        }
-    }
-
-    fn unregistered(&mut self, _: &io::Error, _: &mut World) {}
-}
-
-/// A loop, its world, and the time there.
+/// A server, the time where it is, and the far ends of its streams.
 pub struct Rig {
-    pub reactor: Reactor<Actor>,
-    pub world: World,
+    pub server: Scripts,
     pub now: Time,
-    wires: Vec<Rc<RefCell<Wire>>>,
+    /// How the server's run has ended, once it has.
+    pub outcome: Option<Outcome>,
+    far_ends: Vec<FarEnd>,
 }
 
 impl Rig {
     pub fn new(settings: Settings) -> Self {
         Self {
-            reactor: Reactor::simulated().unwrap(),
-            world: World::new(settings),
+            server: Server::with_reactor(Reactor::simulated().unwrap(), settings),
             now: Time::ZERO,
-            wires: Vec::new(),
+            outcome: None,
+            far_ends: Vec::new(),
         }
     }
 
     /// A client that was accepted just now; its welcome is sent in the next step.
-    pub fn client(&mut self, stream: Scripted) -> Rc<RefCell<Wire>> {
-        self.world.stats.accepted += 1;
-        let wire = self.watch(&stream);
-        self.reactor
-            .add(Actor::Peer(Peer::new(stream)), Readiness::WRITABLE)
-            .unwrap();
-        wire
+    pub fn client(&mut self, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
+        self.server.world.stats.accepted += 1;
+        self.watch(&far_end);
+        let peer = Member::Peer(Peer::new(stream));
+        self.server.reactor.add(peer, Readiness::WRITABLE).unwrap();
+        far_end
     }
 
     /// Passes on the edges of a stream that reaches the loop in another way.
-    pub fn watch(&mut self, stream: &Scripted) -> Rc<RefCell<Wire>> {
-        self.wires.push(stream.0.clone());
-        stream.0.clone()
+    pub fn watch(&mut self, far_end: &FarEnd) {
+        self.far_ends.push(far_end.clone());
     }
 
     pub fn listener(&mut self) -> (Token, Rc<RefCell<Waiting>>) {
         let acceptor = Acceptor::default();
         let waiting = acceptor.0.clone();
-        let listener = Actor::Listener(Listener::new(acceptor));
-        (
-            self.reactor.add(listener, Readiness::NONE).unwrap(),
-            waiting,
-        )
+        let listener = Member::Listener(Box::new(Listener::new(acceptor)));
+        (self.server.add(listener).unwrap(), waiting)
     }
 
     pub fn datagrams(&mut self) -> (Token, Rc<RefCell<Post>>) {
         let socket = PostBox::default();
         let post = socket.0.clone();
-        let datagrams = Actor::Datagrams(Datagrams::new(socket));
-        (self.reactor.add(datagrams, Readiness::NONE).unwrap(), post)
+        let datagrams = Member::Datagrams(Box::new(Datagrams::new(socket)));
+        (self.server.add(datagrams).unwrap(), post)
     }
 
     /// One step with the edges that are due.
@@ -186,27 +164,62 @@ impl Rig {
         self.step_with(&[]);
     }
 
+    /// The edges that a poll would announce now.
+    pub fn take_marks(&self) -> Vec<Mark> {
+        let far_ends = self.far_ends.iter();
+        far_ends
+            .filter_map(|far_end| far_end.borrow_mut().take_mark())
+            .collect()
+    }
+
     /// One step with the edges that are due, and these marks.
     pub fn step_with(&mut self, marks: &[Mark]) {
-        let due = self.wires.iter();
-        let mut all: Vec<Mark> = due
-            .filter_map(|wire| wire.borrow_mut().take_mark())
-            .collect();
+        let mut all = self.take_marks();
         all.extend(marks);
-        self.reactor.step(self.now, &all, &mut self.world);
+        self.step_with_only(&all);
+    }
+
+    /// One step with these marks and no others.
+    pub fn step_with_only(&mut self, marks: &[Mark]) {
+        let Server { reactor, world, .. } = &mut self.server;
+        reactor.step(self.now, marks, world);
+        self.outcome = self.server.between_turns();
     }
 
     /// Steps until nothing is due any more; fails where that takes too long.
     #[track_caller]
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            let calls = self.reactor.turns().calls;
+            let calls = self.calls();
             self.step();
-            if self.reactor.turns().calls == calls {
+            if self.calls() == calls {
                 return;
             }
         }
         panic!("the loop never comes to rest");
+    }
+
+    /// Calls of a source so far.
+    pub fn calls(&self) -> u64 {
+        self.server.reactor.turns().calls
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.server.world.stats
+    }
+
+    pub fn closed(&self, cause: Cause) -> u64 {
+        self.stats().closed[cause as usize]
+    }
+
+    pub fn peers(&self) -> impl Iterator<Item = (Token, &Peer<Scripted>)> {
+        self.server
+            .reactor
+            .sources()
+            .filter_map(|(token, member)| match member {
+                Member::Peer(peer) => Some((token, peer)),
+                _ => None,
+            })
     }
 
     pub fn pass(&mut self, time: Duration) {
