@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_macros, unreachable_pub)]
 
 use nix::sys::signal::{self, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -426,6 +427,20 @@ impl Server {
         self.process.signal(which);
     }
 
+    /// Stops the server in its tracks, so that all that is sent meanwhile is there at once when
+    /// it goes on.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        let id = Pid::from_raw(i32::try_from(self.id()).unwrap());
+        let status = waitpid(id, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(status, WaitStatus::Stopped(id, Signal::SIGSTOP));
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// Waits until the server ends by itself.
     #[track_caller]
     pub fn wait(self) -> Ended {
@@ -439,12 +454,27 @@ impl Server {
         self.wait()
     }
 
-    /// The reactor's counters, as it logs them on SIGUSR1.
+    /// The counters, as the server logs them on SIGUSR1.
     #[track_caller]
     pub fn counters(&self) -> String {
         let start = self.stderr().len();
         self.signal(Signal::SIGUSR1);
-        self.stderr().wait_after(start, "; turns ")
+        self.stderr().wait_after(start, "; messages ")
+    }
+
+    /// Waits until so many messages have been read, and returns all counters.
+    #[track_caller]
+    pub fn wait_for_messages(&self, count: u64) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let counters = self.counters();
+            if figure(&counters, "messages ") >= count {
+                return counters;
+            }
+            assert!(Instant::now() < deadline, "{counters}");
+            // The answer to the signal was the event; the scheduler may have others to run.
+            thread::yield_now();
+        }
     }
 
     /// How many threads the server has.
@@ -475,6 +505,14 @@ impl Server {
             ask(&mut stream, b"Ada", b"Hello, Ada!");
         }
     }
+}
+
+/// The number that stands behind `name` in a line of counters; 0 if there is none.
+pub fn figure(counters: &str, name: &str) -> u64 {
+    let rest = counters.split(name).nth(1).unwrap_or_default();
+    let digits = rest.find(|letter: char| !letter.is_ascii_digit());
+    let digits = &rest[..digits.unwrap_or(rest.len())];
+    digits.parse().unwrap_or_default()
 }
 
 /// A connection whose reads and writes fail after [`LIMIT`].
