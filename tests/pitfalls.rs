@@ -11,7 +11,7 @@ mod util;
 
 use helloop::greeting::Framing;
 use helloop::reactor::{Readiness, Token};
-use helloop::server::listener::ACCEPTS_PER_TURN;
+use helloop::server::listener::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use helloop::server::peer::{LINGER, MAX_PEER_BYTES, READS_PER_TURN};
 use helloop::server::stats::{Cause, Drop};
 use helloop::server::{Outcome, Settings, Stage};
@@ -754,6 +754,33 @@ fn p19_a_listen_backlog_that_bursts_fit_into() {
 }
 
 /// At most sixteen refused clients linger at once; the listener waits, and then goes on.
+#[test]
+fn refusals_that_linger_do_not_eat_up_the_descriptors() {
+    let mut rig = Rig::new(Settings {
+        max_clients: 1,
+        ..Settings::default()
+    });
+    let (listener, waiting) = rig.listener();
+    let (streams, mut far_ends): (Vec<_>, Vec<_>) = (0..101).map(|_| Scripted::roomy()).unzip();
+    waiting.borrow_mut().streams.extend(streams);
+    rig.step_with(&[(listener, Readiness::READABLE)]);
+    rig.settle();
+    assert_eq!(
+        (rig.stats().clients(), rig.stats().refusing()),
+        (1, REFUSALS_AT_ONCE)
+    );
+    // One leaves, the next is told.
+    for left in far_ends.drain(1..) {
+        rig.watch(&left);
+        left.borrow_mut().arrive(b"", true);
+        rig.settle();
+        assert_eq!(left.borrow().written, b"Busy: 1 of 1 clients connected\n");
+        assert!(rig.stats().refusing() <= REFUSALS_AT_ONCE);
+    }
+    assert_eq!((rig.stats().refused, rig.stats().clients()), (100, 1));
+}
+
+/// The same on real sockets, many at once.
 #[test]
 fn refusals_at_once_are_bounded_and_all_are_told() {
     let server = Server::start(&["--max-clients", "10"]);
