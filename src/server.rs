@@ -111,7 +111,7 @@ pub struct World {
     pub stage: Stage,
     /// Whether the counters are to be logged.
     pub report_wanted: bool,
-    /// Listeners that wait for a client to leave.
+    /// Listeners that wait for a connection to end.
     pub starved: Vec<Token>,
     /// What keeps the log short.
     pub limiters: Limiters,
@@ -135,6 +135,14 @@ impl World {
             limiters: Limiters::default(),
             input: vec![0; input_bytes].into_boxed_slice(),
             replies: Vec::new(),
+        }
+    }
+
+    /// Notes a listener that can only go on once a connection has ended.
+    pub fn note_starved(&mut self, listener: Token) {
+        // Once: its deadline and new connections make it try, and fail, again and again.
+        if !self.starved.contains(&listener) {
+            self.starved.push(listener);
         }
     }
 

@@ -81,7 +81,7 @@ impl<A: Accept> Listener<A> {
             }
             let over = cx.world.stats.clients() >= cx.world.settings.max_clients;
             if over && cx.world.stats.refusing() >= REFUSALS_AT_ONCE {
-                cx.world.starved.push(cx.token);
+                cx.world.note_starved(cx.token);
                 return Verdict::Park;
             }
             match self.socket.accept() {
@@ -164,7 +164,7 @@ impl<A: Accept> Listener<A> {
             debug!("closing {} with connections in the backlog", cx.token);
             return Verdict::Close;
         }
-        cx.world.starved.push(cx.token);
+        cx.world.note_starved(cx.token);
         cx.deadline(RETRY);
         Verdict::Park
     }

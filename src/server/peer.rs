@@ -335,6 +335,7 @@ impl<T: Stream> Peer<T> {
         cause: Cause,
         cx: &mut Context<'_, S>,
     ) -> Verdict {
+        let before = cx.world.stats.traffic.bytes_in;
         for _ in 0..READS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Verdict::Park;
@@ -342,6 +343,9 @@ impl<T: Stream> Peer<T> {
             match self.receive(cx) {
                 Received::Bytes(_) | Received::Blocked => {}
                 Received::End | Received::Failed(_) => return self.close(cause, cx),
+            }
+            if cx.world.stats.traffic.bytes_in - before >= BYTES_PER_TURN as u64 {
+                break;
             }
         }
         Verdict::Again
