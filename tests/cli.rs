@@ -376,7 +376,7 @@ fn a_closed_standard_output_ends_quietly() {
 fn the_story_of_each_connection(model: Model) {
     let server = model.start(&["-v"]);
     for cause in ["exit", "end of input", "reset"] {
-        let mut stream = server.connect();
+        let stream = server.connect();
         let accepted = format!("accepted {} as #", stream.local_addr().unwrap());
         let line = server.stderr().wait_for(&accepted);
         let token = line.rsplit(' ').next().unwrap();
