@@ -315,10 +315,14 @@ fn serve_datagrams(socket: &UdpSocket, shared: &Shared) {
         reply.clear();
         let limit = shared.settings.max_datagram;
         match datagrams::answer(&input[..length], from, limit, &mut reply) {
-            Ok(()) if socket.send_to(&reply, from).is_ok() => {
+            Ok(()) => {
+                // Before it is sent, or a client could be answered and not be counted yet.
                 shared.datagrams.fetch_add(1, Relaxed);
+                if socket.send_to(&reply, from).is_err() {
+                    shared.datagrams.fetch_sub(1, Relaxed);
+                    debug!("a reply to {from} could not be sent");
+                }
             }
-            Ok(()) => debug!("a reply to {from} could not be sent"),
             Err(drop) => debug!("a datagram from {from} is not answered: {}", drop.name()),
         }
     }
