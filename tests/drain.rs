@@ -1,11 +1,20 @@
 //! How the server stops (pitfall 17): it takes nobody new, but everybody who came before; reads
 //! each client once more, sends what it owes, says what it did, and ends; or is ended.
 
+#[path = "util/rig.rs"]
+mod rig;
+#[path = "util/script.rs"]
+mod script;
 #[macro_use]
 mod util;
 
+use helloop::reactor::Readiness;
+use helloop::server::listener::{ACCEPTS_PER_DRAIN, ACCEPTS_PER_TURN};
+use helloop::server::{Outcome, Settings, Stage};
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use std::io::{self, Write};
+use rig::Rig;
+use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 use util::{LIMIT, Model, Server, ask, ask_udp, connect, expect, expect_last, figure, receive_udp};
@@ -131,15 +140,15 @@ fn new_connections_are_refused(model: Model) {
     let deadline = Instant::now() + LIMIT;
     loop {
         match TcpStream::connect_timeout(&server.tcp_address(), LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => break,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => break,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             other => assert!(Instant::now() < deadline, "{other:?}"),
         }
     }
     // The drain goes on meanwhile.
     stream.set_nonblocking(true).unwrap();
     let silence = stream.peek(&mut [0]).unwrap_err();
-    assert_eq!(silence.kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(silence.kind(), ErrorKind::WouldBlock);
 }
 
 fn time_runs_out_with_replies_owed(model: Model) {
@@ -268,4 +277,25 @@ fn a_talker_does_not_hold_up_the_end() {
     let _ = io::Read::read_to_end(&mut reader, &mut replies);
     assert_eq!(server.wait().code, Some(0));
     talker.join().unwrap();
+}
+
+/// Clients may come as fast as they are accepted, but not for ever.
+#[test]
+fn a_storm_of_connects_does_not_hold_up_the_end() {
+    let mut rig = Rig::new(Settings::default());
+    let (token, waiting) = rig.listener();
+    // The cheapest of clients: each is gone before it is accepted.
+    let storm = 2 * ACCEPTS_PER_DRAIN as usize;
+    let gone = || io::Error::from(Errno::ECONNABORTED);
+    waiting.borrow_mut().errors = (0..storm).map(|_| gone()).collect();
+    rig.server.world.stage = Stage::Stopping;
+    rig.step_with(&[(token, Readiness::READABLE)]);
+    rig.settle();
+    assert_eq!(rig.outcome, Some(Outcome::Drained));
+    let least = u64::from(ACCEPTS_PER_DRAIN);
+    let calls = waiting.borrow().calls;
+    assert!(
+        (least..=least + ACCEPTS_PER_TURN as u64).contains(&calls),
+        "{calls}"
+    );
 }
