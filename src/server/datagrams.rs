@@ -114,13 +114,16 @@ impl<U: DatagramSocket> Datagrams<U> {
             }
             self.serve_one(cx);
         }
-        if cx.readiness.contains(Readiness::READABLE) && self.unsent.is_none() {
-            return Verdict::Again;
+        if self.unsent.is_some() {
+            Verdict::Park
+        } else if cx.world.is_draining() {
+            // Once more, and never again: a flood of datagrams must not hold up the end.
+            Verdict::Close
+        } else if cx.readiness.contains(Readiness::READABLE) {
+            Verdict::Again
+        } else {
+            Verdict::Park
         }
-        if cx.world.is_draining() && self.unsent.is_none() {
-            return Verdict::Close;
-        }
-        Verdict::Park
     }
 
     fn serve_one<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {

@@ -456,11 +456,7 @@ impl<T: Stream> Peer<T> {
     }
 
     /// Ends the connection because a limit was hit, and says which.
-    fn give_up<S: Source<World = World>>(
-        &self,
-        cause: Cause,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
+    fn give_up<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
         let limit = match cause {
             Cause::IdleTimeout => "it has said nothing for --idle-timeout",
             _ => "it has taken nothing of what it is owed for --write-timeout",
