@@ -29,9 +29,13 @@ pub const READ_BYTES: usize = 16 * 1_024;
 /// read stalls itself and nobody else (pitfall 7).
 pub const HIGH_WATER_BYTES: usize = 32 * 1_024;
 
-/// Reads of one client in one turn. Short reads mostly end the work after one; the bound is for
-/// a client that sends as fast as it is read (pitfall 2).
+/// Reads of one client in one turn, and bytes read after which it has had its turn. Short reads
+/// mostly end the work after one; the bounds are for a client that sends as fast as it is read
+/// (pitfall 2). In line framing one full read spends the bytes.
 pub const READS_PER_TURN: usize = 4;
+
+/// See [`READS_PER_TURN`].
+pub const BYTES_PER_TURN: usize = READ_BYTES;
 
 /// How long the rest of the input is thrown away after the last byte was sent. Closing with
 /// input unread makes the kernel send a reset, which can destroy those last bytes on their way
@@ -227,7 +231,8 @@ impl<T: Stream> Peer<T> {
         let mut held = false;
         let mut end = None;
         for _ in 0..READS_PER_TURN {
-            if end.is_some() || !self.may_read(held, cx) {
+            let read = cx.world.stats.traffic.bytes_in - before.bytes_in;
+            if end.is_some() || read >= BYTES_PER_TURN as u64 || !self.may_read(held, cx) {
                 break;
             }
             let answered = match self.receive(cx) {
@@ -330,6 +335,7 @@ impl<T: Stream> Peer<T> {
         cause: Cause,
         cx: &mut Context<'_, S>,
     ) -> Verdict {
+        let before = cx.world.stats.traffic.bytes_in;
         for _ in 0..READS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Verdict::Park;
@@ -337,6 +343,9 @@ impl<T: Stream> Peer<T> {
             match self.receive(cx) {
                 Received::Bytes(_) | Received::Blocked => {}
                 Received::End | Received::Failed(_) => return self.close(cause, cx),
+            }
+            if cx.world.stats.traffic.bytes_in - before >= BYTES_PER_TURN as u64 {
+                break;
             }
         }
         Verdict::Again
