@@ -10,6 +10,7 @@ pub mod bind;
 pub mod datagrams;
 pub mod limiter;
 pub mod listener;
+pub mod parent;
 pub mod peer;
 pub mod signals;
 pub mod stats;
@@ -26,6 +27,7 @@ use log::{info, warn};
 use mio::Registry;
 use mio::event::Source as _;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
+use parent::Parent;
 use peer::{Peer, READ_BYTES};
 use signals::Signals;
 use stats::{Cause, Stats};
@@ -157,6 +159,8 @@ pub enum Member {
     Datagrams(Box<Datagrams<UdpSocket>>),
     /// The signals.
     Signals(Box<Signals>),
+    /// The parent process, where the server is to end with it.
+    Parent(Box<Parent>),
 }
 
 // An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
@@ -184,6 +188,11 @@ impl Source for Member {
                     .pipe_mut()
                     .register(registry, token, mio::Interest::READABLE)
             }
+            Self::Parent(parent) => {
+                parent
+                    .pipe_mut()
+                    .register(registry, token, mio::Interest::READABLE)
+            }
         }
     }
 
@@ -193,6 +202,7 @@ impl Source for Member {
             Self::Listener(listener) => listener.drive(cx),
             Self::Datagrams(datagrams) => datagrams.drive(cx),
             Self::Signals(signals) => signals.drive(cx),
+            Self::Parent(parent) => parent.drive(cx),
         }
     }
 
@@ -202,6 +212,7 @@ impl Source for Member {
             Self::Listener(listener) => listener.expire(cx),
             Self::Datagrams(_) => Verdict::Park,
             Self::Signals(signals) => signals.expire(cx),
+            Self::Parent(parent) => parent.expire(cx),
         }
     }
 
@@ -263,14 +274,13 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Sources that outlive a drain: the signals.
-const LASTING_SOURCES: usize = 1;
-
 /// The server, bound and ready to run.
 #[derive(Debug)]
 pub struct Server {
     reactor: Reactor<Member>,
     world: World,
+    /// Sources that outlive a drain: the signals, and the parent where there is one.
+    lasting: usize,
     /// Connections that had ended when the starved listeners were last woken.
     ended_before: u64,
 }
@@ -296,8 +306,21 @@ impl Server {
         Ok(Self {
             reactor,
             world: World::new(settings),
+            lasting: 1,
             ended_before: 0,
         })
+    }
+
+    /// Lets the server end with its standard input, as after a signal.
+    ///
+    /// # Errors
+    ///
+    /// Standard input cannot be watched: it is closed, or a file.
+    pub fn end_with_stdin(&mut self) -> io::Result<()> {
+        let parent = Member::Parent(Box::new(Parent::new()?));
+        self.reactor.add(parent, Readiness::READABLE)?;
+        self.lasting += 1;
+        Ok(())
     }
 
     /// Serves until it is told to stop, and then until everybody got what they are owed.
@@ -321,7 +344,7 @@ impl Server {
                     self.reactor
                         .wake_all(Readiness::READABLE | Readiness::WRITABLE);
                 }
-                Stage::Draining if self.reactor.len() > LASTING_SOURCES => {}
+                Stage::Draining if self.reactor.len() > self.lasting => {}
                 Stage::Draining => return Ok(Outcome::Drained),
                 Stage::OutOfTime => return Ok(self.cut_off()),
                 Stage::Killed(signal) => return Ok(Outcome::Killed(signal)),

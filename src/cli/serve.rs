@@ -105,6 +105,10 @@ pub(super) struct Serve {
         help_heading = "Model"
     )]
     model: Model,
+
+    /// Stop when standard input ends: for a parent process that must leave no server behind.
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
 }
 
 /// [`Framing`], as it is typed.
@@ -173,7 +177,7 @@ impl Serve {
                 Some(ValueSource::CommandLine | ValueSource::EnvVariable)
             ) && given.try_get_raw(id).is_ok()
                 && !FLAGS_OF_THREADS.contains(id)
-                && !["verbose", "quiet", "Serve", "Verbosity"].contains(id)
+                && !["verbose", "quiet", "exit_with_stdin", "Serve", "Verbosity"].contains(id)
         });
         stray.map_or(Ok(()), |id| {
             Err(format!(
@@ -209,11 +213,11 @@ impl Serve {
                     "one thread serves up to {} clients; {descriptors} descriptors",
                     settings.max_clients
                 );
-                serve_by_reactor(bound, settings)
+                serve_by_reactor(bound, settings, self.exit_with_stdin)
             }
             Model::Threads => {
                 info!("a thread for each client");
-                threads::run(bound, settings)
+                threads::run(bound, settings, self.exit_with_stdin)
             }
         }
         .map_err(|error| Failure::new(format_args!("cannot serve: {error}")))?;
@@ -256,8 +260,15 @@ impl Serve {
     }
 }
 
-fn serve_by_reactor(bound: Vec<Bound>, settings: Settings) -> std::io::Result<(Outcome, Summary)> {
+fn serve_by_reactor(
+    bound: Vec<Bound>,
+    settings: Settings,
+    with_stdin: bool,
+) -> std::io::Result<(Outcome, Summary)> {
     let mut server = Server::new(bound, settings)?;
+    if with_stdin {
+        server.end_with_stdin()?;
+    }
     let outcome = server.run()?;
     server.report();
     Ok((outcome, server.summary()))

@@ -55,16 +55,23 @@ struct Shared {
 #[derive(Debug)]
 enum News {
     Signal(i32),
+    /// Standard input has ended, and the server is to end with it.
+    ParentEnded,
     /// A client, or a listener, has ended.
     Ended,
 }
 
-/// Serves the bound sockets until a signal, and drains.
+/// Serves the bound sockets until a signal, or `with_stdin` until the end of standard input, and
+/// drains.
 ///
 /// # Errors
 ///
 /// The signals' pipe, or the first threads, could not be had.
-pub fn run(bound: Vec<Bound>, settings: Settings) -> io::Result<(Outcome, Summary)> {
+pub fn run(
+    bound: Vec<Bound>,
+    settings: Settings,
+    with_stdin: bool,
+) -> io::Result<(Outcome, Summary)> {
     let started = Instant::now();
     let (news, inbox) = mpsc::channel();
     let shared = Arc::new(Shared {
@@ -87,6 +94,14 @@ pub fn run(bound: Vec<Bound>, settings: Settings) -> io::Result<(Outcome, Summar
             }
         }
     })?;
+    if with_stdin {
+        let news = shared.news.clone();
+        spawn("stdin", move || {
+            // An end by error is an end; and with nobody to tell there is nothing to do.
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            let _ = news.send(News::ParentEnded);
+        })?;
+    }
     let mut listeners = Vec::new();
     for Bound { address, tcp, udp } in bound {
         let tcp = Arc::new(tcp);
@@ -99,7 +114,7 @@ pub fn run(bound: Vec<Bound>, settings: Settings) -> io::Result<(Outcome, Summar
         }
     }
 
-    while !matches!(inbox.recv(), Ok(News::Signal(_)) | Err(_)) {}
+    while let Ok(News::Ended) = inbox.recv() {}
     info!("stopping: a second signal ends at once");
     shared.draining.store(true, Relaxed);
     for (address, listener, thread) in listeners {
@@ -132,7 +147,7 @@ fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
     while !lock(&shared.clients).is_empty() {
         match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(News::Signal(signal)) => return Outcome::Killed(signal),
-            Ok(News::Ended) => {}
+            Ok(News::Ended | News::ParentEnded) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
