@@ -20,19 +20,19 @@ use crate::greeting::Framing;
 use crate::reactor::{Context, INTEREST, Reactor, Readiness, Source, Token, Turns, Verdict};
 use crate::warn_limited;
 use bind::Bound;
-use datagrams::Datagrams;
+use datagrams::{DatagramSocket, Datagrams};
 use limiter::Limiter;
-use listener::Listener;
+use listener::{Accept, Listener};
 use log::{info, warn};
-use mio::Registry;
-use mio::event::Source as _;
-use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::net::{TcpListener, UdpSocket};
+use mio::{Interest, Registry, event};
 use parent::Parent;
 use peer::{Peer, READ_BYTES};
 use signals::Signals;
 use stats::{Cause, Stats};
 use std::fmt;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 /// What the server allows, and how it speaks.
@@ -113,7 +113,7 @@ pub struct World {
     pub stage: Stage,
     /// Whether the counters are to be logged.
     pub report_wanted: bool,
-    /// Listeners that wait for a client to leave.
+    /// Listeners that wait for a connection to end.
     pub starved: Vec<Token>,
     /// What keeps the log short.
     pub limiters: Limiters,
@@ -140,6 +140,14 @@ impl World {
         }
     }
 
+    /// Notes a listener that can only go on once a connection has ended.
+    pub fn note_starved(&mut self, listener: Token) {
+        // Once: its deadline and new connections make it try, and fail, again and again.
+        if !self.starved.contains(&listener) {
+            self.starved.push(listener);
+        }
+    }
+
     /// Whether sources that find nothing more to do should end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -148,15 +156,16 @@ impl World {
 }
 
 /// One event source of the server. Those that there are few of are boxed, so that a client's
-/// slot is as small as a client.
+/// slot is as small as a client. Generic over its sockets, so that tests script them and have
+/// the whole server in virtual time.
 #[derive(Debug)]
-pub enum Member {
+pub enum Member<A: Accept = TcpListener, U: DatagramSocket = UdpSocket> {
     /// A client's connection.
-    Peer(Peer<TcpStream>),
+    Peer(Peer<A::Stream>),
     /// A listening socket.
-    Listener(Box<Listener<TcpListener>>),
+    Listener(Box<Listener<A>>),
     /// A UDP socket.
-    Datagrams(Box<Datagrams<UdpSocket>>),
+    Datagrams(Box<Datagrams<U>>),
     /// The signals.
     Signals(Box<Signals>),
     /// The parent process, where the server is to end with it.
@@ -168,32 +177,18 @@ pub enum Member {
 #[cfg(not(debug_assertions))]
 const _: () = assert!(size_of::<Option<Member>>() + size_of::<u32>() <= 48);
 
-impl Source for Member {
+impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
     type World = World;
 
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let token = token.into();
-        match self {
-            Self::Peer(peer) => peer.stream_mut().register(registry, token, INTEREST),
-            Self::Listener(listener) => {
-                listener
-                    .socket_mut()
-                    .register(registry, token, mio::Interest::READABLE)
-            }
-            Self::Datagrams(datagrams) => {
-                datagrams.socket_mut().register(registry, token, INTEREST)
-            }
-            Self::Signals(signals) => {
-                signals
-                    .pipe_mut()
-                    .register(registry, token, mio::Interest::READABLE)
-            }
-            Self::Parent(parent) => {
-                parent
-                    .pipe_mut()
-                    .register(registry, token, mio::Interest::READABLE)
-            }
-        }
+        let (socket, interest): (&mut dyn event::Source, _) = match self {
+            Self::Peer(peer) => (peer.stream_mut(), INTEREST),
+            Self::Listener(listener) => (listener.socket_mut(), Interest::READABLE),
+            Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
+            Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
+            Self::Parent(parent) => (parent.pipe_mut(), Interest::READABLE),
+        };
+        socket.register(registry, token.into(), interest)
     }
 
     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
@@ -210,9 +205,8 @@ impl Source for Member {
         match self {
             Self::Peer(peer) => peer.expire(cx),
             Self::Listener(listener) => listener.expire(cx),
-            Self::Datagrams(_) => Verdict::Park,
+            Self::Datagrams(_) | Self::Parent(_) => Verdict::Park,
             Self::Signals(signals) => signals.expire(cx),
-            Self::Parent(parent) => parent.expire(cx),
         }
     }
 
@@ -276,39 +270,37 @@ impl fmt::Display for Summary {
 
 /// The server, bound and ready to run.
 #[derive(Debug)]
-pub struct Server {
-    reactor: Reactor<Member>,
-    world: World,
-    /// Sources that outlive a drain: the signals, and the parent where there is one.
+pub struct Server<A: Accept = TcpListener, U: DatagramSocket = UdpSocket> {
+    /// The loop.
+    pub reactor: Reactor<Member<A, U>>,
+    /// What its sources share.
+    pub world: World,
+    /// Sources that outlive a drain: the signals.
     lasting: usize,
     /// Connections that had ended when the starved listeners were last woken.
     ended_before: u64,
 }
 
 impl Server {
-    /// Puts the bound sockets on a loop.
+    /// Puts the bound sockets, and the signals, on a loop.
     ///
     /// # Errors
     ///
     /// The poll and the signals need descriptors.
     pub fn new(bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
-        let mut reactor = Reactor::new()?;
-        reactor.add(Member::Signals(Box::new(Signals::new()?)), Readiness::NONE)?;
+        let mut server = Self::with_reactor(Reactor::new()?, settings);
+        let signals = Member::Signals(Box::new(Signals::new()?));
+        server.reactor.add(signals, Readiness::NONE)?;
+        server.lasting += 1;
         for sockets in bound {
             sockets.set_nonblocking()?;
-            let listener = Listener::new(TcpListener::from_std(sockets.tcp));
-            reactor.add(Member::Listener(Box::new(listener)), Readiness::NONE)?;
-            if let Some(udp) = sockets.udp {
-                let datagrams = Datagrams::new(UdpSocket::from_std(udp));
-                reactor.add(Member::Datagrams(Box::new(datagrams)), Readiness::NONE)?;
+            let tcp = TcpListener::from_std(sockets.tcp);
+            server.add(Member::Listener(Box::new(Listener::new(tcp))))?;
+            if let Some(udp) = sockets.udp.map(UdpSocket::from_std) {
+                server.add(Member::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }
-        Ok(Self {
-            reactor,
-            world: World::new(settings),
-            lasting: 1,
-            ended_before: 0,
-        })
+        Ok(server)
     }
 
     /// Lets the server end with its standard input, as after a signal.
@@ -317,10 +309,7 @@ impl Server {
     ///
     /// Standard input cannot be watched: it is closed, or a file.
     pub fn end_with_stdin(&mut self) -> io::Result<()> {
-        let parent = Member::Parent(Box::new(Parent::new()?));
-        self.reactor.add(parent, Readiness::READABLE)?;
-        self.lasting += 1;
-        Ok(())
+        self.add(Member::Parent(Box::new(Parent::new()?))).map(drop)
     }
 
     /// Serves until it is told to stop, and then until everybody got what they are owed.
@@ -331,24 +320,54 @@ impl Server {
     pub fn run(&mut self) -> io::Result<Outcome> {
         loop {
             self.reactor.turn(&mut self.world)?;
-            self.wake_starved();
-            self.cap_buffered();
-            if std::mem::take(&mut self.world.report_wanted) {
-                self.report();
+            if let Some(outcome) = self.between_turns() {
+                return Ok(outcome);
             }
-            match self.world.stage {
-                Stage::Serving => {}
-                Stage::Stopping => {
-                    self.world.stage = Stage::Draining;
-                    // Everybody looks once more: who finds nothing to do now is done for good.
-                    self.reactor
-                        .wake_all(Readiness::READABLE | Readiness::WRITABLE);
-                }
-                Stage::Draining if self.reactor.len() > self.lasting => {}
-                Stage::Draining => return Ok(Outcome::Drained),
-                Stage::OutOfTime => return Ok(self.cut_off()),
-                Stage::Killed(signal) => return Ok(Outcome::Killed(signal)),
+        }
+    }
+}
+
+impl<A: Accept, U: DatagramSocket> Server<A, U> {
+    /// A server on `reactor`, a simulated one for example, without sockets yet.
+    pub fn with_reactor(reactor: Reactor<Member<A, U>>, settings: Settings) -> Self {
+        Self {
+            reactor,
+            world: World::new(settings),
+            lasting: 0,
+            ended_before: 0,
+        }
+    }
+
+    /// Gives the server a source.
+    ///
+    /// # Errors
+    ///
+    /// Its registration's.
+    pub fn add(&mut self, member: Member<A, U>) -> io::Result<Token> {
+        self.reactor.add(member, Readiness::NONE)
+    }
+
+    /// What is done when no source is at work: everything that concerns them all. Says how the
+    /// run ended, once it has.
+    pub fn between_turns(&mut self) -> Option<Outcome> {
+        self.wake_starved();
+        self.cap_buffered();
+        if mem::take(&mut self.world.report_wanted) {
+            self.report();
+        }
+        match self.world.stage {
+            Stage::Serving => None,
+            Stage::Stopping => {
+                self.world.stage = Stage::Draining;
+                // Everybody looks once more: who finds nothing to do now is done for good.
+                self.reactor
+                    .wake_all(Readiness::READABLE | Readiness::WRITABLE);
+                None
             }
+            Stage::Draining if self.reactor.len() > self.lasting => None,
+            Stage::Draining => Some(Outcome::Drained),
+            Stage::OutOfTime => Some(self.cut_off()),
+            Stage::Killed(signal) => Some(Outcome::Killed(signal)),
         }
     }
 

@@ -2,40 +2,19 @@
 //! readiness: the bytes out are those of a model written apart from the crate's code, none lost,
 //! none twice, and what is kept for the client stays within its limit.
 
+#[path = "util/rig.rs"]
+mod rig;
 #[path = "util/script.rs"]
 mod script;
 
 use helloop::greeting::Framing;
-use helloop::reactor::{Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
-use helloop::server::peer::{MAX_PEER_BYTES, Peer};
-use helloop::server::{Settings, World};
-use mio::Registry;
+use helloop::reactor::{Mark, Readiness, Token};
+use helloop::server::Settings;
+use helloop::server::peer::MAX_PEER_BYTES;
 use proptest::prelude::*;
+use rig::Rig;
 use script::{Fault, Scripted, model};
-use std::io;
 use std::time::Duration;
-
-/// The one kind of source here: the server's own peer, over a scripted stream.
-struct Actor(Peer<Scripted>);
-
-impl Source for Actor {
-    type World = World;
-
-    fn register(&mut self, _: &Registry, token: Token) -> io::Result<()> {
-        self.0.stream_mut().0.borrow_mut().token = Some(token);
-        Ok(())
-    }
-
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        self.0.drive(cx)
-    }
-
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        self.0.expire(cx)
-    }
-
-    fn unregistered(&mut self, _: &io::Error, _: &mut World) {}
-}
 
 /// What happens to the one client, in order.
 #[derive(Clone, Debug)]
@@ -94,30 +73,21 @@ fn run(
     input: &[u8],
     happenings: &[Happening],
 ) -> Result<(Vec<Vec<u8>>, Vec<u8>), TestCaseError> {
-    let mut world = World::new(settings);
-    world.stats.accepted = 1;
-    let mut reactor = Reactor::simulated().unwrap();
-    let stream = Scripted::default();
-    let wire = stream.0.clone();
-    let token = reactor
-        .add(Actor(Peer::new(stream)), Readiness::WRITABLE)
-        .unwrap();
+    let mut rig = Rig::new(settings);
+    let wire = rig.client(Scripted::with_room(0));
+    let token = wire.borrow().token.unwrap();
     let stale = Token {
         generation: token.generation.wrapping_add(7),
         ..token
     };
-    let (mut now, mut sent) = (Time::ZERO, 0);
-    let mut step = |marks: &mut Vec<Mark>, now| {
-        marks.extend(wire.borrow_mut().take_mark());
-        reactor.step(now, marks, &mut world);
+    let mut sent = 0;
+    let step = |rig: &mut Rig, marks: &mut Vec<Mark>| {
+        rig.step_with(marks);
         marks.clear();
-        let kept = reactor
-            .sources()
-            .map(|(_, actor)| actor.0.buffered())
-            .sum::<usize>();
+        let kept = rig.peers().map(|(_, peer)| peer.buffered()).sum::<usize>();
         prop_assert!(kept <= MAX_PEER_BYTES, "{} bytes kept for one client", kept);
-        prop_assert_eq!(world.stats.buffered, kept);
-        Ok(reactor.is_empty())
+        prop_assert_eq!(rig.stats().buffered, kept);
+        Ok(rig.server.reactor.is_empty())
     };
     let mut marks = Vec::new();
     for happening in happenings {
@@ -138,11 +108,9 @@ fn run(
                 }
             }
             Happening::Stale => marks.push((stale, Readiness::READABLE | Readiness::CLOSED)),
-            Happening::Time(milliseconds) => {
-                now = now.after(Duration::from_millis(*milliseconds));
-            }
+            Happening::Time(milliseconds) => rig.pass(Duration::from_millis(*milliseconds)),
         }
-        if step(&mut marks, now)? {
+        if step(&mut rig, &mut marks)? {
             break;
         }
     }
@@ -151,8 +119,8 @@ fn run(
     }
     for _ in 0..100_000 {
         wire.borrow_mut().make_room(1 << 20);
-        now = now.after(Duration::from_millis(10));
-        if step(&mut marks, now)? {
+        rig.pass(Duration::from_millis(10));
+        if step(&mut rig, &mut marks)? {
             let wire = wire.borrow();
             return Ok((wire.reads.clone(), wire.written.clone()));
         }

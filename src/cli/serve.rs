@@ -8,8 +8,9 @@ use super::{Failure, say};
 use crate::greeting::Framing;
 use crate::server::bind::{self, Bound};
 use crate::server::datagrams::MAX_DATAGRAM_BYTES;
+use crate::server::parent;
 use crate::server::peer::MAX_PEER_BYTES;
-use crate::server::{Outcome, Server, Settings, Summary, threads};
+use crate::server::{Outcome, Server, Settings, threads};
 use crate::system;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
@@ -202,25 +203,40 @@ impl Serve {
         })
         .map_err(Failure::new)?;
         let settings = self.settings(descriptors, &bound);
-        for sockets in &bound {
-            if !say(format_args!("listening on {sockets}"))? {
-                return Ok(0);
-            }
-        }
+        // Said when signals are heard: who reads it may send one at once.
+        let listening: Vec<String> = bound
+            .iter()
+            .map(|at| format!("listening on {at}"))
+            .collect();
+        let listening = listening.join("\n");
+        let unable = |error| Failure::new(format_args!("cannot serve: {error}"));
         let (outcome, summary) = match self.model {
             Model::Reactor => {
-                info!(
-                    "one thread serves up to {} clients; {descriptors} descriptors",
-                    settings.max_clients
-                );
-                serve_by_reactor(bound, settings, self.exit_with_stdin)
+                let most = settings.max_clients;
+                let mut server = Server::new(bound, settings).map_err(unable)?;
+                if self.exit_with_stdin {
+                    server.end_with_stdin().map_err(unable)?;
+                }
+                if !say(format_args!("{listening}"))? {
+                    return Ok(0);
+                }
+                info!("one thread serves up to {most} clients; {descriptors} descriptors");
+                let outcome = server.run().map_err(unable)?;
+                server.report();
+                (outcome, server.summary())
             }
             Model::Threads => {
+                let signals = threads::signals().map_err(unable)?;
+                if self.exit_with_stdin {
+                    parent::watch_by_thread().map_err(unable)?;
+                }
+                if !say(format_args!("{listening}"))? {
+                    return Ok(0);
+                }
                 info!("a thread for each client");
-                threads::run(bound, settings, self.exit_with_stdin)
+                threads::run(bound, settings, signals).map_err(unable)?
             }
-        }
-        .map_err(|error| Failure::new(format_args!("cannot serve: {error}")))?;
+        };
         say(format_args!("{summary}"))?;
         match outcome {
             Outcome::CutOff(clients) => Err(Failure {
@@ -258,20 +274,6 @@ impl Serve {
             drain_timeout: self.drain_timeout,
         }
     }
-}
-
-fn serve_by_reactor(
-    bound: Vec<Bound>,
-    settings: Settings,
-    with_stdin: bool,
-) -> std::io::Result<(Outcome, Summary)> {
-    let mut server = Server::new(bound, settings)?;
-    if with_stdin {
-        server.end_with_stdin()?;
-    }
-    let outcome = server.run()?;
-    server.report();
-    Ok((outcome, server.summary()))
 }
 
 fn as_usize(size: u64) -> usize {

@@ -13,6 +13,8 @@ use crate::greeting;
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use crate::warn_limited;
 use log::debug;
+use mio::event;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -27,7 +29,7 @@ pub const MAX_DATAGRAM_BYTES: usize = 65_499;
 const FIRST_USER_PORT: u16 = 1_024;
 
 /// What datagrams come from and go to: mio's socket, or a script in a test.
-pub trait DatagramSocket {
+pub trait DatagramSocket: event::Source + fmt::Debug {
     /// Receives one datagram, cut to the buffer.
     ///
     /// # Errors

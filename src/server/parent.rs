@@ -1,16 +1,19 @@
 //! The end of standard input as one more event source: a child that outlives nobody.
 //!
-//! **Owns** the pipe that a parent process holds the other end of, and the drain's time limit
-//! when that end closes. **Must never touch** a connection. **Invariant**: the pipe closes when
-//! the parent ends, however it ends, and the server then drains as after a signal: no parent
-//! leaves a server behind.
+//! **Owns** the pipe whose other end a parent process holds. **Must never touch** a connection:
+//! what a stop means is for [`signals`](super::signals) to say. **Invariant**: the pipe closes
+//! when the parent ends, however it ends, SIGKILL included, and that is as good as a SIGTERM: no
+//! parent leaves a server behind.
 
-use super::{Stage, World};
+use super::World;
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use log::info;
 use mio::unix::pipe::Receiver;
+use signal_hook::consts::SIGTERM;
+use signal_hook::low_level;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::thread;
 
 /// Bytes thrown away in one read: nobody is expected to write any.
 const READ_BYTES: usize = 512;
@@ -22,7 +25,7 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Watches standard input, which must be a pipe or something else that can be polled.
+    /// Watches standard input, which must be a pipe, or something else that can be polled.
     ///
     /// # Errors
     ///
@@ -40,31 +43,44 @@ impl Parent {
 
     /// Throws away what comes; at its end, asks the server to stop.
     pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let mut rest = [0; READ_BYTES];
-        match self.pipe.read(&mut rest) {
-            Ok(1..) => return Verdict::Again,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Verdict::Again,
+        if cx.world.is_draining() {
+            return Verdict::Close;
+        }
+        match self.pipe.read(&mut [0; READ_BYTES]) {
+            Ok(1..) => Verdict::Again,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Verdict::Again,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 cx.readiness.clear(Readiness::READABLE);
+                Verdict::Park
             }
             // An end by error is an end.
             Ok(0) | Err(_) => {
-                cx.readiness = Readiness::NONE;
-                if cx.world.stage == Stage::Serving {
-                    info!("stopping: standard input has ended");
-                    cx.deadline(cx.world.settings.drain_timeout);
-                    cx.world.stage = Stage::Stopping;
-                }
+                stop();
+                Verdict::Close
             }
         }
-        Verdict::Park
     }
+}
 
-    /// The drain's time has run out.
-    pub fn expire<S: Source<World = World>>(&self, cx: &mut Context<'_, S>) -> Verdict {
-        if cx.world.stage == Stage::Draining {
-            cx.world.stage = Stage::OutOfTime;
-        }
-        Verdict::Park
-    }
+/// The same for servers without a loop: a thread of its own waits for the end.
+///
+/// # Errors
+///
+/// The thread could not be started.
+pub fn watch_by_thread() -> io::Result<()> {
+    let watch = || {
+        // An end by error is an end.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        stop();
+    };
+    thread::Builder::new()
+        .name("parent".to_owned())
+        .spawn(watch)
+        .map(drop)
+}
+
+fn stop() {
+    info!("standard input has ended, and this server with it");
+    // SIGTERM has a handler here, and is a number that the system knows: nothing can fail.
+    let _ = low_level::raise(SIGTERM);
 }

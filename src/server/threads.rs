@@ -16,7 +16,7 @@ use super::stats::Cause;
 use super::{Outcome, Settings, Summary};
 use crate::greeting::{self, Answered, Framing};
 use log::{debug, info, warn};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -55,22 +55,28 @@ struct Shared {
 #[derive(Debug)]
 enum News {
     Signal(i32),
-    /// Standard input has ended, and the server is to end with it.
-    ParentEnded,
     /// A client, or a listener, has ended.
     Ended,
 }
 
-/// Serves the bound sockets until a signal, or `with_stdin` until the end of standard input, and
-/// drains.
+/// Hears Ctrl-C, SIGTERM and SIGUSR1 from now on; what comes before [`run`] waits for it.
 ///
 /// # Errors
 ///
-/// The signals' pipe, or the first threads, could not be had.
+/// A pair of descriptors is needed.
+pub fn signals() -> io::Result<Signals> {
+    Signals::new([SIGINT, SIGTERM, SIGUSR1])
+}
+
+/// Serves the bound sockets until a signal, and drains.
+///
+/// # Errors
+///
+/// The first threads could not be had.
 pub fn run(
     bound: Vec<Bound>,
     settings: Settings,
-    with_stdin: bool,
+    mut signals: Signals,
 ) -> io::Result<(Outcome, Summary)> {
     let started = Instant::now();
     let (news, inbox) = mpsc::channel();
@@ -86,7 +92,6 @@ pub fn run(
         owing: AtomicU64::new(0),
         news: news.clone(),
     });
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     spawn("signals", move || {
         for signal in &mut signals {
             if news.send(News::Signal(signal)).is_err() {
@@ -94,14 +99,6 @@ pub fn run(
             }
         }
     })?;
-    if with_stdin {
-        let news = shared.news.clone();
-        spawn("stdin", move || {
-            // An end by error is an end; and with nobody to tell there is nothing to do.
-            let _ = io::copy(&mut io::stdin(), &mut io::sink());
-            let _ = news.send(News::ParentEnded);
-        })?;
-    }
     let mut listeners = Vec::new();
     for Bound { address, tcp, udp } in bound {
         let tcp = Arc::new(tcp);
@@ -114,7 +111,13 @@ pub fn run(
         }
     }
 
-    while let Ok(News::Ended) = inbox.recv() {}
+    loop {
+        match inbox.recv() {
+            Ok(News::Signal(SIGUSR1)) => report(&shared),
+            Ok(News::Ended) => {}
+            Ok(News::Signal(_)) | Err(_) => break,
+        }
+    }
     info!("stopping: a second signal ends at once");
     shared.draining.store(true, Relaxed);
     for (address, listener, thread) in listeners {
@@ -146,8 +149,9 @@ fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
     let deadline = Instant::now() + shared.settings.drain_timeout;
     while !lock(&shared.clients).is_empty() {
         match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(News::Signal(SIGUSR1)) => report(shared),
             Ok(News::Signal(signal)) => return Outcome::Killed(signal),
-            Ok(News::Ended | News::ParentEnded) => {}
+            Ok(News::Ended) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -157,8 +161,20 @@ fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
     }
 }
 
+/// Logs all counters.
+fn report(shared: &Shared) {
+    info!(
+        "clients {} accepted {} unserved {}; messages {}; datagrams answered {}",
+        lock(&shared.clients).len(),
+        shared.accepted.load(Relaxed),
+        shared.unserved.load(Relaxed),
+        shared.messages.load(Relaxed),
+        shared.datagrams.load(Relaxed),
+    );
+}
+
 /// A thread in `accept` hears nothing but a connection, so it is given one. What the backlog
-/// held is accepted with it, and then the thread finds that the next accept would block.
+/// held is accepted before it, and nothing after it, however fast clients come.
 fn wake_listener(address: SocketAddr, listener: &TcpListener, shared: &Shared) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let reachable = match address.ip() {
@@ -176,8 +192,12 @@ fn wake_listener(address: SocketAddr, listener: &TcpListener, shared: &Shared) -
 fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
         match listener.accept() {
+            // Behind its own waker stand only those who came after the signal.
             Ok((_, address))
-                if shared.draining.load(Relaxed) && lock(&shared.wakers).contains(&address) => {}
+                if shared.draining.load(Relaxed) && lock(&shared.wakers).contains(&address) =>
+            {
+                return;
+            }
             Ok((stream, address)) => start_client(stream, address, shared),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error)
@@ -295,10 +315,14 @@ fn serve_datagrams(socket: &UdpSocket, shared: &Shared) {
         reply.clear();
         let limit = shared.settings.max_datagram;
         match datagrams::answer(&input[..length], from, limit, &mut reply) {
-            Ok(()) if socket.send_to(&reply, from).is_ok() => {
+            Ok(()) => {
+                // Before it is sent, or a client could be answered and not be counted yet.
                 shared.datagrams.fetch_add(1, Relaxed);
+                if socket.send_to(&reply, from).is_err() {
+                    shared.datagrams.fetch_sub(1, Relaxed);
+                    debug!("a reply to {from} could not be sent");
+                }
             }
-            Ok(()) => debug!("a reply to {from} could not be sent"),
             Err(drop) => debug!("a datagram from {from} is not answered: {}", drop.name()),
         }
     }

@@ -39,7 +39,7 @@ const SHORTEST_RECORD: Duration = Duration::from_millis(100);
 pub struct Conductor {
     /// When the next tick is due.
     tick: Time,
-    /// When the present second began, and how many replies had come then.
+    /// When the present second began.
     second: Time,
     connects: Option<Pace>,
     /// Messages of the schedule that were handed out.
@@ -64,12 +64,7 @@ impl Conductor {
         S: Source<World = World> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
     {
         let now = cx.time();
-        if now >= self.tick {
-            if cx.world.stage == Stage::Running {
-                cx.world.tally.loop_lag.note(now.since(self.tick));
-            }
-            self.tick = now.after(TICK);
-        }
+        self.count_ticks(now, cx.world);
         if now.since(self.second) >= SECOND {
             self.end_second(now, cx.world);
         }
@@ -103,6 +98,20 @@ impl Conductor {
             world.stage = Stage::Over;
             self.end_second(now, world);
         }
+    }
+
+    /// The loop's lag: how late it comes to each tick, those that it missed included.
+    fn count_ticks(&mut self, now: Time, world: &mut World) {
+        if now < self.tick {
+            return;
+        }
+        let late = now.since(self.tick);
+        let missed = u32::try_from(late.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX);
+        let newest = late.saturating_sub(TICK * missed);
+        if world.stage == Stage::Running {
+            world.tally.loop_lag.note(late, newest, missed + 1);
+        }
+        self.tick = now.after(TICK.saturating_sub(newest));
     }
 
     /// Starts further clients, or, once all are settled, the talking.
@@ -142,9 +151,11 @@ impl Conductor {
         if due <= self.handed_out {
             return;
         }
-        let oldest = schedule.pace.due(self.handed_out);
+        let [oldest, newest] = [self.handed_out, due - 1].map(|number| schedule.pace.due(number));
         if world.is_measured(oldest) {
-            world.tally.behind.note(now.since(oldest));
+            let count = u32::try_from(due - self.handed_out).unwrap_or(u32::MAX);
+            let behind = &mut world.tally.behind;
+            behind.note(now.since(oldest), now.since(newest), count);
         }
         // Nobody needs to be woken twice.
         let seats = u64::from(schedule.seats);

@@ -206,11 +206,12 @@ pub struct Lateness {
 }
 
 impl Lateness {
-    /// Counts one.
-    pub fn note(&mut self, late: Duration) {
-        self.count += 1;
-        self.sum += late;
-        self.max = self.max.max(late);
+    /// Counts `count` events, evenly spaced, that all came now: the first by `oldest` too late,
+    /// the last by `newest`. A stall is then as heavy as it is long, although it ends only once.
+    pub fn note(&mut self, oldest: Duration, newest: Duration, count: u32) {
+        self.count += u64::from(count);
+        self.sum += (oldest + newest) * count / 2;
+        self.max = self.max.max(oldest);
     }
 
     /// The mean; zero if there is none.
@@ -410,11 +411,12 @@ mod tests {
     fn lateness_has_a_mean_and_a_worst() {
         let mut lateness = Lateness::default();
         assert_eq!(lateness.mean(), Duration::ZERO);
-        lateness.note(Duration::from_millis(1));
-        lateness.note(Duration::from_millis(3));
+        let milliseconds = Duration::from_millis;
+        lateness.note(milliseconds(1), milliseconds(1), 1);
+        lateness.note(milliseconds(3), milliseconds(1), 3);
         assert_eq!(
             (lateness.mean(), lateness.max),
-            (Duration::from_millis(2), Duration::from_millis(3))
+            (Duration::from_micros(1_750), milliseconds(3))
         );
     }
 }

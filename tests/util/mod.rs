@@ -9,8 +9,9 @@
 #![allow(dead_code, unused_macros, unreachable_pub)]
 
 use nix::sys::signal::{self, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -152,14 +153,18 @@ impl Setup {
         if !process.stdout.comes("listening on ") {
             panic!("{self:?} does not listen: {:#?}", process.stderr.all());
         }
-        let line_framing = self
-            .flags
-            .iter()
-            .chain(self.environment.iter().map(|(_, value)| value))
-            .any(|word| word == "line");
+        let flag = self.flags.iter().position(|flag| flag == "--framing");
+        let framing = match flag {
+            Some(place) => &self.flags[place + 1],
+            None => self
+                .environment
+                .iter()
+                .find(|(name, _)| name == "HELLOOP_FRAMING")
+                .map_or("chunk", |(_, value)| value),
+        };
         Server {
             process,
-            welcome: if line_framing {
+            welcome: if framing == "line" {
                 b"Welcome!\n"
             } else {
                 b"Welcome!"
@@ -426,6 +431,20 @@ impl Server {
         self.process.signal(which);
     }
 
+    /// Stops the server in its tracks, so that all that is sent meanwhile is there at once when
+    /// it goes on.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        let id = Pid::from_raw(i32::try_from(self.id()).unwrap());
+        let status = waitpid(id, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(status, WaitStatus::Stopped(id, Signal::SIGSTOP));
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// Waits until the server ends by itself.
     #[track_caller]
     pub fn wait(self) -> Ended {
@@ -439,12 +458,27 @@ impl Server {
         self.wait()
     }
 
-    /// The reactor's counters, as it logs them on SIGUSR1.
+    /// The counters, as the server logs them on SIGUSR1.
     #[track_caller]
     pub fn counters(&self) -> String {
         let start = self.stderr().len();
         self.signal(Signal::SIGUSR1);
-        self.stderr().wait_after(start, "; turns ")
+        self.stderr().wait_after(start, "; messages ")
+    }
+
+    /// Waits until so many messages have been read, and returns all counters.
+    #[track_caller]
+    pub fn wait_for_messages(&self, count: u64) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let counters = self.counters();
+            if figure(&counters, "messages ") >= count {
+                return counters;
+            }
+            assert!(Instant::now() < deadline, "{counters}");
+            // The answer to the signal was the event; the scheduler may have others to run.
+            thread::yield_now();
+        }
     }
 
     /// How many threads the server has.
@@ -475,6 +509,14 @@ impl Server {
             ask(&mut stream, b"Ada", b"Hello, Ada!");
         }
     }
+}
+
+/// The number that stands behind `name` in a line of counters; 0 if there is none.
+pub fn figure(counters: &str, name: &str) -> u64 {
+    let rest = counters.split(name).nth(1).unwrap_or_default();
+    let digits = rest.find(|letter: char| !letter.is_ascii_digit());
+    let digits = &rest[..digits.unwrap_or(rest.len())];
+    digits.parse().unwrap_or_default()
 }
 
 /// A connection whose reads and writes fail after [`LIMIT`].
@@ -513,6 +555,7 @@ pub fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
                 String::from_utf8_lossy(&bytes[..filled])
             ),
             Ok(more) => filled += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!(
                 "{error} after {:?}",
                 String::from_utf8_lossy(&bytes[..filled])
@@ -572,7 +615,24 @@ pub fn ask_udp(socket: &UdpSocket, message: &[u8], reply: &[u8]) {
 #[track_caller]
 pub fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
     let mut datagram = vec![0; 65_536];
-    let length = socket.recv(&mut datagram).expect("no datagram came");
+    let length = loop {
+        match socket.recv(&mut datagram) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => break received.expect("no datagram came"),
+        }
+    };
     datagram.truncate(length);
     datagram
+}
+
+/// So many clients, or as many as this process may have descriptors for: fewer are told of, and
+/// never silent.
+pub fn clients_at_most(wanted: usize) -> usize {
+    const SPARE: u64 = 200; // what tests that run beside this one may have open
+    let limit = helloop::system::raise_descriptor_limit().saturating_sub(SPARE);
+    let clients = wanted.min(usize::try_from(limit).unwrap_or(wanted));
+    if clients < wanted {
+        println!("note: {clients} clients in place of {wanted}: the descriptor limit is {limit}");
+    }
+    clients
 }

@@ -4,11 +4,11 @@
 //! touch** a real socket. **Invariant**: an edge is announced once, for what a kernel would
 //! announce: bytes or an end that arrived, room in a send buffer that was found full.
 
-#![allow(dead_code)] // each test program uses its part
+#![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 use helloop::reactor::{Mark, Readiness, Token};
-use helloop::server::stats::Cause;
 use helloop::stream::Stream;
+use mio::{Interest, Registry, event};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 /// What a scripted call does instead of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The connection is reset; it stays so.
     Reset,
     /// A signal came first.
@@ -30,7 +30,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 5] = [
+    pub const ALL: [Self; 5] = [
         Self::Reset,
         Self::Interrupted,
         Self::Short,
@@ -41,7 +41,7 @@ impl Fault {
 
 /// Which call a fault met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Call {
+pub enum Call {
     Read,
     Write,
     Shutdown,
@@ -49,44 +49,42 @@ pub(crate) enum Call {
 
 /// The far end of a scripted stream, and the kernel between.
 #[derive(Debug, Default)]
-pub(crate) struct Wire {
+pub struct Wire {
     /// Under which name the stream is registered.
-    pub(crate) token: Option<Token>,
+    pub token: Option<Token>,
     /// Bytes that have arrived and were not read.
-    pub(crate) arrived: VecDeque<u8>,
+    pub arrived: VecDeque<u8>,
     /// Whether the client's end of input has arrived behind them.
-    pub(crate) fin: bool,
+    pub fin: bool,
     /// Whether a read before our own end has found it.
-    pub(crate) end_read: bool,
+    pub end_read: bool,
     /// Whether the connection is broken.
-    pub(crate) reset: bool,
+    pub reset: bool,
     /// What each read before our own end returned: the messages, in chunk framing.
-    pub(crate) reads: Vec<Vec<u8>>,
+    pub reads: Vec<Vec<u8>>,
     /// What was written.
-    pub(crate) written: Vec<u8>,
+    pub written: Vec<u8>,
     /// Whether our end of output was sent.
-    pub(crate) shut: bool,
+    pub shut: bool,
     /// Whether the stream was dropped: `close(2)`.
-    pub(crate) closed: bool,
-    /// Why, as the server counts it.
-    pub(crate) cause: Option<Cause>,
+    pub closed: bool,
     /// Bytes that the send buffer takes before it is full.
-    pub(crate) room: usize,
+    pub room: usize,
     /// A write found it full, so an edge is owed once there is room.
-    pub(crate) found_full: bool,
+    pub found_full: bool,
     /// Edges not announced yet.
-    pub(crate) edge: Readiness,
+    pub edge: Readiness,
     /// What the next calls do instead, the soonest first; `None` lets a call through.
-    pub(crate) faults: VecDeque<Option<Fault>>,
+    pub faults: VecDeque<Option<Fault>>,
     /// The faults that were met.
-    pub(crate) met: Vec<(Call, Fault)>,
+    pub met: Vec<(Call, Fault)>,
     /// Calls of `read` and `write` so far.
-    pub(crate) calls: u64,
+    pub calls: u64,
 }
 
 impl Wire {
     /// Bytes arrive, and with them the end of input if `fin`.
-    pub(crate) fn arrive(&mut self, bytes: &[u8], fin: bool) {
+    pub fn arrive(&mut self, bytes: &[u8], fin: bool) {
         assert!(!self.fin, "nothing comes behind the end");
         self.arrived.extend(bytes);
         self.fin = fin;
@@ -99,7 +97,7 @@ impl Wire {
     }
 
     /// The client takes what was sent: there is room for so many bytes more.
-    pub(crate) fn make_room(&mut self, bytes: usize) {
+    pub fn make_room(&mut self, bytes: usize) {
         self.room += bytes;
         if self.found_full && self.room > 0 {
             self.found_full = false;
@@ -108,13 +106,13 @@ impl Wire {
     }
 
     /// The connection breaks.
-    pub(crate) fn break_off(&mut self) {
+    pub fn break_off(&mut self) {
         self.reset = true;
         self.edge |= Readiness::READABLE | Readiness::WRITABLE | Readiness::CLOSED;
     }
 
     /// The edge that a poll would announce now, if any.
-    pub(crate) fn take_mark(&mut self) -> Option<Mark> {
+    pub fn take_mark(&mut self) -> Option<Mark> {
         let token = self.token?;
         if self.edge.is_none() {
             return None;
@@ -223,16 +221,30 @@ impl Wire {
     }
 }
 
+/// What a test holds of a scripted stream.
+pub type FarEnd = Rc<RefCell<Wire>>;
+
 /// The near end: what a peer gets as its stream.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scripted(pub(crate) Rc<RefCell<Wire>>);
+#[derive(Debug)]
+pub struct Scripted(FarEnd);
 
 impl Scripted {
-    /// A stream whose send buffer never fills.
-    pub(crate) fn roomy() -> Self {
-        let stream = Self::default();
-        stream.0.borrow_mut().room = usize::MAX / 2;
-        stream
+    /// A stream with so much room in its send buffer, and its far end.
+    pub fn with_room(room: usize) -> (Self, FarEnd) {
+        let wire = FarEnd::default();
+        wire.borrow_mut().room = room;
+        (Self(wire.clone()), wire)
+    }
+
+    /// A stream whose send buffer never fills, and its far end.
+    pub fn roomy() -> (Self, FarEnd) {
+        Self::with_room(usize::MAX / 2)
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.0.borrow_mut().closed = true;
     }
 }
 
@@ -252,6 +264,21 @@ impl Write for Scripted {
     }
 }
 
+impl event::Source for Scripted {
+    fn register(&mut self, _: &Registry, token: mio::Token, _: Interest) -> io::Result<()> {
+        self.0.borrow_mut().token = Some(token.into());
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+        panic!("registered once and for good");
+    }
+
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Stream for Scripted {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shutdown()
@@ -260,10 +287,10 @@ impl Stream for Scripted {
 
 /// Numbers from a seed (SplitMix64, Steele and others 2014): the same seed, the same run.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -272,25 +299,25 @@ impl Dice {
     }
 
     /// Below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// True `times` in `of`.
-    pub(crate) fn chance(&mut self, times: u64, of: u64) -> bool {
+    pub fn chance(&mut self, times: u64, of: u64) -> bool {
         self.below(of) < times
     }
 
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 }
 
 /// What a server must answer, written apart from the crate's code. `messages` are the reads
 /// in chunk framing; in line framing the whole input.
-pub(crate) mod model {
+pub mod model {
     /// Chunk framing: every read is a message.
-    pub(crate) fn chunks(reads: &[Vec<u8>]) -> Vec<u8> {
+    pub fn chunks(reads: &[Vec<u8>]) -> Vec<u8> {
         let mut out = b"Welcome!".to_vec();
         for read in reads {
             let text_end = read.len()
@@ -308,7 +335,7 @@ pub(crate) mod model {
     }
 
     /// Line framing: what was cut off by the end of input is a message too, if `ended`.
-    pub(crate) fn lines(input: &[u8], ended: bool) -> Vec<u8> {
+    pub fn lines(input: &[u8], ended: bool) -> Vec<u8> {
         let mut out = b"Welcome!\n".to_vec();
         let mut pieces = input.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
