@@ -4,6 +4,7 @@
 //! results go to standard output, all else to standard error. **Must never touch** a socket.
 //! **Invariant**: whatever is typed ends in a result or in one clear line, never in a panic.
 
+mod compare;
 mod fetch;
 mod greet;
 mod serve;
@@ -29,7 +30,8 @@ use std::io::{self, Write};
         helloop tcp Michael Tracy            greet over TCP\n  \
         helloop udp Sarah                    greet over UDP\n  \
         helloop get http://127.0.0.1:8080/   fetch a page over a plain socket\n  \
-        helloop stress --spawn --clients 10k stress a server with very many clients"
+        helloop stress --spawn --clients 10k stress a server with very many clients\n  \
+        helloop compare                      one loop, or a thread a client?"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,7 +48,8 @@ enum Command {
     Tcp(greet::Tcp),
     Udp(greet::Udp),
     Get(fetch::Get),
-    Stress(stress::Stress),
+    Stress(Box<stress::Stress>),
+    Compare(compare::Compare),
 }
 
 #[derive(Args, Debug)]
@@ -133,6 +136,7 @@ pub fn run() -> u8 {
         Some(Command::Tcp(arguments)) => arguments.run(),
         Some(Command::Udp(arguments)) => arguments.run(),
         Some(Command::Get(arguments)) => arguments.run(),
+        Some(Command::Compare(arguments)) => arguments.run(),
         Some(Command::Stress(arguments)) => {
             if let Err(words) = arguments.check_usage() {
                 definition.error(ErrorKind::ArgumentConflict, words).exit();

@@ -22,6 +22,7 @@
 pub mod caller;
 pub mod check;
 pub mod child;
+pub mod compare;
 pub mod conductor;
 pub mod connect;
 pub mod datagrams;

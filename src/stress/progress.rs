@@ -22,10 +22,17 @@ impl Progress {
 
     /// Shows how far the run is.
     pub fn show(&self, world: &World, now: Time) {
+        self.show_as("", world, now);
+    }
+
+    /// Shows how far the run called `what` is.
+    pub fn show_as(&self, what: &str, world: &World, now: Time) {
         if self.0.is_hidden() {
             return;
         }
-        self.0.set_message(line(world, now));
+        let space = if what.is_empty() { "" } else { ": " };
+        self.0
+            .set_message(format!("{what}{space}{}", line(world, now)));
         self.0.tick();
     }
 
