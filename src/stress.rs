@@ -31,6 +31,8 @@ pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod signals;
+#[cfg(test)]
+mod simulated;
 pub mod slo;
 pub mod tally;
 pub mod verdict;

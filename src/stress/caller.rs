@@ -118,7 +118,13 @@ impl<T: Connecting> Caller<T> {
         let connected = self.stream.is_connected();
         if !connected.map_err(|error| failed(&error, cx.world))? {
             cx.readiness.clear(Readiness::WRITABLE);
-            cx.deadline(cx.world.plan.timeout);
+            // From the connect's beginning: a spurious event does not put it off.
+            let waited = cx.now.since(self.begun);
+            let timeout = cx.world.plan.timeout;
+            if waited >= timeout {
+                return Err(Cause::TimedOut);
+            }
+            cx.deadline(timeout - waited);
             return Ok(Verdict::Park);
         }
         let now = cx.time();

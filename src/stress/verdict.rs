@@ -14,6 +14,9 @@ pub const BUSY_CPU_SHARE: f64 = 0.9;
 /// The poll's whole milliseconds make up to one of it.
 pub const MOST_LOOP_LAG: Duration = Duration::from_millis(5);
 
+/// The loop's lag may be longer than that where latencies are: up to this share of the mean.
+pub const MOST_LOOP_LAG_SHARE: f64 = 0.1;
+
 /// A schedule that is carried out so late, on average, is another schedule.
 pub const MOST_BEHIND: Duration = Duration::from_millis(5);
 
@@ -28,6 +31,8 @@ pub struct Evidence {
     pub loop_lag: Duration,
     /// How late the schedule was carried out, on average; zero in the closed loop.
     pub behind: Duration,
+    /// The mean latency.
+    pub latency: Duration,
 }
 
 /// Why the run says more about the load than about the server; `None` if it does not.
@@ -38,6 +43,7 @@ pub fn limited_by(evidence: &Evidence) -> Option<String> {
         server_cpu_share,
         loop_lag,
         behind,
+        latency,
     } = *evidence;
     // Whoever has the server at its own limit measures the server, busy or not.
     let server_busy = server_cpu_share.is_some_and(|share| share >= BUSY_CPU_SHARE);
@@ -46,7 +52,8 @@ pub fn limited_by(evidence: &Evidence) -> Option<String> {
             "it ran {behind:.1?} behind its schedule on average"
         ));
     }
-    if loop_lag > MOST_LOOP_LAG && !server_busy {
+    let most_lag = MOST_LOOP_LAG.max(latency.mul_f64(MOST_LOOP_LAG_SHARE));
+    if loop_lag > most_lag && !server_busy {
         return Some(format!("its loop came {loop_lag:.1?} late on average"));
     }
     let own = own_cpu_share.filter(|share| *share >= BUSY_CPU_SHARE && !server_busy)?;
@@ -105,6 +112,7 @@ mod tests {
             server_cpu_share: Some(0.6),
             loop_lag: Duration::from_millis(1),
             behind: Duration::from_millis(1),
+            latency: Duration::from_millis(50),
         };
         assert_eq!(limited_by(&fine), None);
         let cases = [
@@ -134,6 +142,12 @@ mod tests {
             let told = limited_by(&evidence).expect(words);
             assert!(told.contains(words), "{told}");
         }
+        let slow_anyway = Evidence {
+            loop_lag: Duration::from_millis(6),
+            latency: Duration::from_millis(61),
+            ..fine
+        };
+        assert_eq!(limited_by(&slow_anyway), None);
         let both_busy = Evidence {
             own_cpu_share: Some(1.0),
             server_cpu_share: Some(0.95),

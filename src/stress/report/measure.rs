@@ -235,6 +235,7 @@ fn judge(world: &World, own: Option<ProcessReport>, server: Option<ProcessReport
         server_cpu_share: server.map(|server| server.cpu_share),
         loop_lag: tally.loop_lag.mean(),
         behind: tally.behind.mean(),
+        latency: tally.latency.mean().unwrap_or_default(),
     };
     let limit = verdict::limited_by(&evidence);
     let shortcomings = verdict::shortcomings(&world.plan, tally);
