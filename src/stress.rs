@@ -26,6 +26,7 @@ pub mod compare;
 pub mod conductor;
 pub mod connect;
 pub mod datagrams;
+pub mod latency;
 pub mod pace;
 pub mod plan;
 pub mod progress;

@@ -361,6 +361,35 @@ fn ctrl_c_reports_what_there_is() {
 }
 
 #[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let flags = [
+        "stress",
+        "--spawn",
+        "--clients",
+        "5",
+        "--warmup",
+        "0s",
+        "--",
+        "--delay",
+        "9s",
+    ];
+    let load = Process::start(helloop(&flags));
+    let server = wait_for(|| child_of(load.id()));
+    thread::sleep(Duration::from_millis(1_000));
+    load.signal(Signal::SIGINT);
+    // The report comes, and the server drains what it holds.
+    load.stdout.wait_for("INTERRUPTED");
+    load.signal(Signal::SIGINT);
+    let asked = Instant::now();
+    wait_for(|| is_gone(load.id()).then_some(()));
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    let ended = load.wait();
+    assert_eq!(ended.code, Some(130), "{ended:#?}");
+    // By itself, since its standard input has ended.
+    wait_for(|| is_gone(server).then_some(()));
+}
+
+#[test]
 fn a_spawned_server_does_not_outlive_a_load_that_is_killed() {
     for model in ["reactor", "threads"] {
         let flags = [

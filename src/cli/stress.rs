@@ -14,7 +14,8 @@ use crate::stress::plan::{Length, MAX_PIPELINE, Plan, Transport};
 use crate::stress::report::{Report, html, text};
 use crate::stress::signals::Interrupt;
 use crate::stress::slo::Slo;
-use crate::stress::{self, progress::Progress, tally::Cause};
+use crate::stress::tally::{Cause, Tally};
+use crate::stress::{self, progress::Progress};
 use crate::system;
 use clap::Args;
 use log::{info, warn};
@@ -164,30 +165,31 @@ impl Stress {
         let files = self.open_files()?;
         interrupt.install().map_err(Failure::new)?;
         let spawned = self.start_server()?;
-        if let Some(server) = &spawned {
-            plan.to = server.address;
-        }
         let pid = match &spawned {
-            Some(server) => Some(server.id()),
-            None if plan.transport == Transport::Udp => None,
-            None => local_server(plan.to),
+            Some(server) => {
+                plan.to = server.address;
+                Some(server.id())
+            }
+            None => local_server(&plan),
         };
         let progress = Progress::start();
         let run = stress::run(plan, pid, &mut |world, now| progress.show(world, now))
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         progress.end();
-        if let Some(server) = spawned {
-            info!("{}", server.stop().map_err(Failure::new)?);
-        }
-        let tally = &run.world.tally;
-        let refused = tally.lost[Cause::Refused as usize];
-        if tally.answered_once == 0 && refused > 0 && refused == tally.all_lost() {
+        if nothing_listens(&run.world.tally) {
             return Err(Failure::new(format_args!(
                 "nothing listens at {to}: start a server there (`helloop serve --listen {to}`), or \
                  let this program start one (--spawn)"
             )));
         }
-        publish(&Report::new(&run, &self.slos), files)
+        let code = publish(&Report::new(&run, &self.slos), files)?;
+        // The report is out: how the server ends does not change what was measured.
+        match spawned.map(Server::stop) {
+            Some(Ok(words)) => info!("{words}"),
+            Some(Err(error)) => warn!("{error}"),
+            None => {}
+        }
+        Ok(code)
     }
 
     fn plan(&self, to: SocketAddr) -> Plan {
@@ -302,11 +304,16 @@ fn publish(report: &Report, files: Files) -> Result<u8, Failure> {
     Ok(report.exit_code)
 }
 
+fn nothing_listens(tally: &Tally) -> bool {
+    let refused = tally.lost[Cause::Refused as usize];
+    tally.answered_once == 0 && refused > 0 && refused == tally.all_lost()
+}
+
 /// The process that serves a loopback address, for its figures: elsewhere it is none of ours.
-fn local_server(to: SocketAddr) -> Option<u32> {
-    to.ip()
-        .is_loopback()
-        .then(|| system::listening_process(to))
+fn local_server(plan: &Plan) -> Option<u32> {
+    let findable = plan.to.ip().is_loopback() && plan.transport != Transport::Udp;
+    findable
+        .then(|| system::listening_process(plan.to))
         .flatten()
 }
 

@@ -10,8 +10,8 @@ pub mod html;
 mod measure;
 pub mod text;
 
+use super::latency::Latencies;
 use super::slo::Slo;
-use super::tally::Latencies;
 use super::{Run, signals};
 use figures::{
     Bar, Clients, Connects, DatagramReport, LatencyReport, LoadReport, Messages, PlanReport,

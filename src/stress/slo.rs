@@ -3,8 +3,8 @@
 //! **Owns** how they are written. **Must never touch** how values are measured.
 //! **Invariant**: what could not be measured was not met.
 
+use super::latency::Latencies;
 use super::report::Report;
-use super::tally::Latencies;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;

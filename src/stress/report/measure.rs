@@ -10,8 +10,9 @@ use super::figures::{
 use super::{Report, SCHEMA_VERSION, exit};
 use crate::client::excerpt;
 use crate::greeting::Framing;
+use crate::stress::latency::{Latencies, Lateness};
 use crate::stress::plan::{Length, Transport};
-use crate::stress::tally::{Cause, Datagrams, Latencies, Lateness};
+use crate::stress::tally::{Cause, Datagrams};
 use crate::stress::verdict::{self, Evidence};
 use crate::stress::{Run, Snapshot, World};
 use crate::system::Figures;
