@@ -85,4 +85,5 @@ pub mod greeting;
 pub mod reactor;
 pub mod server;
 pub mod stream;
+pub mod stress;
 pub mod system;

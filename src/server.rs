@@ -13,6 +13,7 @@ pub mod datagrams;
 pub mod limiter;
 pub mod listener;
 pub mod mail;
+pub mod parent;
 pub mod peer;
 pub mod signals;
 pub mod stats;
@@ -28,6 +29,7 @@ use listener::{Accept, Listener};
 use log::{info, warn};
 use mio::net::{TcpListener, UdpSocket};
 use mio::{Interest, Registry, event};
+use parent::Parent;
 use peer::{Peer, READ_BYTES};
 use signals::Signals;
 use stats::{Cause, Stats};
@@ -177,6 +179,8 @@ pub enum Member<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
     Datagrams(Box<Datagrams<U>>),
     /// The signals.
     Signals(Box<Signals>),
+    /// The parent process, where the server is to end with it.
+    Parent(Box<Parent>),
 }
 
 // An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
@@ -193,6 +197,7 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
             Self::Listener(listener) => (listener.socket_mut(), Interest::READABLE),
             Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
             Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
+            Self::Parent(parent) => (parent.pipe_mut(), Interest::READABLE),
         };
         socket.register(registry, token.into(), interest)
     }
@@ -203,6 +208,7 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
             Self::Listener(listener) => listener.drive(cx),
             Self::Datagrams(datagrams) => datagrams.drive(cx),
             Self::Signals(signals) => signals.drive(cx),
+            Self::Parent(parent) => parent.drive(cx),
         }
     }
 
@@ -210,7 +216,7 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
         match self {
             Self::Peer(peer) => peer.expire(cx),
             Self::Listener(listener) => listener.expire(cx),
-            Self::Datagrams(_) => Verdict::Park,
+            Self::Datagrams(_) | Self::Parent(_) => Verdict::Park,
             Self::Signals(signals) => signals.expire(cx),
         }
     }
@@ -306,6 +312,15 @@ impl Server {
             }
         }
         Ok(server)
+    }
+
+    /// Lets the server end with its standard input, as after a signal.
+    ///
+    /// # Errors
+    ///
+    /// Standard input cannot be watched: it is closed, or a file.
+    pub fn end_with_stdin(&mut self) -> io::Result<()> {
+        self.add(Member::Parent(Box::new(Parent::new()?))).map(drop)
     }
 
     /// Serves until it is told to stop, and then until everybody got what they are owed.

@@ -8,6 +8,7 @@ use super::{Failure, say};
 use crate::greeting::Framing;
 use crate::server::bind::{self, Bound};
 use crate::server::datagrams::MAX_DATAGRAM_BYTES;
+use crate::server::parent;
 use crate::server::peer::MAX_PEER_BYTES;
 use crate::server::{Outcome, Server, Settings, threads};
 use crate::system;
@@ -105,6 +106,10 @@ pub(super) struct Serve {
         help_heading = "Model"
     )]
     model: Model,
+
+    /// Stop when standard input ends: for a parent process that must leave no server behind.
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
 }
 
 /// [`Framing`], as it is typed.
@@ -175,7 +180,7 @@ impl Serve {
                 // A variable may say no to what is off anyway.
                 && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
                 && !FLAGS_OF_THREADS.contains(id)
-                && !["verbose", "quiet", "Serve", "Verbosity"].contains(id)
+                && !["verbose", "quiet", "exit_with_stdin", "Serve", "Verbosity"].contains(id)
         });
         stray.map_or(Ok(()), |id| {
             Err(format!(
@@ -211,6 +216,9 @@ impl Serve {
             Model::Reactor => {
                 let most = settings.max_clients;
                 let mut server = Server::new(bound, settings).map_err(unable)?;
+                if self.exit_with_stdin {
+                    server.end_with_stdin().map_err(unable)?;
+                }
                 if !say(format_args!("{listening}"))? {
                     return Ok(0);
                 }
@@ -221,6 +229,9 @@ impl Serve {
             }
             Model::Threads => {
                 let signals = threads::signals().map_err(unable)?;
+                if self.exit_with_stdin {
+                    parent::watch_by_thread().map_err(unable)?;
+                }
                 if !say(format_args!("{listening}"))? {
                     return Ok(0);
                 }
