@@ -7,6 +7,7 @@
 mod fetch;
 mod greet;
 mod serve;
+mod show;
 mod values;
 
 use clap::error::ErrorKind;
@@ -44,6 +45,7 @@ enum Command {
     Tcp(greet::Tcp),
     Udp(greet::Udp),
     Get(fetch::Get),
+    Show(show::Show),
 }
 
 #[derive(Args, Debug)]
@@ -129,6 +131,7 @@ pub fn run() -> u8 {
         Some(Command::Tcp(arguments)) => arguments.run(),
         Some(Command::Udp(arguments)) => arguments.run(),
         Some(Command::Get(arguments)) => arguments.run(),
+        Some(Command::Show(arguments)) => arguments.run(),
     };
     done.unwrap_or_else(|failure| {
         if !failure.words.is_empty() {

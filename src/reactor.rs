@@ -348,15 +348,17 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         let after = cx.readiness;
         self.ready.set(key, after);
         if self.record.is_on() {
-            let (at, call) = (
-                self.clock(),
-                Call {
-                    token,
-                    before,
-                    after,
-                    verdict,
-                },
-            );
+            let call = Call {
+                token,
+                before,
+                after,
+                verdict,
+            };
+            let at = if self.record.is_timing_calls() {
+                self.clock()
+            } else {
+                self.now
+            };
             self.record.called(call, at, &source, world);
         }
         self.slots.put(key, source);

@@ -14,8 +14,11 @@ pub mod peer;
 pub mod signals;
 pub mod stats;
 pub mod threads;
+pub mod watch;
 
 use crate::greeting::Framing;
+use crate::observe::file::RecordingFile;
+use crate::observe::record::Recorder;
 use crate::reactor::{Context, INTEREST, Reactor, Readiness, Source, Token, Turns, Verdict};
 use crate::warn_limited;
 use bind::Bound;
@@ -32,6 +35,7 @@ use stats::{Cause, Stats};
 use std::fmt;
 use std::io;
 use std::time::Duration;
+use watch::Watch;
 
 /// What the server allows, and how it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +115,8 @@ pub struct World {
     pub stage: Stage,
     /// Whether the counters are to be logged.
     pub report_wanted: bool,
+    /// Whether the recording of the last turns is to be saved.
+    pub recording_wanted: bool,
     /// Listeners that wait for a client to leave.
     pub starved: Vec<Token>,
     /// What keeps the log short.
@@ -131,6 +137,7 @@ impl World {
             stats: Stats::default(),
             stage: Stage::default(),
             report_wanted: false,
+            recording_wanted: false,
             starved: Vec::new(),
             limiters: Limiters::default(),
             input: vec![0; input_bytes].into_boxed_slice(),
@@ -266,11 +273,13 @@ impl fmt::Display for Summary {
 /// Sources that outlive a drain: the signals.
 const LASTING_SOURCES: usize = 1;
 
-/// The server, bound and ready to run.
+/// The server, bound and ready to run. `R` is told what its loop does.
 #[derive(Debug)]
-pub struct Server {
-    reactor: Reactor<Member>,
+pub struct Server<R: Watch = ()> {
+    reactor: Reactor<Member, R>,
     world: World,
+    /// Where a recording is saved.
+    file: Option<RecordingFile>,
     /// Connections that had ended when the starved listeners were last woken.
     ended_before: u64,
 }
@@ -282,7 +291,27 @@ impl Server {
     ///
     /// The poll and the signals need descriptors.
     pub fn new(bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
-        let mut reactor = Reactor::new()?;
+        Self::on(Reactor::new()?, bound, settings)
+    }
+}
+
+impl Server<Recorder> {
+    /// As [`new`](Server::new), with a recorder of the loop.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Server::new).
+    pub fn watched(recorder: Recorder, bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
+        Self::on(Reactor::recorded(recorder)?, bound, settings)
+    }
+}
+
+impl<R: Watch> Server<R> {
+    fn on(
+        mut reactor: Reactor<Member, R>,
+        bound: Vec<Bound>,
+        settings: Settings,
+    ) -> io::Result<Self> {
         reactor.add(Member::Signals(Box::new(Signals::new()?)), Readiness::NONE)?;
         for sockets in bound {
             sockets.set_nonblocking()?;
@@ -296,6 +325,7 @@ impl Server {
         Ok(Self {
             reactor,
             world: World::new(settings),
+            file: None,
             ended_before: 0,
         })
     }
@@ -306,10 +336,17 @@ impl Server {
     ///
     /// The poll's: nothing that a client does is one.
     pub fn run(&mut self) -> io::Result<Outcome> {
+        let outcome = self.serve()?;
+        R::finish(self)?;
+        Ok(outcome)
+    }
+
+    fn serve(&mut self) -> io::Result<Outcome> {
         loop {
             self.reactor.turn(&mut self.world)?;
             self.wake_starved();
             self.cap_buffered();
+            R::attend(self);
             if std::mem::take(&mut self.world.report_wanted) {
                 self.report();
             }

@@ -6,22 +6,26 @@
 use super::values::{between, duration, positive, some_duration};
 use super::{Failure, say};
 use crate::greeting::Framing;
+use crate::observe::file::RecordingFile;
+use crate::observe::record::{Attention, Recorder};
 use crate::server::bind::{self, Bound};
 use crate::server::datagrams::MAX_DATAGRAM_BYTES;
 use crate::server::peer::MAX_PEER_BYTES;
+use crate::server::watch::Watch;
 use crate::server::{Outcome, Server, Settings, Summary, threads};
 use crate::system;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{info, warn};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
 ///
 /// On a signal the server drains: it takes no new clients, answers what has come, sends what it
 /// owes and then exits with 0, or with 1 if --drain-timeout ran out first. A second signal ends
-/// it at once. SIGUSR1 logs all counters.
+/// it at once. SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
@@ -96,6 +100,21 @@ pub(super) struct Serve {
           value_parser = duration, help_heading = "Limits")]
     drain_timeout: Duration,
 
+    /// Record the loop's last turns, for `helloop show` and Perfetto: saved on SIGUSR2 and at
+    /// the end.
+    #[arg(
+        long,
+        env = "HELLOOP_RECORD",
+        value_name = "FILE",
+        help_heading = "Watching"
+    )]
+    record: Option<PathBuf>,
+    /// How many turns a recording goes back; each takes up to 4 KiB of memory.
+    #[arg(long, env = "HELLOOP_RECORD_TURNS", value_name = "N", default_value = "10k",
+          value_parser = |text: &str| between(text, 1, MAX_RECORD_TURNS),
+          help_heading = "Watching")]
+    record_turns: u64,
+
     /// How clients are served: by one loop, or by the tutorial's thread for each.
     #[arg(
         long,
@@ -147,6 +166,9 @@ const FLAGS_OF_THREADS: [&str; 8] = [
     "model",
 ];
 
+/// More turns than this are more than a viewer opens.
+const MAX_RECORD_TURNS: u64 = 1_000_000;
+
 /// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`.
 const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
     ("standard streams", 3),
@@ -188,6 +210,7 @@ impl Serve {
 
     /// Binds, says so, and serves until told to stop.
     pub(super) fn run(&self) -> Result<u8, Failure> {
+        let file = self.record.as_deref().map(recording_file).transpose()?;
         let descriptors = system::raise_descriptor_limit();
         let bound = bind::bind(&bind::Options {
             listen: self.listen.clone(),
@@ -209,7 +232,7 @@ impl Serve {
                     "one thread serves up to {} clients; {descriptors} descriptors",
                     settings.max_clients
                 );
-                serve_by_reactor(bound, settings)
+                self.serve_by_reactor(file, bound, settings)
             }
             Model::Threads => {
                 info!("a thread for each client");
@@ -228,6 +251,22 @@ impl Serve {
             }),
             Outcome::Drained | Outcome::Killed(_) => Ok(outcome.exit_code()),
         }
+    }
+
+    /// A server that is not watched has no recorder at all: its loop is compiled without one.
+    fn serve_by_reactor(
+        &self,
+        file: Option<RecordingFile>,
+        bound: Vec<Bound>,
+        settings: Settings,
+    ) -> std::io::Result<(Outcome, Summary)> {
+        let Some(file) = file else {
+            return run_server(Server::new(bound, settings)?);
+        };
+        let recorder = Recorder::new(as_usize(self.record_turns), Attention::Recording);
+        let mut server = Server::watched(recorder, bound, settings)?;
+        server.record_to(file);
+        run_server(server)
     }
 
     fn settings(&self, descriptors: u64, bound: &[Bound]) -> Settings {
@@ -256,8 +295,18 @@ impl Serve {
     }
 }
 
-fn serve_by_reactor(bound: Vec<Bound>, settings: Settings) -> std::io::Result<(Outcome, Summary)> {
-    let mut server = Server::new(bound, settings)?;
+/// Found wrong before anything is served, and not when the recording is lost.
+fn recording_file(path: &Path) -> Result<RecordingFile, Failure> {
+    RecordingFile::new(path).map_err(|error| {
+        let name = path.display().to_string();
+        Failure::new(format_args!(
+            "cannot record to {}: {error}; --record takes a file in a directory that can be written",
+            name.escape_debug()
+        ))
+    })
+}
+
+fn run_server<R: Watch>(mut server: Server<R>) -> std::io::Result<(Outcome, Summary)> {
     let outcome = server.run()?;
     server.report();
     Ok((outcome, server.summary()))

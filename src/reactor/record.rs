@@ -47,6 +47,10 @@ pub trait Record<S: Source> {
     /// Whether reports are wanted at present. Asked before each.
     fn is_on(&self) -> bool;
 
+    /// Whether each call is to be timed: a reading of the clock a call, where else there are six
+    /// a turn. Else a call's time is that of its turn.
+    fn is_timing_calls(&self) -> bool;
+
     /// A phase of turn number `turn` begins at `at`, and the one before ends. A wait belongs to
     /// the turn that follows it; one that a signal cut short begins again.
     fn phase(&mut self, turn: u64, phase: Phase, at: Time);
@@ -54,7 +58,7 @@ pub trait Record<S: Source> {
     /// An event came for `token`; if that is not current, it did nothing.
     fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool);
 
-    /// A source has worked until `at`. The phase says why: driven, expired, or visited.
+    /// A source has worked, until `at` if calls are timed. The phase says why: driven, expired, or visited.
     fn called(&mut self, call: Call, at: Time, source: &S, world: &S::World);
 
     /// A source was born.
@@ -67,6 +71,10 @@ pub trait Record<S: Source> {
 /// Nobody watches.
 impl<S: Source> Record<S> for () {
     fn is_on(&self) -> bool {
+        false
+    }
+
+    fn is_timing_calls(&self) -> bool {
         false
     }
 

@@ -1,0 +1,374 @@
+//! The last turns, remembered.
+//!
+//! **Owns** a ring of what the loop reported. **Must never touch** the loop, a clock or a file:
+//! it is told, with the time, and is read between turns. **Invariant**: the ring holds whole
+//! turns, the last ones, and never more than its limits, the newest turn alone excepted, which
+//! is bounded by the number of sources.
+//!
+//! A report is told in the words of the thing that happened: what a source *did* is the
+//! difference that its call made to the program's counters, so that no source reports anything.
+
+use super::{State, Subject, Tally};
+use crate::reactor::{Call, Phase, Readiness, Record, Time, Token};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Entries kept for each turn of the ring, on average: a turn of a busy server has a handful of
+/// calls, and one entry is under 128 bytes, so 10,000 turns take at most 41 MiB.
+const ENTRIES_PER_TURN: usize = 32;
+const _: () = assert!(size_of::<Entry>() <= 128);
+
+/// What one call of a source amounted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Did {
+    /// Connections accepted.
+    pub accepted: u32,
+    /// Messages completed.
+    pub messages: u32,
+    /// Calls of `read`.
+    pub reads: u32,
+    /// Bytes read.
+    pub bytes_in: u32,
+    /// Calls of `write`.
+    pub writes: u32,
+    /// Bytes written.
+    pub bytes_out: u32,
+    /// Datagrams received.
+    pub datagrams: u32,
+    /// Datagrams answered.
+    pub answered: u32,
+}
+
+impl Did {
+    /// What moved the counters from `before` to `after`.
+    #[must_use]
+    pub fn between(before: &Tally, after: &Tally) -> Self {
+        let moved = |before: u64, after: u64| {
+            u32::try_from(after.saturating_sub(before)).unwrap_or(u32::MAX)
+        };
+        Self {
+            accepted: moved(before.accepted, after.accepted),
+            messages: moved(before.messages, after.messages),
+            reads: moved(before.reads, after.reads),
+            bytes_in: moved(before.bytes_in, after.bytes_in),
+            writes: moved(before.writes, after.writes),
+            bytes_out: moved(before.bytes_out, after.bytes_out),
+            datagrams: moved(before.datagrams, after.datagrams),
+            answered: moved(before.answered, after.answered),
+        }
+    }
+}
+
+/// What a call did, and with what readiness it came and went: enough to tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Story {
+    /// What it did.
+    pub did: Did,
+    /// What it might try.
+    pub before: Readiness,
+    /// What is left of that.
+    pub after: Readiness,
+}
+
+/// A call in words: what was done, and what of it met its end. `read 12 B, write 17 B`,
+/// `accept x3`, `write 40 B -> would block`.
+impl fmt::Display for Story {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { did, before, after } = *self;
+        let spent = |bit| before.contains(bit) && !after.contains(bit);
+        let mut separator = "";
+        let mut part = |words: fmt::Arguments<'_>| {
+            let separator = std::mem::replace(&mut separator, ", ");
+            write!(formatter, "{separator}{words}")
+        };
+        if did.accepted > 0 {
+            part(format_args!("accept x{}", did.accepted))?;
+        }
+        if did.reads > 0 {
+            let end = match (spent(Readiness::READABLE), did.bytes_in) {
+                (true, _) if before.contains(Readiness::CLOSED) => " -> end",
+                (true, 0) => " -> would block",
+                _ => "",
+            };
+            match did.bytes_in {
+                0 => part(format_args!("read{end}"))?,
+                bytes => part(format_args!("read {bytes} B{end}"))?,
+            }
+        }
+        if did.datagrams > 0 {
+            part(format_args!("receive x{}", did.datagrams))?;
+        }
+        if did.answered > 0 {
+            part(format_args!("answer x{}", did.answered))?;
+        }
+        if did.writes > 0 {
+            let blocked = spent(Readiness::WRITABLE);
+            let end = if blocked { " -> would block" } else { "" };
+            match did.bytes_out {
+                0 => part(format_args!("write{end}"))?,
+                bytes => part(format_args!("write {bytes} B{end}"))?,
+            }
+        }
+        if did == Did::default() {
+            part(format_args!("nothing"))?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When; of a call, when it was over.
+    pub at: Time,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A phase of this turn began.
+    Phase(u64, Phase),
+    /// An event came. `is_current` is false for one whose source is gone.
+    Marked {
+        /// For whom.
+        token: Token,
+        /// What it said.
+        readiness: Readiness,
+        /// Whether there was somebody to hear it.
+        is_current: bool,
+    },
+    /// A source worked.
+    Called {
+        /// Who, with what readiness, and with which verdict.
+        call: Call,
+        /// When it began.
+        began: Time,
+        /// What it did.
+        did: Did,
+        /// What it was about before.
+        was: State,
+        /// What it is about now.
+        is: State,
+    },
+    /// A source was born.
+    Born(Token, State),
+    /// A source is gone.
+    Died(Token),
+    /// What the program counted at the turn's end.
+    Counted {
+        /// Clients connected.
+        clients: u64,
+        /// Bytes kept for them.
+        owed: u64,
+        /// Events of this turn.
+        events: u32,
+    },
+}
+
+impl What {
+    /// Whom it is about, if it is about somebody.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Self::Marked { token, .. } | Self::Born(token, _) | Self::Died(token) => Some(*token),
+            Self::Called { call, .. } => Some(call.token),
+            Self::Phase(..) | Self::Counted { .. } => None,
+        }
+    }
+}
+
+/// What is known of a slot's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Its name.
+    pub token: Token,
+    /// What it is about.
+    pub state: State,
+    /// When it was born; `None` if that was before anybody watched.
+    pub born: Option<Time>,
+}
+
+/// Whether, and for whom, there is something to remember.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attention {
+    /// Nobody watches.
+    #[default]
+    None,
+    /// Somebody looks on: turns are timed.
+    Watching,
+    /// A recording is made: calls are timed too.
+    Recording,
+}
+
+/// Remembers the last turns.
+#[derive(Debug)]
+pub struct Recorder {
+    attention: Attention,
+    max_turns: usize,
+    entries: VecDeque<Entry>,
+    /// How many entries each turn of the ring has, the oldest turn first.
+    lengths: VecDeque<usize>,
+    turn: u64,
+    /// When the last thing happened: the next call began then.
+    last: Time,
+    tally: Tally,
+    events: u32,
+    /// By slot key.
+    lives: Vec<Option<Life>>,
+}
+
+impl Recorder {
+    /// A recorder of the last `max_turns` turns, at least one.
+    #[must_use]
+    pub fn new(max_turns: usize, attention: Attention) -> Self {
+        Self {
+            attention,
+            max_turns: max_turns.max(1),
+            entries: VecDeque::new(),
+            lengths: VecDeque::new(),
+            turn: 0,
+            last: Time::ZERO,
+            tally: Tally::default(),
+            events: 0,
+            lives: Vec::new(),
+        }
+    }
+
+    /// Whether, and for whom, things are remembered.
+    #[must_use]
+    pub fn attention(&self) -> Attention {
+        self.attention
+    }
+
+    /// Remembers for somebody, or no longer, from now on.
+    pub fn attend(&mut self, attention: Attention) {
+        self.attention = attention;
+    }
+
+    /// The oldest entry first.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Who is in the slots now, as far as it was seen.
+    pub fn lives(&self) -> impl Iterator<Item = &Life> {
+        self.lives.iter().flatten()
+    }
+
+    /// When the last thing happened.
+    #[must_use]
+    pub fn last(&self) -> Time {
+        self.last
+    }
+
+    fn remember(&mut self, at: Time, what: What) {
+        self.last = self.last.max(at);
+        self.entries.push_back(Entry { at, what });
+        match self.lengths.back_mut() {
+            Some(length) => *length += 1,
+            None => self.lengths.push_back(1),
+        }
+    }
+
+    /// Makes room for a further turn, and forgets the oldest ones that have none.
+    fn begin_turn(&mut self, turn: u64) {
+        self.turn = turn;
+        while self.lengths.len() >= self.max_turns
+            || self.entries.len() > self.max_turns * ENTRIES_PER_TURN
+        {
+            let Some(length) = self.lengths.pop_front() else {
+                break;
+            };
+            self.entries.drain(..length);
+        }
+        self.lengths.push_back(0);
+    }
+
+    fn life_mut(&mut self, token: Token) -> &mut Option<Life> {
+        let index = token.key as usize;
+        if index >= self.lives.len() {
+            self.lives.resize(index + 1, None);
+        }
+        &mut self.lives[index]
+    }
+}
+
+impl<S: Subject> Record<S> for Recorder {
+    fn is_on(&self) -> bool {
+        self.attention != Attention::None
+    }
+
+    fn is_timing_calls(&self) -> bool {
+        self.attention == Attention::Recording
+    }
+
+    fn phase(&mut self, turn: u64, phase: Phase, at: Time) {
+        if turn != self.turn {
+            self.begin_turn(turn);
+        }
+        self.remember(at, What::Phase(turn, phase));
+        match phase {
+            Phase::Mark => self.events = 0,
+            Phase::Between => {
+                let counted = What::Counted {
+                    clients: self.tally.clients,
+                    owed: self.tally.owed,
+                    events: self.events,
+                };
+                self.remember(at, counted);
+            }
+            Phase::Wait(_) | Phase::Drive | Phase::Expire | Phase::Settle => {}
+        }
+    }
+
+    fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool) {
+        self.events += 1;
+        let marked = What::Marked {
+            token,
+            readiness,
+            is_current,
+        };
+        self.remember(self.last, marked);
+    }
+
+    fn called(&mut self, call: Call, at: Time, source: &S, world: &S::World) {
+        let (tally, is) = (S::tally(world), source.state());
+        let did = Did::between(&self.tally, &tally);
+        self.tally = tally;
+        let (began, at) = (self.last, at.max(self.last));
+        let life = self.life_mut(call.token);
+        let known = life.filter(|life| life.token == call.token);
+        *life = Some(Life {
+            token: call.token,
+            state: is,
+            born: known.and_then(|life| life.born),
+        });
+        let called = What::Called {
+            call,
+            began,
+            did,
+            was: known.map_or(is, |life| life.state),
+            is,
+        };
+        self.remember(at, called);
+    }
+
+    fn born(&mut self, token: Token, source: &S) {
+        let (state, last) = (source.state(), self.last);
+        *self.life_mut(token) = Some(Life {
+            token,
+            state,
+            born: Some(last),
+        });
+        self.remember(last, What::Born(token, state));
+    }
+
+    fn died(&mut self, token: Token) {
+        *self.life_mut(token) = None;
+        self.remember(self.last, What::Died(token));
+    }
+}
