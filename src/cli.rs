@@ -9,6 +9,7 @@ mod greet;
 mod serve;
 mod show;
 mod values;
+mod watching;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -72,10 +73,11 @@ impl Verbosity {
         builder.filter_level(LevelFilter::Warn);
         match (self.quiet, self.verbose) {
             (true, _) => builder.filter_module("helloop", LevelFilter::Error),
-            (false, 0) => {
-                builder.filter_module("helloop", LevelFilter::Info);
+            // Whole, since a level of our own for the module would outrank a bare `warn` there.
+            (false, 0) if std::env::var_os("RUST_LOG").is_some_and(|words| !words.is_empty()) => {
                 builder.parse_default_env()
             }
+            (false, 0) => builder.filter_module("helloop", LevelFilter::Info),
             (false, 1) => builder.filter_module("helloop", LevelFilter::Debug),
             (false, _) => builder.filter_module("helloop", LevelFilter::Trace),
         };

@@ -18,7 +18,6 @@ pub mod watch;
 
 use crate::greeting::Framing;
 use crate::observe::file::RecordingFile;
-use crate::observe::record::Recorder;
 use crate::reactor::{Context, INTEREST, Reactor, Readiness, Source, Token, Turns, Verdict};
 use crate::warn_limited;
 use bind::Bound;
@@ -295,17 +294,6 @@ impl Server {
     }
 }
 
-impl Server<Recorder> {
-    /// As [`new`](Server::new), with a recorder of the loop.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Server::new).
-    pub fn watched(recorder: Recorder, bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
-        Self::on(Reactor::recorded(recorder)?, bound, settings)
-    }
-}
-
 impl<R: Watch> Server<R> {
     fn on(
         mut reactor: Reactor<Member, R>,
@@ -423,6 +411,12 @@ impl<R: Watch> Server<R> {
             0 => Outcome::Drained,
             clients => Outcome::CutOff(clients),
         }
+    }
+
+    /// What is allowed.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.world.settings
     }
 
     /// What the run amounted to so far.

@@ -4,10 +4,9 @@
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag wins.
 
 use super::values::{between, duration, positive, some_duration};
+use super::watching::Watching;
 use super::{Failure, say};
 use crate::greeting::Framing;
-use crate::observe::file::RecordingFile;
-use crate::observe::record::{Attention, Recorder};
 use crate::server::bind::{self, Bound};
 use crate::server::datagrams::MAX_DATAGRAM_BYTES;
 use crate::server::peer::MAX_PEER_BYTES;
@@ -18,7 +17,6 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{info, warn};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
@@ -100,20 +98,8 @@ pub(super) struct Serve {
           value_parser = duration, help_heading = "Limits")]
     drain_timeout: Duration,
 
-    /// Record the loop's last turns, for `helloop show` and Perfetto: saved on SIGUSR2 and at
-    /// the end.
-    #[arg(
-        long,
-        env = "HELLOOP_RECORD",
-        value_name = "FILE",
-        help_heading = "Watching"
-    )]
-    record: Option<PathBuf>,
-    /// How many turns a recording goes back; each takes up to 4 KiB of memory.
-    #[arg(long, env = "HELLOOP_RECORD_TURNS", value_name = "N", default_value = "10k",
-          value_parser = |text: &str| between(text, 1, MAX_RECORD_TURNS),
-          help_heading = "Watching")]
-    record_turns: u64,
+    #[command(flatten)]
+    watching: Watching,
 
     /// How clients are served: by one loop, or by the tutorial's thread for each.
     #[arg(
@@ -166,9 +152,6 @@ const FLAGS_OF_THREADS: [&str; 8] = [
     "model",
 ];
 
-/// More turns than this are more than a viewer opens.
-const MAX_RECORD_TURNS: u64 = 1_000_000;
-
 /// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`.
 const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
     ("standard streams", 3),
@@ -210,7 +193,7 @@ impl Serve {
 
     /// Binds, says so, and serves until told to stop.
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let file = self.record.as_deref().map(recording_file).transpose()?;
+        let watched = self.watching.prepare()?;
         let descriptors = system::raise_descriptor_limit();
         let bound = bind::bind(&bind::Options {
             listen: self.listen.clone(),
@@ -221,25 +204,32 @@ impl Serve {
         })
         .map_err(Failure::new)?;
         let settings = self.settings(descriptors, &bound);
-        for sockets in &bound {
-            if !say(format_args!("listening on {sockets}"))? {
-                return Ok(0);
-            }
-        }
+        // Said when signals are heard: who reads it may send one at once.
+        let listening: Vec<String> = bound
+            .iter()
+            .map(|at| format!("listening on {at}"))
+            .collect();
+        let listening = listening.join("\n");
         let (outcome, summary) = match self.model {
             Model::Reactor => {
-                info!(
-                    "one thread serves up to {} clients; {descriptors} descriptors",
-                    settings.max_clients
-                );
-                self.serve_by_reactor(file, bound, settings)
+                let ended = match watched {
+                    None => run_reactor(Server::new(bound, settings), &listening)?,
+                    Some(watched) => {
+                        run_reactor(Server::watched(bound, settings, watched), &listening)?
+                    }
+                };
+                let Some(ended) = ended else { return Ok(0) };
+                ended
             }
             Model::Threads => {
+                let signals = threads::signals().map_err(unable)?;
+                if !say(format_args!("{listening}"))? {
+                    return Ok(0);
+                }
                 info!("a thread for each client");
-                threads::run(bound, settings)
+                threads::run(bound, settings, signals).map_err(unable)?
             }
-        }
-        .map_err(|error| Failure::new(format_args!("cannot serve: {error}")))?;
+        };
         say(format_args!("{summary}"))?;
         match outcome {
             Outcome::CutOff(clients) => Err(Failure {
@@ -251,22 +241,6 @@ impl Serve {
             }),
             Outcome::Drained | Outcome::Killed(_) => Ok(outcome.exit_code()),
         }
-    }
-
-    /// A server that is not watched has no recorder at all: its loop is compiled without one.
-    fn serve_by_reactor(
-        &self,
-        file: Option<RecordingFile>,
-        bound: Vec<Bound>,
-        settings: Settings,
-    ) -> std::io::Result<(Outcome, Summary)> {
-        let Some(file) = file else {
-            return run_server(Server::new(bound, settings)?);
-        };
-        let recorder = Recorder::new(as_usize(self.record_turns), Attention::Recording);
-        let mut server = Server::watched(recorder, bound, settings)?;
-        server.record_to(file);
-        run_server(server)
     }
 
     fn settings(&self, descriptors: u64, bound: &[Bound]) -> Settings {
@@ -295,21 +269,24 @@ impl Serve {
     }
 }
 
-/// Found wrong before anything is served, and not when the recording is lost.
-fn recording_file(path: &Path) -> Result<RecordingFile, Failure> {
-    RecordingFile::new(path).map_err(|error| {
-        let name = path.display().to_string();
-        Failure::new(format_args!(
-            "cannot record to {}: {error}; --record takes a file in a directory that can be written",
-            name.escape_debug()
-        ))
-    })
+/// Serves on one thread; nothing if nobody is left to be told where it listens.
+fn run_reactor<R: Watch>(
+    server: std::io::Result<Server<R>>,
+    listening: &str,
+) -> Result<Option<(Outcome, Summary)>, Failure> {
+    let mut server = server.map_err(unable)?;
+    if !say(format_args!("{listening}"))? {
+        return Ok(None);
+    }
+    let most = server.settings().max_clients;
+    info!("one thread serves up to {most} clients");
+    let outcome = server.run().map_err(unable)?;
+    server.report();
+    Ok(Some((outcome, server.summary())))
 }
 
-fn run_server<R: Watch>(mut server: Server<R>) -> std::io::Result<(Outcome, Summary)> {
-    let outcome = server.run()?;
-    server.report();
-    Ok((outcome, server.summary()))
+fn unable(error: std::io::Error) -> Failure {
+    Failure::new(format_args!("cannot serve: {error}"))
 }
 
 fn as_usize(size: u64) -> usize {

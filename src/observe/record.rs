@@ -84,7 +84,9 @@ impl fmt::Display for Story {
             write!(formatter, "{separator}{words}")
         };
         if did.accepted > 0 {
-            part(format_args!("accept x{}", did.accepted))?;
+            let blocked = spent(Readiness::READABLE);
+            let end = if blocked { " -> would block" } else { "" };
+            part(format_args!("accept x{}{end}", did.accepted))?;
         }
         if did.reads > 0 {
             let end = match (spent(Readiness::READABLE), did.bytes_in) {

@@ -87,9 +87,10 @@ impl<W: Write> Ladder<'_, W> {
                 Ok(())
             }
             Detail::Wait { timeout_us } => {
-                let words = match timeout_us {
+                let words = match timeout_us.map(from_microseconds) {
                     None => "for ever".to_owned(),
-                    Some(timeout) => format!("up to {:?}", from_microseconds(*timeout)),
+                    Some(Duration::ZERO) => "not at all".to_owned(),
+                    Some(timeout) => format!("up to {timeout:?}"),
                 };
                 self.line(event, None, "wait", &words)
             }

@@ -391,6 +391,7 @@ impl Tracks {
             Phase::Wait(timeout) => (
                 match timeout {
                     None => "wait for ever".to_owned(),
+                    Some(Duration::ZERO) => "wait not at all".to_owned(),
                     Some(timeout) => format!("wait {timeout:?}"),
                 },
                 Detail::Wait {

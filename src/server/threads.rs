@@ -16,7 +16,7 @@ use super::stats::Cause;
 use super::{Outcome, Settings, Summary};
 use crate::greeting::{self, Answered, Framing};
 use log::{debug, info, warn};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -59,12 +59,25 @@ enum News {
     Ended,
 }
 
+/// Hears Ctrl-C, SIGTERM and SIGUSR1 from now on; what comes before [`run`] waits for it.
+///
+/// # Errors
+///
+/// A pair of descriptors is needed.
+pub fn signals() -> io::Result<Signals> {
+    Signals::new([SIGINT, SIGTERM, SIGUSR1])
+}
+
 /// Serves the bound sockets until a signal, and drains.
 ///
 /// # Errors
 ///
-/// The signals' pipe, or the first threads, could not be had.
-pub fn run(bound: Vec<Bound>, settings: Settings) -> io::Result<(Outcome, Summary)> {
+/// The first threads could not be had.
+pub fn run(
+    bound: Vec<Bound>,
+    settings: Settings,
+    mut signals: Signals,
+) -> io::Result<(Outcome, Summary)> {
     let started = Instant::now();
     let (news, inbox) = mpsc::channel();
     let shared = Arc::new(Shared {
@@ -79,7 +92,6 @@ pub fn run(bound: Vec<Bound>, settings: Settings) -> io::Result<(Outcome, Summar
         owing: AtomicU64::new(0),
         news: news.clone(),
     });
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     spawn("signals", move || {
         for signal in &mut signals {
             if news.send(News::Signal(signal)).is_err() {
@@ -99,7 +111,13 @@ pub fn run(bound: Vec<Bound>, settings: Settings) -> io::Result<(Outcome, Summar
         }
     }
 
-    while !matches!(inbox.recv(), Ok(News::Signal(_)) | Err(_)) {}
+    loop {
+        match inbox.recv() {
+            Ok(News::Signal(SIGUSR1)) => report(&shared),
+            Ok(News::Ended) => {}
+            Ok(News::Signal(_)) | Err(_) => break,
+        }
+    }
     info!("stopping: a second signal ends at once");
     shared.draining.store(true, Relaxed);
     for (address, listener, thread) in listeners {
@@ -131,6 +149,7 @@ fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
     let deadline = Instant::now() + shared.settings.drain_timeout;
     while !lock(&shared.clients).is_empty() {
         match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(News::Signal(SIGUSR1)) => report(shared),
             Ok(News::Signal(signal)) => return Outcome::Killed(signal),
             Ok(News::Ended) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
@@ -140,6 +159,18 @@ fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
         0 => Outcome::Drained,
         owing => Outcome::CutOff(usize::try_from(owing).unwrap_or(usize::MAX)),
     }
+}
+
+/// Logs all counters.
+fn report(shared: &Shared) {
+    info!(
+        "clients {} accepted {} unserved {}; messages {}; datagrams answered {}",
+        lock(&shared.clients).len(),
+        shared.accepted.load(Relaxed),
+        shared.unserved.load(Relaxed),
+        shared.messages.load(Relaxed),
+        shared.datagrams.load(Relaxed),
+    );
 }
 
 /// A thread in `accept` hears nothing but a connection, so it is given one. What the backlog

@@ -3,12 +3,13 @@
 //! **Owns** how its sources look to those who watch, and what is done for them between turns.
 //! **Must never touch** a client. **Invariant**: a server that nobody watches does none of it.
 
+use super::bind::Bound;
 use super::peer::{Peer, Phase};
-use super::{Member, Server, World};
+use super::{Member, Server, Settings, World};
 use crate::observe::file::RecordingFile;
 use crate::observe::record::{Attention, Recorder};
 use crate::observe::{State, Subject, Tally};
-use crate::reactor::Record;
+use crate::reactor::{Reactor, Record};
 use crate::stream::Stream;
 use log::{info, warn};
 use std::io;
@@ -99,11 +100,30 @@ impl Watch for Recorder {
     }
 }
 
+/// What is wanted by those who watch.
+#[derive(Debug)]
+pub struct Watched {
+    /// Where recordings are saved, if they are.
+    pub recording: Option<RecordingFile>,
+    /// How many turns are remembered.
+    pub turns: usize,
+}
+
 impl Server<Recorder> {
-    /// Records the loop's last turns from now on, to be saved in `file`.
-    pub fn record_to(&mut self, file: RecordingFile) {
-        self.reactor.record_mut().attend(Attention::Recording);
-        self.file = Some(file);
+    /// As [`new`](Server::new), and watched.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Server::new).
+    pub fn watched(bound: Vec<Bound>, settings: Settings, watched: Watched) -> io::Result<Self> {
+        let attention = match watched.recording {
+            Some(_) => Attention::Recording,
+            None => Attention::None,
+        };
+        let recorder = Recorder::new(watched.turns, attention);
+        let mut server = Self::on(Reactor::recorded(recorder)?, bound, settings)?;
+        server.file = watched.recording;
+        Ok(server)
     }
 
     fn save_recording(&self) -> io::Result<()> {
