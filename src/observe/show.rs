@@ -11,6 +11,7 @@ use super::trace::{self, Detail, Event, Kind, Who};
 use crate::reactor::{Token, Verdict};
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::time::Duration;
 
 /// Which lines are wanted; by default all.
@@ -56,6 +57,7 @@ pub fn show(input: impl Read, filter: Filter, out: &mut impl Write) -> Result<()
         filter,
         turn: 0,
         shown_turn: None,
+        shown_us: 0.0,
         phase: "",
         out,
     };
@@ -74,6 +76,8 @@ struct Ladder<'a, W> {
     turn: u64,
     /// The turn whose number stands on the ladder already.
     shown_turn: Option<u64>,
+    /// The time that the last rung stood at, in microseconds.
+    shown_us: f64,
     /// What calls are called at present.
     phase: &'static str,
     out: &'a mut W,
@@ -177,15 +181,18 @@ impl<W: Write> Ladder<'_, W> {
         if self.shown_turn.is_none() {
             writeln!(self.out, "    seconds    turn  token   what happened")?;
         }
-        let turn = match self.shown_turn.replace(self.turn) {
-            Some(shown) if shown == self.turn => String::new(),
-            _ => self.turn.to_string(),
-        };
+        let seconds = from_microseconds(event.begins_us).as_secs_f64();
+        // A rung says only what is new: the turn's number once, a time once within the turn.
+        let is_new_turn = self.shown_turn.replace(self.turn) != Some(self.turn);
+        let is_new_time = mem::replace(&mut self.shown_us, event.begins_us) != event.begins_us;
+        let turn = is_new_turn.then(|| self.turn.to_string());
+        let seconds = (is_new_turn || is_new_time).then(|| format!("{seconds:.6}"));
         let token = token.map(|Who(token): Who| Token::to_string(&token));
         writeln!(
             self.out,
-            "{:>12.6} {turn:>6}  {:<7} {word:<7} {words}",
-            from_microseconds(event.begins_us).as_secs_f64(),
+            "{:>12} {:>6}  {:<7} {word:<7} {words}",
+            seconds.unwrap_or_default(),
+            turn.unwrap_or_default(),
             token.unwrap_or_default(),
         )
     }
