@@ -2,16 +2,27 @@
 //!
 //! **Owns** the words in which a loop's work is shown. **Must never touch** a source's work, nor
 //! the program whose sources they are: that says through [`Subject`] what it shows, and hands
-//! over a [`Snapshot`] between turns. **Invariant**: what is not looked at costs nothing, and
+//! over what it counts between turns. **Invariant**: what is not looked at costs nothing, and
 //! what is costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots
 //! a second.
 //!
 //! - [`record`] remembers the last turns; [`trace`] writes them as a recording in the Chrome
 //!   trace event format to a [`file`], and [`show`] prints one as a ladder.
+//! - [`gate`] lets observers in, [`observer`] is one of them: [`http`] on the loop itself.
+//!   [`answer`] says what is where. What needs a look at all sources is asked on the [`board`]
+//!   and answered by the program between turns, as [`metrics`], [`snapshot`] or [`story`].
 
+pub mod answer;
+pub mod board;
 pub mod file;
+pub mod gate;
+pub mod http;
+pub mod metrics;
+pub mod observer;
 pub mod record;
 pub mod show;
+pub mod snapshot;
+pub mod story;
 pub mod trace;
 
 use crate::reactor::{Source, Token};

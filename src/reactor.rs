@@ -487,6 +487,11 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         self.slots.iter()
     }
 
+    /// All slots, those included that are free at present.
+    pub fn slots(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
+        self.slots.all()
+    }
+
     /// How many sources there are.
     #[must_use]
     pub fn len(&self) -> usize {

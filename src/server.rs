@@ -8,6 +8,7 @@
 
 pub mod bind;
 pub mod datagrams;
+pub mod figures;
 pub mod limiter;
 pub mod listener;
 pub mod peer;
@@ -17,7 +18,10 @@ pub mod threads;
 pub mod watch;
 
 use crate::greeting::Framing;
+use crate::observe::board::Board;
 use crate::observe::file::RecordingFile;
+use crate::observe::gate::Gate;
+use crate::observe::observer::Observer;
 use crate::reactor::{Context, INTEREST, Reactor, Readiness, Source, Token, Turns, Verdict};
 use crate::warn_limited;
 use bind::Bound;
@@ -116,6 +120,8 @@ pub struct World {
     pub report_wanted: bool,
     /// Whether the recording of the last turns is to be saved.
     pub recording_wanted: bool,
+    /// Where observers ask.
+    pub board: Board,
     /// Listeners that wait for a client to leave.
     pub starved: Vec<Token>,
     /// What keeps the log short.
@@ -137,6 +143,7 @@ impl World {
             stage: Stage::default(),
             report_wanted: false,
             recording_wanted: false,
+            board: Board::default(),
             starved: Vec::new(),
             limiters: Limiters::default(),
             input: vec![0; input_bytes].into_boxed_slice(),
@@ -163,6 +170,10 @@ pub enum Member {
     Datagrams(Box<Datagrams<UdpSocket>>),
     /// The signals.
     Signals(Box<Signals>),
+    /// The listening socket of those who watch.
+    Gate(Box<Gate>),
+    /// The connection of one who watches.
+    Observer(Box<Observer<TcpStream>>),
 }
 
 // An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
@@ -190,6 +201,11 @@ impl Source for Member {
                     .pipe_mut()
                     .register(registry, token, mio::Interest::READABLE)
             }
+            Self::Gate(gate) => {
+                gate.socket_mut()
+                    .register(registry, token, mio::Interest::READABLE)
+            }
+            Self::Observer(observer) => observer.stream_mut().register(registry, token, INTEREST),
         }
     }
 
@@ -199,6 +215,8 @@ impl Source for Member {
             Self::Listener(listener) => listener.drive(cx),
             Self::Datagrams(datagrams) => datagrams.drive(cx),
             Self::Signals(signals) => signals.drive(cx),
+            Self::Gate(gate) => gate.drive(cx),
+            Self::Observer(observer) => observer.drive(cx),
         }
     }
 
@@ -208,13 +226,19 @@ impl Source for Member {
             Self::Listener(listener) => listener.expire(cx),
             Self::Datagrams(_) => Verdict::Park,
             Self::Signals(signals) => signals.expire(cx),
+            Self::Gate(gate) => gate.expire(cx),
+            Self::Observer(observer) => observer.expire(cx),
         }
     }
 
     fn unregistered(&mut self, error: &io::Error, world: &mut World) {
-        if let Self::Peer(peer) = self {
-            peer.unregistered(world);
-            warn!("a client could not be registered with the poll: {error}");
+        match self {
+            Self::Peer(peer) => {
+                peer.unregistered(world);
+                warn!("a client could not be registered with the poll: {error}");
+            }
+            Self::Observer(observer) => observer.leave(&mut world.board),
+            Self::Listener(_) | Self::Datagrams(_) | Self::Signals(_) | Self::Gate(_) => {}
         }
     }
 }
@@ -268,9 +292,6 @@ impl fmt::Display for Summary {
         )
     }
 }
-
-/// Sources that outlive a drain: the signals.
-const LASTING_SOURCES: usize = 1;
 
 /// The server, bound and ready to run. `R` is told what its loop does.
 #[derive(Debug)]
@@ -346,12 +367,17 @@ impl<R: Watch> Server<R> {
                     self.reactor
                         .wake_all(Readiness::READABLE | Readiness::WRITABLE);
                 }
-                Stage::Draining if self.reactor.len() > LASTING_SOURCES => {}
+                Stage::Draining if self.reactor.len() > self.lasting_sources() => {}
                 Stage::Draining => return Ok(Outcome::Drained),
                 Stage::OutOfTime => return Ok(self.cut_off()),
                 Stage::Killed(signal) => return Ok(Outcome::Killed(signal)),
             }
         }
+    }
+
+    /// Sources that outlive a drain: the signals, and those who watch it.
+    fn lasting_sources(&self) -> usize {
+        1 + self.world.board.sources
     }
 
     /// A listener without descriptors, or with too many refusals at once, goes on as soon as a

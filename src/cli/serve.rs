@@ -4,9 +4,10 @@
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag wins.
 
 use super::values::{between, duration, positive, some_duration};
-use super::watching::Watching;
+use super::watching::{Watching, invitation};
 use super::{Failure, say};
 use crate::greeting::Framing;
+use crate::observe::board::{MAX_OBSERVERS, MAX_REFUSED};
 use crate::server::bind::{self, Bound};
 use crate::server::datagrams::MAX_DATAGRAM_BYTES;
 use crate::server::peer::MAX_PEER_BYTES;
@@ -152,13 +153,14 @@ const FLAGS_OF_THREADS: [&str; 8] = [
     "model",
 ];
 
-/// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`.
+/// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`,
+/// and the socket that they come through.
 const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
     ("standard streams", 3),
     ("poll", 1),
     ("signals", 2),
     ("refusals", crate::server::listener::REFUSALS_AT_ONCE),
-    ("observers", 16),
+    ("observers", (MAX_OBSERVERS + MAX_REFUSED + 1) as u64),
 ];
 
 impl Serve {
@@ -208,6 +210,7 @@ impl Serve {
         let listening: Vec<String> = bound
             .iter()
             .map(|at| format!("listening on {at}"))
+            .chain(watched.as_ref().and_then(invitation))
             .collect();
         let listening = listening.join("\n");
         let (outcome, summary) = match self.model {

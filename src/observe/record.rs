@@ -13,6 +13,7 @@ use crate::reactor::{Call, Phase, Readiness, Record, Time, Token};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 /// Entries kept for each turn of the ring, on average: a turn of a busy server has a handful of
 /// calls, and one entry is under 128 bytes, so 10,000 turns take at most 41 MiB.
@@ -206,6 +207,31 @@ pub enum Attention {
     Recording,
 }
 
+/// For how long the longest turn is remembered: as long as a snapshot is looked at.
+pub const LONGEST_WINDOW: Duration = Duration::from_millis(100);
+
+/// The longest turn of this window and of the one before, so that a look at any time finds it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Longest {
+    turn_began: Option<Time>,
+    window_began: Time,
+    now: Duration,
+    before: Duration,
+}
+
+impl Longest {
+    fn end(&mut self, at: Time) {
+        if at.since(self.window_began) > LONGEST_WINDOW {
+            self.before = self.now;
+            self.now = Duration::ZERO;
+            self.window_began = at;
+        }
+        if let Some(began) = self.turn_began.take() {
+            self.now = self.now.max(at.since(began));
+        }
+    }
+}
+
 /// Remembers the last turns.
 #[derive(Debug)]
 pub struct Recorder {
@@ -217,8 +243,10 @@ pub struct Recorder {
     turn: u64,
     /// When the last thing happened: the next call began then.
     last: Time,
-    tally: Tally,
+    /// The counters after the last call; `None` before the first.
+    tally: Option<Tally>,
     events: u32,
+    longest: Longest,
     /// By slot key.
     lives: Vec<Option<Life>>,
 }
@@ -234,8 +262,9 @@ impl Recorder {
             lengths: VecDeque::new(),
             turn: 0,
             last: Time::ZERO,
-            tally: Tally::default(),
+            tally: None,
             events: 0,
+            longest: Longest::default(),
             lives: Vec::new(),
         }
     }
@@ -246,9 +275,19 @@ impl Recorder {
         self.attention
     }
 
-    /// Remembers for somebody, or no longer, from now on.
+    /// Remembers for somebody, or no longer, from now on. What was remembered for the last who
+    /// watched is forgotten when somebody new comes: it ends before a gap.
     pub fn attend(&mut self, attention: Attention) {
+        if self.attention == Attention::None && attention != Attention::None {
+            *self = Self::new(self.max_turns, attention);
+        }
         self.attention = attention;
+    }
+
+    /// The longest turn of about the last [`LONGEST_WINDOW`], the wait not counted.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.longest.now.max(self.longest.before)
     }
 
     /// The oldest entry first.
@@ -314,16 +353,21 @@ impl<S: Subject> Record<S> for Recorder {
         }
         self.remember(at, What::Phase(turn, phase));
         match phase {
-            Phase::Mark => self.events = 0,
+            Phase::Wait(_) => self.longest.end(at),
+            Phase::Mark => {
+                self.events = 0;
+                self.longest.turn_began = Some(at);
+            }
             Phase::Between => {
+                let tally = self.tally.unwrap_or_default();
                 let counted = What::Counted {
-                    clients: self.tally.clients,
-                    owed: self.tally.owed,
+                    clients: tally.clients,
+                    owed: tally.owed,
                     events: self.events,
                 };
                 self.remember(at, counted);
             }
-            Phase::Wait(_) | Phase::Drive | Phase::Expire | Phase::Settle => {}
+            Phase::Drive | Phase::Expire | Phase::Settle => {}
         }
     }
 
@@ -339,8 +383,8 @@ impl<S: Subject> Record<S> for Recorder {
 
     fn called(&mut self, call: Call, at: Time, source: &S, world: &S::World) {
         let (tally, is) = (S::tally(world), source.state());
-        let did = Did::between(&self.tally, &tally);
-        self.tally = tally;
+        let before = self.tally.replace(tally).unwrap_or(tally);
+        let did = Did::between(&before, &tally);
         let (began, at) = (self.last, at.max(self.last));
         let life = self.life_mut(call.token);
         let known = life.filter(|life| life.token == call.token);

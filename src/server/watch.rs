@@ -5,13 +5,19 @@
 
 use super::bind::Bound;
 use super::peer::{Peer, Phase};
-use super::{Member, Server, Settings, World};
+use super::{Member, Server, Settings, World, figures};
+use crate::observe::board::{Board, Host, Question};
 use crate::observe::file::RecordingFile;
+use crate::observe::gate::Gate;
+use crate::observe::observer::Observer;
 use crate::observe::record::{Attention, Recorder};
-use crate::observe::{State, Subject, Tally};
-use crate::reactor::{Reactor, Record};
+use crate::observe::snapshot::{Cells, Snapshot};
+use crate::observe::story::{self, Look};
+use crate::observe::{State, Subject, Tally, metrics};
+use crate::reactor::{Reactor, Readiness, Record};
 use crate::stream::Stream;
 use log::{info, warn};
+use mio::net::{TcpListener, TcpStream};
 use std::io;
 use std::mem;
 
@@ -51,6 +57,7 @@ impl Subject for Member {
             Self::Listener(_) => State::Listener,
             Self::Datagrams(_) => State::Datagrams,
             Self::Signals(_) => State::Signals,
+            Self::Gate(_) | Self::Observer(_) => State::Observer,
         }
     }
 
@@ -87,6 +94,7 @@ impl Watch for () {
 
 impl Watch for Recorder {
     fn attend(server: &mut Server<Self>) {
+        server.answer_observers();
         if mem::take(&mut server.world.recording_wanted) {
             // Whatever is wrong with the file now, the clients are served on.
             if let Err(error) = server.save_recording() {
@@ -107,6 +115,24 @@ pub struct Watched {
     pub recording: Option<RecordingFile>,
     /// How many turns are remembered.
     pub turns: usize,
+    /// Where observers are let in, if they are: a blocking listener.
+    pub observed_at: Option<std::net::TcpListener>,
+}
+
+impl Host for World {
+    fn board(&mut self) -> &mut Board {
+        &mut self.board
+    }
+
+    fn is_serving(&self) -> bool {
+        !self.is_draining()
+    }
+}
+
+impl From<Observer<TcpStream>> for Member {
+    fn from(observer: Observer<TcpStream>) -> Self {
+        Self::Observer(Box::new(observer))
+    }
 }
 
 impl Server<Recorder> {
@@ -123,7 +149,67 @@ impl Server<Recorder> {
         let recorder = Recorder::new(watched.turns, attention);
         let mut server = Self::on(Reactor::recorded(recorder)?, bound, settings)?;
         server.file = watched.recording;
+        if let Some(listener) = watched.observed_at {
+            listener.set_nonblocking(true)?;
+            let gate = Gate::new(TcpListener::from_std(listener));
+            server
+                .reactor
+                .add(Member::Gate(Box::new(gate)), Readiness::NONE)?;
+            server.world.board.sources += 1;
+        }
         Ok(server)
+    }
+
+    /// Answers what observers asked, and wakes them. Between turns all sources may be looked at.
+    fn answer_observers(&mut self) {
+        let attention = match (&self.file, self.world.board.streams) {
+            (Some(_), _) => Attention::Recording,
+            (None, 0) => Attention::None,
+            (None, _) => Attention::Watching,
+        };
+        self.reactor.record_mut().attend(attention);
+        if !self.world.board.is_asked() {
+            return;
+        }
+        for question in self.world.board.questions() {
+            let body = match question {
+                Question::Metrics => self.metrics(),
+                Question::Snapshot => self.snapshot().event(),
+                Question::Story(slot) => self.story(slot),
+            };
+            for token in self.world.board.answer_all(question, body.into()) {
+                self.reactor.wake(token, Readiness::NONE);
+            }
+        }
+    }
+
+    fn metrics(&self) -> Vec<u8> {
+        let (turns, now) = (self.reactor.turns(), self.reactor.now());
+        metrics::render(&figures::families(&self.world, &turns, now)).into_bytes()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut cells = Cells::default();
+        for (token, member) in self.reactor.slots() {
+            cells.push(token, member.map(Member::state));
+        }
+        let tally = tally_of(&self.world);
+        let (now, turns) = (self.reactor.now(), self.reactor.turns());
+        Snapshot::new(now, self.world.is_serving(), &tally, turns, cells)
+            .watched(self.reactor.record(), self.world.board.observers)
+    }
+
+    fn story(&self, slot: u32) -> Vec<u8> {
+        let found = self.reactor.slots().nth(slot as usize);
+        let look = found.map(|(token, member)| Look {
+            token,
+            state: member.map(Member::state),
+            owed: match member {
+                Some(Member::Peer(peer)) => peer.buffered(),
+                _ => 0,
+            },
+        });
+        story::tell(slot, look, self.reactor.record())
     }
 
     fn save_recording(&self) -> io::Result<()> {
