@@ -191,8 +191,8 @@ pub struct Life {
     pub token: Token,
     /// What it is about.
     pub state: State,
-    /// When it was born; `None` if that was before anybody watched.
-    pub born: Option<Time>,
+    /// When it last worked, or was born.
+    pub worked: Time,
 }
 
 /// Whether, and for whom, there is something to remember.
@@ -300,6 +300,19 @@ impl Recorder {
         self.lives.iter().flatten()
     }
 
+    /// The turn that is going on.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Whether the owner of a slot has worked within the last `period`.
+    #[must_use]
+    pub fn has_worked(&self, token: Token, period: Duration) -> bool {
+        let life = self.lives.get(token.key as usize).copied().flatten();
+        life.is_some_and(|life| life.token == token && self.last.since(life.worked) <= period)
+    }
+
     /// When the last thing happened.
     #[must_use]
     pub fn last(&self) -> Time {
@@ -391,7 +404,7 @@ impl<S: Subject> Record<S> for Recorder {
         *life = Some(Life {
             token: call.token,
             state: is,
-            born: known.and_then(|life| life.born),
+            worked: at,
         });
         let called = What::Called {
             call,
@@ -408,7 +421,7 @@ impl<S: Subject> Record<S> for Recorder {
         *self.life_mut(token) = Some(Life {
             token,
             state,
-            born: Some(last),
+            worked: last,
         });
         self.remember(last, What::Born(token, state));
     }

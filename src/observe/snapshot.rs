@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Slots shown: more are no longer told apart on a screen. At worst 8 bytes each.
+/// Slots shown: more are no longer told apart on a screen. At worst 12 bytes each.
 pub const MAX_CELLS: u32 = 32_768;
 
 /// Turns shown, the last ones.
@@ -46,6 +46,8 @@ pub struct Snapshot {
     cells: String,
     /// Runs of a generation and how often: `[0, 300, 1, 3]`.
     generations: Vec<u32>,
+    /// Runs of slots that did not, and did, work within the last period: `[5, 2]`.
+    active: Vec<u32>,
     lanes: Vec<Lane>,
 }
 
@@ -59,6 +61,8 @@ pub struct Cells {
     letters: String,
     run: Option<(char, u32)>,
     generations: Vec<u32>,
+    /// Ends with a run of the active if its length is even.
+    active: Vec<u32>,
 }
 
 /// The letter of a state on the page; a free slot is a dot.
@@ -79,8 +83,8 @@ pub fn letter(state: Option<State>) -> char {
 }
 
 impl Cells {
-    /// Tells of the next slot.
-    pub fn push(&mut self, token: Token, state: Option<State>) {
+    /// Tells of the next slot: whose it is, and whether that one has worked of late.
+    pub fn push(&mut self, token: Token, state: Option<State>, is_active: bool) {
         self.count += 1;
         if self.count > MAX_CELLS {
             return;
@@ -96,6 +100,12 @@ impl Cells {
         match self.generations.as_mut_slice() {
             [.., last, length] if *last == token.generation => *length += 1,
             _ => self.generations.extend([token.generation, 1]),
+        }
+        let ends_active = self.active.len() % 2 == 0;
+        match self.active.last_mut() {
+            Some(length) if ends_active == is_active => *length += 1,
+            None if is_active => self.active.extend([0, 1]),
+            _ => self.active.push(1),
         }
     }
 
@@ -132,6 +142,7 @@ impl Snapshot {
             slots: cells.count,
             cells: cells.letters,
             generations: cells.generations,
+            active: cells.active,
             lanes: Vec::new(),
         }
     }
@@ -163,6 +174,7 @@ fn lanes(recorder: &Recorder) -> Vec<Lane> {
     let mut end = recorder.last();
     let (mut events, mut calls) = (0, 0);
     let mut lane: Option<Lane> = None;
+    let present = recorder.turn();
     for entry in recorder.entries().rev() {
         match entry.what {
             What::Marked { .. } => events += 1,
@@ -174,7 +186,7 @@ fn lanes(recorder: &Recorder) -> Vec<Lane> {
                 if let Phase::Wait(_) = phase {
                     (open.1, open.3, open.4) = (microseconds(entry.at), events, calls);
                     (events, calls) = (0, 0);
-                    lanes.extend(lane.take());
+                    lanes.extend(lane.take().filter(|lane| lane.0 != present));
                     if lanes.len() == MAX_LANES {
                         break;
                     }
@@ -214,20 +226,21 @@ mod tests {
     fn slots_are_told_as_runs() {
         let mut cells = Cells::default();
         let waiting = Some(State::Waiting);
-        for (key, generation, state) in [
-            (0, 0, Some(State::Listener)),
-            (1, 0, waiting),
-            (2, 0, waiting),
-            (3, 5, waiting),
-            (4, 5, None),
-            (5, 0, None),
+        for (key, generation, state, is_active) in [
+            (0, 0, Some(State::Listener), false),
+            (1, 0, waiting, true),
+            (2, 0, waiting, true),
+            (3, 5, waiting, false),
+            (4, 5, None, false),
+            (5, 0, None, false),
         ] {
-            cells.push(Token { key, generation }, state);
+            cells.push(Token { key, generation }, state, is_active);
         }
         let tally = Tally::default();
         let shown = Snapshot::new(Time::ZERO, true, &tally, Turns::default(), cells);
         assert_eq!((shown.cells.as_str(), shown.slots), ("Lw3.2", 6));
         assert_eq!(shown.generations, [0, 3, 5, 2, 0, 1]);
+        assert_eq!(shown.active, [1, 2, 3]);
         let event = String::from_utf8(shown.event()).unwrap();
         let json = event.strip_prefix("data: ").unwrap().trim_end();
         assert!(event.ends_with("\n\n") && !json.contains('\n'));
@@ -240,17 +253,15 @@ mod tests {
         let mut cells = Cells::default();
         for key in 0..MAX_CELLS + 1_000 {
             let state = Some(State::ALL[key as usize % 5]);
-            cells.push(
-                Token {
-                    key,
-                    generation: key % 7,
-                },
-                state,
-            );
+            let token = Token {
+                key,
+                generation: key % 7,
+            };
+            cells.push(token, state, key % 2 == 0);
         }
         let tally = Tally::default();
         let shown = Snapshot::new(Time::ZERO, true, &tally, Turns::default(), cells);
         assert_eq!(shown.slots, MAX_CELLS + 1_000);
-        assert!(shown.event().len() < 8 * MAX_CELLS as usize);
+        assert!(shown.event().len() < 12 * MAX_CELLS as usize);
     }
 }

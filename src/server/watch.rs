@@ -9,7 +9,7 @@ use super::{Member, Server, Settings, World, figures};
 use crate::observe::board::{Board, Host, Question};
 use crate::observe::file::RecordingFile;
 use crate::observe::gate::Gate;
-use crate::observe::observer::Observer;
+use crate::observe::observer::{Observer, SNAPSHOT_PERIOD};
 use crate::observe::record::{Attention, Recorder};
 use crate::observe::snapshot::{Cells, Snapshot};
 use crate::observe::story::{self, Look};
@@ -189,9 +189,10 @@ impl Server<Recorder> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let mut cells = Cells::default();
+        let (mut cells, recorder) = (Cells::default(), self.reactor.record());
         for (token, member) in self.reactor.slots() {
-            cells.push(token, member.map(Member::state));
+            let has_worked = recorder.has_worked(token, SNAPSHOT_PERIOD);
+            cells.push(token, member.map(Member::state), has_worked);
         }
         let tally = tally_of(&self.world);
         let (now, turns) = (self.reactor.now(), self.reactor.turns());
