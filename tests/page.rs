@@ -69,7 +69,7 @@ fn cells_change_and_rates_move_under_load() {
     browser.wait_for("Number(document.getElementById('count-free').textContent) >= 100");
     crowd.0.extend(Crowd::join(&server, 50).0);
     browser.wait_for("document.getElementById('count-waiting').textContent === '250'");
-    browser.wait_for("/used again/.test(document.getElementById('slab-note').textContent)");
+    browser.wait_for("/changed hands/.test(document.getElementById('slab-note').textContent)");
     browser.screenshot("reused");
 }
 

@@ -1,5 +1,6 @@
 //! The recording of the loop, and the ladder that is made of it.
 
+mod http;
 mod util;
 
 use helloop::observe::record::{Attention, Did, Recorder};
@@ -131,6 +132,35 @@ fn a_run_of_five_clients_has_an_event_for_every_reply() {
             .filter(|event| event.detail == Detail::State {} && event.name == state.name());
         assert!(slices.count() >= 5, "{state}");
     }
+}
+
+#[test]
+fn an_observer_changes_nothing_of_the_recording() {
+    let (_folder, path) = recording();
+    let server = Server::start(&[
+        "--record",
+        path.to_str().unwrap(),
+        "--observe",
+        "127.0.0.1:0",
+    ]);
+    let mut observer = util::connect(http::gate_of(&server));
+    observer.write_all(b"GET /events HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(http::read_head(&mut observer).status, 200);
+    five_clients(&server);
+    assert_eq!(server.stop().code, Some(0));
+    let events = load(&path);
+    assert_times_rise(&events);
+    assert_slices_nest(&events);
+    let deeds = deeds(&events);
+    let mut clients = deeds.values().filter(|did| did.messages > 0);
+    // What goes to observers is no client's, and is not counted as theirs.
+    assert!(clients.all(|did| (did.messages, did.bytes_out) == (3, 8 + 15 + 13)));
+    assert_eq!(deeds.values().map(|did| did.messages).sum::<u32>(), 15);
+    assert!(
+        events
+            .iter()
+            .any(|event| event.name == State::Observer.name())
+    );
 }
 
 #[test]

@@ -180,7 +180,7 @@ function readCells(now) {
 
 // The largest cells with which all slots fit.
 function layOut(slots, width) {
-  const room = Math.max(220, Math.min(620, innerHeight * 0.52));
+  const room = Math.max(220, Math.min(620, innerHeight * 0.46));
   let size = LARGEST_CELL;
   while (size > 2 && Math.ceil(slots / Math.floor(width / size)) * size > room) size -= size > 8 ? 1 : 0.5;
   cell.size = size;
@@ -206,7 +206,7 @@ function drawGrid() {
       drawCell(context, slot % columns * size, Math.floor(slot / columns) * size, inner, state.shape);
     }
     if (key & 7) {
-      context.globalAlpha = (key & 7) / FLASH_STEPS * 0.6;
+      context.globalAlpha = (key & 7) / FLASH_STEPS * 0.5;
       context.fillStyle = colours["--flash"];
       for (const slot of members) context.fillRect(slot % columns * size, Math.floor(slot / columns) * size, inner, inner);
       context.globalAlpha = 1;
@@ -296,7 +296,8 @@ function updateLegend() {
   }
   const hidden = shown.slots > codes.length ? `, the first ${whole.format(codes.length)} shown` : "";
   $("slab-note").textContent = `${whole.format(shown.slots)} slots${hidden}` +
-    (most ? `; ${whole.format(reused)} used again, one ${whole.format(most)} times` : "");
+    (reused ? `; ${whole.format(reused)} have changed hands` : "") +
+    (most > 1 ? `, one ${whole.format(most)} times` : "");
 }
 
 function drawSwatches() {

@@ -243,7 +243,7 @@ pub struct Recorder {
     turn: u64,
     /// When the last thing happened: the next call began then.
     last: Time,
-    /// The counters after the last call; `None` before the first.
+    /// The counters after the last call; `None` if what the first call finds is not its own doing.
     tally: Option<Tally>,
     events: u32,
     longest: Longest,
@@ -252,7 +252,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder of the last `max_turns` turns, at least one.
+    /// A recorder of the last `max_turns` turns, at least one, for a loop that has not begun.
     #[must_use]
     pub fn new(max_turns: usize, attention: Attention) -> Self {
         Self {
@@ -262,7 +262,7 @@ impl Recorder {
             lengths: VecDeque::new(),
             turn: 0,
             last: Time::ZERO,
-            tally: None,
+            tally: Some(Tally::default()),
             events: 0,
             longest: Longest::default(),
             lives: Vec::new(),
@@ -279,7 +279,10 @@ impl Recorder {
     /// watched is forgotten when somebody new comes: it ends before a gap.
     pub fn attend(&mut self, attention: Attention) {
         if self.attention == Attention::None && attention != Attention::None {
-            *self = Self::new(self.max_turns, attention);
+            *self = Self {
+                tally: None,
+                ..Self::new(self.max_turns, attention)
+            };
         }
         self.attention = attention;
     }

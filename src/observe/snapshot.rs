@@ -101,7 +101,7 @@ impl Cells {
             [.., last, length] if *last == token.generation => *length += 1,
             _ => self.generations.extend([token.generation, 1]),
         }
-        let ends_active = self.active.len() % 2 == 0;
+        let ends_active = self.active.len().is_multiple_of(2);
         match self.active.last_mut() {
             Some(length) if ends_active == is_active => *length += 1,
             None if is_active => self.active.extend([0, 1]),
