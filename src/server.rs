@@ -22,21 +22,23 @@ use crate::observe::board::Board;
 use crate::observe::file::RecordingFile;
 use crate::observe::gate::Gate;
 use crate::observe::observer::Observer;
-use crate::reactor::{Context, INTEREST, Reactor, Readiness, Source, Token, Turns, Verdict};
+use crate::reactor::{
+    Context, INTEREST, Reactor, Readiness, Record, Source, Token, Turns, Verdict,
+};
 use crate::warn_limited;
 use bind::Bound;
-use datagrams::Datagrams;
+use datagrams::{DatagramSocket, Datagrams};
 use limiter::Limiter;
-use listener::Listener;
+use listener::{Accept, Listener};
 use log::{info, warn};
-use mio::Registry;
-use mio::event::Source as _;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Interest, Registry, event};
 use peer::{Peer, READ_BYTES};
 use signals::Signals;
 use stats::{Cause, Stats};
 use std::fmt;
 use std::io;
+use std::mem;
 use std::time::Duration;
 use watch::Watch;
 
@@ -103,6 +105,8 @@ pub struct Limiters {
     pub dropped: Limiter,
     /// Errors of receiving datagrams.
     pub receive_failed: Limiter,
+    /// Clients closed by a timeout.
+    pub timed_out: Limiter,
     /// Clients closed for what they made the server keep.
     pub buffered: Limiter,
 }
@@ -122,7 +126,7 @@ pub struct World {
     pub recording_wanted: bool,
     /// Where observers ask.
     pub board: Board,
-    /// Listeners that wait for a client to leave.
+    /// Listeners that wait for a connection to end.
     pub starved: Vec<Token>,
     /// What keeps the log short.
     pub limiters: Limiters,
@@ -151,6 +155,14 @@ impl World {
         }
     }
 
+    /// Notes a listener that can only go on once a connection has ended.
+    pub fn note_starved(&mut self, listener: Token) {
+        // Once: its deadline and new connections make it try, and fail, again and again.
+        if !self.starved.contains(&listener) {
+            self.starved.push(listener);
+        }
+    }
+
     /// Whether sources that find nothing more to do should end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -159,15 +171,16 @@ impl World {
 }
 
 /// One event source of the server. Those that there are few of are boxed, so that a client's
-/// slot is as small as a client.
+/// slot is as small as a client. Generic over its sockets, so that tests script them and have
+/// the whole server in virtual time.
 #[derive(Debug)]
-pub enum Member {
+pub enum Member<A: Accept = TcpListener, U: DatagramSocket = UdpSocket> {
     /// A client's connection.
-    Peer(Peer<TcpStream>),
+    Peer(Peer<A::Stream>),
     /// A listening socket.
-    Listener(Box<Listener<TcpListener>>),
+    Listener(Box<Listener<A>>),
     /// A UDP socket.
-    Datagrams(Box<Datagrams<UdpSocket>>),
+    Datagrams(Box<Datagrams<U>>),
     /// The signals.
     Signals(Box<Signals>),
     /// The listening socket of those who watch.
@@ -181,32 +194,19 @@ pub enum Member {
 #[cfg(not(debug_assertions))]
 const _: () = assert!(size_of::<Option<Member>>() + size_of::<u32>() <= 48);
 
-impl Source for Member {
+impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
     type World = World;
 
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let token = token.into();
-        match self {
-            Self::Peer(peer) => peer.stream_mut().register(registry, token, INTEREST),
-            Self::Listener(listener) => {
-                listener
-                    .socket_mut()
-                    .register(registry, token, mio::Interest::READABLE)
-            }
-            Self::Datagrams(datagrams) => {
-                datagrams.socket_mut().register(registry, token, INTEREST)
-            }
-            Self::Signals(signals) => {
-                signals
-                    .pipe_mut()
-                    .register(registry, token, mio::Interest::READABLE)
-            }
-            Self::Gate(gate) => {
-                gate.socket_mut()
-                    .register(registry, token, mio::Interest::READABLE)
-            }
-            Self::Observer(observer) => observer.stream_mut().register(registry, token, INTEREST),
-        }
+        let (socket, interest): (&mut dyn event::Source, _) = match self {
+            Self::Peer(peer) => (peer.stream_mut(), INTEREST),
+            Self::Listener(listener) => (listener.socket_mut(), Interest::READABLE),
+            Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
+            Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
+            Self::Gate(gate) => (gate.socket_mut(), Interest::READABLE),
+            Self::Observer(observer) => (observer.stream_mut(), INTEREST),
+        };
+        socket.register(registry, token.into(), interest)
     }
 
     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
@@ -295,9 +295,18 @@ impl fmt::Display for Summary {
 
 /// The server, bound and ready to run. `R` is told what its loop does.
 #[derive(Debug)]
-pub struct Server<R: Watch = ()> {
-    reactor: Reactor<Member, R>,
-    world: World,
+pub struct Server<A = TcpListener, U = UdpSocket, R = ()>
+where
+    A: Accept,
+    U: DatagramSocket,
+    R: Record<Member<A, U>>,
+{
+    /// The loop.
+    pub reactor: Reactor<Member<A, U>, R>,
+    /// What its sources share.
+    pub world: World,
+    /// Sources that outlive a drain: the signals.
+    lasting: usize,
     /// Where a recording is saved.
     file: Option<RecordingFile>,
     /// Connections that had ended when the starved listeners were last woken.
@@ -305,38 +314,33 @@ pub struct Server<R: Watch = ()> {
 }
 
 impl Server {
-    /// Puts the bound sockets on a loop.
+    /// Puts the bound sockets, and the signals, on a loop.
     ///
     /// # Errors
     ///
     /// The poll and the signals need descriptors.
     pub fn new(bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
-        Self::on(Reactor::new()?, bound, settings)
+        let mut server = Self::with_reactor(Reactor::new()?, settings);
+        server.take_in(bound)?;
+        Ok(server)
     }
 }
 
-impl<R: Watch> Server<R> {
-    fn on(
-        mut reactor: Reactor<Member, R>,
-        bound: Vec<Bound>,
-        settings: Settings,
-    ) -> io::Result<Self> {
-        reactor.add(Member::Signals(Box::new(Signals::new()?)), Readiness::NONE)?;
+impl<R: Watch<TcpListener, UdpSocket>> Server<TcpListener, UdpSocket, R> {
+    /// Puts the signals and the bound sockets on the loop.
+    fn take_in(&mut self, bound: Vec<Bound>) -> io::Result<()> {
+        let signals = Member::Signals(Box::new(Signals::new()?));
+        self.reactor.add(signals, Readiness::NONE)?;
+        self.lasting += 1;
         for sockets in bound {
             sockets.set_nonblocking()?;
-            let listener = Listener::new(TcpListener::from_std(sockets.tcp));
-            reactor.add(Member::Listener(Box::new(listener)), Readiness::NONE)?;
-            if let Some(udp) = sockets.udp {
-                let datagrams = Datagrams::new(UdpSocket::from_std(udp));
-                reactor.add(Member::Datagrams(Box::new(datagrams)), Readiness::NONE)?;
+            let tcp = TcpListener::from_std(sockets.tcp);
+            self.add(Member::Listener(Box::new(Listener::new(tcp))))?;
+            if let Some(udp) = sockets.udp.map(UdpSocket::from_std) {
+                self.add(Member::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }
-        Ok(Self {
-            reactor,
-            world: World::new(settings),
-            file: None,
-            ended_before: 0,
-        })
+        Ok(())
     }
 
     /// Serves until it is told to stop, and then until everybody got what they are owed.
@@ -353,31 +357,62 @@ impl<R: Watch> Server<R> {
     fn serve(&mut self) -> io::Result<Outcome> {
         loop {
             self.reactor.turn(&mut self.world)?;
-            self.wake_starved();
-            self.cap_buffered();
-            R::attend(self);
-            if std::mem::take(&mut self.world.report_wanted) {
-                self.report();
+            if let Some(outcome) = self.between_turns() {
+                return Ok(outcome);
             }
-            match self.world.stage {
-                Stage::Serving => {}
-                Stage::Stopping => {
-                    self.world.stage = Stage::Draining;
-                    // Everybody looks once more: who finds nothing to do now is done for good.
-                    self.reactor
-                        .wake_all(Readiness::READABLE | Readiness::WRITABLE);
-                }
-                Stage::Draining if self.reactor.len() > self.lasting_sources() => {}
-                Stage::Draining => return Ok(Outcome::Drained),
-                Stage::OutOfTime => return Ok(self.cut_off()),
-                Stage::Killed(signal) => return Ok(Outcome::Killed(signal)),
+        }
+    }
+}
+
+impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
+    /// A server on `reactor`, a simulated one for example, without sockets yet.
+    pub fn with_reactor(reactor: Reactor<Member<A, U>, R>, settings: Settings) -> Self {
+        Self {
+            reactor,
+            world: World::new(settings),
+            lasting: 0,
+            file: None,
+            ended_before: 0,
+        }
+    }
+
+    /// Gives the server a source.
+    ///
+    /// # Errors
+    ///
+    /// Its registration's.
+    pub fn add(&mut self, member: Member<A, U>) -> io::Result<Token> {
+        self.reactor.add(member, Readiness::NONE)
+    }
+
+    /// What is done when no source is at work: everything that concerns them all. Says how the
+    /// run ended, once it has.
+    pub fn between_turns(&mut self) -> Option<Outcome> {
+        self.wake_starved();
+        self.cap_buffered();
+        R::attend(self);
+        if mem::take(&mut self.world.report_wanted) {
+            self.report();
+        }
+        match self.world.stage {
+            Stage::Serving => None,
+            Stage::Stopping => {
+                self.world.stage = Stage::Draining;
+                // Everybody looks once more: who finds nothing to do now is done for good.
+                self.reactor
+                    .wake_all(Readiness::READABLE | Readiness::WRITABLE);
+                None
             }
+            Stage::Draining if self.reactor.len() > self.lasting_sources() => None,
+            Stage::Draining => Some(Outcome::Drained),
+            Stage::OutOfTime => Some(self.cut_off()),
+            Stage::Killed(signal) => Some(Outcome::Killed(signal)),
         }
     }
 
     /// Sources that outlive a drain: the signals, and those who watch it.
     fn lasting_sources(&self) -> usize {
-        1 + self.world.board.sources
+        self.lasting + self.world.board.sources
     }
 
     /// A listener without descriptors, or with too many refusals at once, goes on as soon as a

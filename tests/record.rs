@@ -1,27 +1,28 @@
 //! The recording of the loop, and the ladder that is made of it.
 
 mod http;
+#[path = "util/script.rs"]
+mod script;
 mod util;
 
+use helloop::observe::State;
 use helloop::observe::record::{Attention, Did, Recorder};
 use helloop::observe::show::{Filter, show};
 use helloop::observe::trace::{self, Detail, Event, Kind};
-use helloop::observe::{State, Subject, Tally};
-use helloop::reactor::{Context, Phase, Reactor, Readiness, Record, Source, Time, Token, Verdict};
+use helloop::reactor::{Mark, Phase, Reactor, Readiness, Record, Time};
 use helloop::server::listener::{Accept, Listener};
-use helloop::server::peer::Peer;
-use helloop::server::watch::{state_of, tally_of};
-use helloop::server::{Settings, World};
-use helloop::stream::Stream;
-use mio::Registry;
+use helloop::server::{Member, Settings};
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, event};
 use nix::sys::signal::Signal;
+use script::{FarEnd, Scripted};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::mem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::Duration;
 use tempfile::TempDir;
 use util::{Ended, Server, ask, helloop, read_to_end, run, run_helloop};
@@ -272,133 +273,79 @@ fn show_refuses_what_is_no_recording_and_shows_none_of_it() {
     assert!(missing.stderr.contains("cannot be opened"));
 }
 
-// The simulation: the real reactor, listener and peers in virtual time, over scripted streams.
+// The simulation: the real server in virtual time, over scripted streams.
 
-/// Both ends of a scripted connection.
-#[derive(Clone, Debug, Default)]
-struct Script {
-    incoming: Rc<RefCell<VecDeque<Vec<u8>>>>,
-    ended: Rc<RefCell<bool>>,
-}
-
-impl Read for Script {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.incoming.borrow_mut().pop_front() {
-            Some(bytes) => {
-                buffer[..bytes.len()].copy_from_slice(&bytes);
-                Ok(bytes.len())
-            }
-            None if *self.ended.borrow() => Ok(0),
-            None => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-}
-
-impl Write for Script {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for Script {
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[derive(Debug, Default)]
-struct Arrivals(RefCell<VecDeque<Script>>);
+/// Clients that wait to be accepted.
+#[derive(Debug)]
+struct Arrivals(RefCell<VecDeque<Scripted>>);
 
 impl Accept for Arrivals {
-    type Stream = Script;
+    type Stream = Scripted;
 
-    fn accept(&self) -> io::Result<(Script, SocketAddr)> {
+    fn accept(&self) -> io::Result<(Scripted, SocketAddr)> {
         let next = self.0.borrow_mut().pop_front();
-        let script = next.ok_or(io::ErrorKind::WouldBlock)?;
-        Ok((script, ([192, 0, 2, 1], 1).into()))
+        let stream = next.ok_or(io::ErrorKind::WouldBlock)?;
+        Ok((stream, ([192, 0, 2, 1], 40_000).into()))
     }
 }
 
-#[derive(Debug)]
-enum Actor {
-    Listener(Listener<Arrivals>),
-    Peer(Peer<Script>),
-}
-
-impl From<Peer<Script>> for Actor {
-    fn from(peer: Peer<Script>) -> Self {
-        Self::Peer(peer)
-    }
-}
-
-impl Source for Actor {
-    type World = World;
-
-    fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
+impl event::Source for Arrivals {
+    fn register(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
         Ok(())
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        match self {
-            Self::Listener(listener) => listener.drive(cx),
-            Self::Peer(peer) => peer.drive(cx),
-        }
+    fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+        panic!("registered once and for good");
     }
 
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        match self {
-            Self::Listener(listener) => listener.expire(cx),
-            Self::Peer(peer) => peer.expire(cx),
-        }
-    }
-
-    fn unregistered(&mut self, _: &io::Error, _: &mut World) {}
-}
-
-impl Subject for Actor {
-    fn state(&self) -> State {
-        match self {
-            Self::Listener(_) => State::Listener,
-            Self::Peer(peer) => state_of(peer),
-        }
-    }
-
-    fn tally(world: &World) -> Tally {
-        tally_of(world)
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
     }
 }
 
-/// The loop, and what happens to it: what each client does at which millisecond.
+type Actor = Member<Arrivals, UdpSocket>;
+
+/// The server, and the time where it is.
 struct Stage {
-    reactor: Reactor<Actor, Recorder>,
-    world: World,
+    server: helloop::server::Server<Arrivals, UdpSocket, Recorder>,
+    clients: Vec<FarEnd>,
     now: Time,
 }
 
 impl Stage {
-    /// Waits as the loop would: until the marks come, or a deadline before them.
-    fn until(&mut self, milliseconds: u64, marks: &[(Token, Readiness)]) {
+    /// Waits as the loop would: until this moment, or a deadline before it.
+    fn until(&mut self, milliseconds: u64) {
+        self.until_marks(milliseconds, &[]);
+    }
+
+    fn until_marks(&mut self, milliseconds: u64, marks: &[Mark]) {
         let target = Time::ZERO.after(Duration::from_millis(milliseconds));
         loop {
-            let patience = self.reactor.patience(self.now);
-            let turn = self.reactor.turns().turns + 1;
-            let record = self.reactor.record_mut();
+            let reactor = &mut self.server.reactor;
+            let patience = reactor.patience(self.now);
+            let turn = reactor.turns().turns + 1;
+            let record = reactor.record_mut();
             Record::<Actor>::phase(record, turn, Phase::Wait(patience), self.now);
             let deadline = patience.map(|patience| self.now.after(patience));
             match deadline.filter(|deadline| *deadline < target) {
-                Some(deadline) => {
-                    self.now = deadline;
-                    self.reactor.step(deadline, &[], &mut self.world);
-                }
+                Some(deadline) => self.step(deadline, &[]),
                 None => break,
             }
         }
-        self.now = target;
-        self.reactor.step(target, marks, &mut self.world);
+        let mut all = marks.to_vec();
+        let clients = self.clients.iter();
+        all.extend(clients.filter_map(|client| client.borrow_mut().take_mark()));
+        self.step(target, &all);
+    }
+
+    fn step(&mut self, now: Time, marks: &[Mark]) {
+        self.now = now;
+        self.server.reactor.step(now, marks, &mut self.server.world);
+        assert_eq!(self.server.between_turns(), None);
+    }
+
+    fn say(&self, client: usize, words: &[u8]) {
+        self.clients[client].borrow_mut().arrive(words, false);
     }
 }
 
@@ -406,40 +353,36 @@ impl Stage {
 /// later, waits for nobody.
 fn three_clients() -> Recorder {
     let recorder = Recorder::new(100, Attention::Recording);
+    let reactor = Reactor::simulated_recorded(recorder).unwrap();
     let settings = Settings {
         delay: Duration::from_secs(1),
         ..Settings::default()
     };
-    let clients: Vec<Script> = (0..3).map(|_| Script::default()).collect();
-    let arrivals = Arrivals(RefCell::new(clients.iter().cloned().collect()));
-    let mut reactor = Reactor::simulated_recorded(recorder).unwrap();
-    let listener = Actor::Listener(Listener::new(arrivals));
-    let listener = reactor.add(listener, Readiness::NONE).unwrap();
+    let (streams, clients) = (0..3).map(|_| Scripted::roomy()).unzip();
+    let mut server = helloop::server::Server::with_reactor(reactor, settings);
+    let arrivals = Arrivals(RefCell::new(streams));
+    let listener = Listener::new(arrivals);
+    let listener = server.add(Member::Listener(Box::new(listener))).unwrap();
     let mut stage = Stage {
-        reactor,
-        world: World::new(settings),
+        server,
+        clients,
         now: Time::ZERO,
     };
-    stage.until(0, &[]);
-    stage.until(5, &[(listener, Readiness::READABLE)]);
-    stage.until(5, &[]);
-    let token = |key| Token { key, generation: 0 };
-    let say = |client: usize, words: &[u8]| {
-        clients[client]
-            .incoming
-            .borrow_mut()
-            .push_back(words.to_vec());
-        (token(client as u32 + 1), Readiness::READABLE)
-    };
-    stage.until(100, &[say(0, b"Michael"), say(1, b"Tracy")]);
-    stage.until(600, &[say(2, b"Sarah")]);
-    stage.until(1_200, &[say(0, b"exit")]);
-    stage.until(2_200, &[]);
-    *clients[0].ended.borrow_mut() = true;
-    let both = Readiness::READABLE | Readiness::CLOSED;
-    stage.until(2_201, &[(token(1), both)]);
-    let Stage { mut reactor, .. } = stage;
-    std::mem::replace(reactor.record_mut(), Recorder::new(1, Attention::None))
+    stage.until(0);
+    stage.until_marks(5, &[(listener, Readiness::READABLE)]);
+    stage.until(5);
+    stage.say(0, b"Michael");
+    stage.say(1, b"Tracy");
+    stage.until(100);
+    stage.say(2, b"Sarah");
+    stage.until(600);
+    stage.say(0, b"exit");
+    stage.until(1_200);
+    stage.until(2_200);
+    stage.clients[0].borrow_mut().arrive(b"", true);
+    stage.until(2_201);
+    let recorder = stage.server.reactor.record_mut();
+    mem::replace(recorder, Recorder::new(1, Attention::Recording))
 }
 
 fn ladder(recorder: &Recorder, filter: Filter) -> String {

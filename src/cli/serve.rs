@@ -18,6 +18,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{info, warn};
+use mio::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
@@ -179,6 +180,8 @@ impl Serve {
                 source,
                 Some(ValueSource::CommandLine | ValueSource::EnvVariable)
             ) && given.try_get_raw(id).is_ok()
+                // A variable may say no to what is off anyway.
+                && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
                 && !FLAGS_OF_THREADS.contains(id)
                 && !["verbose", "quiet", "Serve", "Verbosity"].contains(id)
         });
@@ -273,8 +276,8 @@ impl Serve {
 }
 
 /// Serves on one thread; nothing if nobody is left to be told where it listens.
-fn run_reactor<R: Watch>(
-    server: std::io::Result<Server<R>>,
+fn run_reactor<R: Watch<TcpListener, UdpSocket>>(
+    server: std::io::Result<Server<TcpListener, UdpSocket, R>>,
     listening: &str,
 ) -> Result<Option<(Outcome, Summary)>, Failure> {
     let mut server = server.map_err(unable)?;

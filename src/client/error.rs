@@ -187,94 +187,61 @@ impl std::error::Error for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Name { name, fault } => fmt_name(f, name, *fault),
             Self::Input(error) => write!(f, "cannot read the next name: {error}"),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
-            Self::Name { name, fault } => fmt_name(f, name, *fault),
-            Self::Address { .. }
-            | Self::Refused { .. }
-            | Self::TimedOut { .. }
-            | Self::Unanswered { .. }
-            | Self::Network { .. } => self.fmt_network(f),
-            Self::Ended { .. } | Self::Busy { .. } | Self::Unexpected { .. } => self.fmt_words(f),
-            _ => self.fmt_fetch(f),
-        }
-    }
-}
-
-impl Error {
-    fn fmt_network(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address { to, reason } => write!(
-                f,
-                "cannot find {to}: {reason}; an address is HOST:PORT, such as 127.0.0.1:9999"
-            ),
+            Self::Address { to, reason } => {
+                write!(f, "cannot find {to}: {reason}; ")?;
+                f.write_str("an address is HOST:PORT, such as 127.0.0.1:9999")
+            }
             Self::Refused { to, service } => fmt_refused(f, to, *service),
-            Self::TimedOut {
-                to,
-                awaited,
-                after,
-                hint,
-            } => write!(f, "{to}: waited {after:?} in vain for {awaited}{hint}"),
-            Self::Unanswered {
-                to,
-                name,
-                tries,
-                wait,
-                hint,
-            } => write!(
-                f,
-                "{to}: no reply to {name}, tried {tries} times, {wait:?} each{hint}; \
-                 is a server there, and does it serve UDP?"
-            ),
-            Self::Network { to, doing, source } => write!(f, "{to}: cannot {doing}: {source}"),
-            _ => Ok(()),
-        }
-    }
-
-    fn fmt_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+            #[rustfmt::skip]
+            Self::TimedOut { to, awaited, after, hint } => {
+                write!(f, "{to}: waited {after:?} in vain for {awaited}{hint}")
+            }
+            #[rustfmt::skip]
+            Self::Unanswered { to, name, tries, wait, hint } => {
+                write!(f, "{to}: no reply to {name}, tried {tries} times, {wait:?} each{hint}; ")?;
+                f.write_str("is a server there, and does it serve UDP?")
+            }
             Self::Ended { to, awaited, got } if got.is_empty() => {
                 write!(f, "{to} closed the connection before {awaited}")
             }
-            Self::Ended { to, awaited, got } => write!(
-                f,
-                "{to} closed the connection in the middle of {awaited}, after: {got}"
-            ),
+            Self::Ended { to, awaited, got } => {
+                write!(
+                    f,
+                    "{to} closed the connection within {awaited}, after: {got}"
+                )
+            }
             Self::Busy { to, words } => {
                 write!(f, "{to} has no room for another client, try later: {words}")
             }
-            Self::Unexpected {
-                to,
-                awaited,
-                got,
-                hint,
-            } => write!(f, "{to} sent this in place of {awaited}: {got}{hint}"),
-            _ => Ok(()),
-        }
-    }
-
-    fn fmt_fetch(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+            #[rustfmt::skip]
+            Self::Unexpected { to, awaited, got, hint } => {
+                write!(f, "{to} sent this in place of {awaited}: {got}{hint}")
+            }
+            Self::Network { to, doing, source } => write!(f, "{to}: cannot {doing}: {source}"),
             Self::Url(fault) => write!(f, "cannot fetch this URL: {fault}"),
             Self::Response { from, fault } => write!(f, "{from}: {fault}"),
-            Self::TooLarge { max_bytes } => write!(
-                f,
-                "the body is larger than {max_bytes} bytes, nothing saved; --max-bytes allows more"
-            ),
-            Self::Exists(path) => write!(
-                f,
-                "{} exists; give another name with -o, or --force to replace it",
-                path.display()
-            ),
-            Self::Save { path, source } => {
-                write!(f, "cannot save {}: {source}", path.display())
+            Self::TooLarge { max_bytes } => {
+                write!(
+                    f,
+                    "the body is larger than {max_bytes} bytes, nothing saved; "
+                )?;
+                f.write_str("--max-bytes allows more")
             }
-            Self::Status { status, path } => write!(
-                f,
-                "the server answered {status}; what it sent is in {}",
-                path.display()
-            ),
-            _ => Ok(()),
+            Self::Exists(path) => {
+                let path = path.display();
+                write!(
+                    f,
+                    "{path} exists; name another with -o, or replace it with --force"
+                )
+            }
+            Self::Save { path, source } => write!(f, "cannot save {}: {source}", path.display()),
+            Self::Status { status, path } => {
+                let path = path.display();
+                write!(f, "the server answered {status}; what it sent is in {path}")
+            }
         }
     }
 }

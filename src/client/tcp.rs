@@ -21,7 +21,7 @@ const READ_BYTES: usize = 4_096;
 
 /// How long the rest of unexpected words is waited for, so that the error quotes the sentence
 /// and not its first byte.
-const REST_OF_WORDS: Duration = Duration::from_millis(500);
+const REST_OF_WORDS: Duration = Duration::from_secs(1);
 
 /// The message that ends the conversation.
 const EXIT: &[u8] = b"exit";

@@ -275,16 +275,19 @@ impl Recorder {
         self.attention
     }
 
-    /// Remembers for somebody, or no longer, from now on. What was remembered for the last who
-    /// watched is forgotten when somebody new comes: it ends before a gap.
-    pub fn attend(&mut self, attention: Attention) {
-        if self.attention == Attention::None && attention != Attention::None {
-            *self = Self {
-                tally: None,
-                ..Self::new(self.max_turns, attention)
-            };
+    /// Somebody looks on from now on, or nobody does any more; a recording goes on either way.
+    /// What was remembered for the last who looked on is forgotten, for it ends before a gap.
+    pub fn watch(&mut self, is_watched: bool) {
+        match (self.attention, is_watched) {
+            (Attention::None, true) => {
+                *self = Self {
+                    tally: None,
+                    ..Self::new(self.max_turns, Attention::Watching)
+                };
+            }
+            (Attention::Watching, false) => self.attention = Attention::None,
+            (Attention::Recording, _) | (Attention::Watching, true) | (Attention::None, false) => {}
         }
-        self.attention = attention;
     }
 
     /// The longest turn of about the last [`LONGEST_WINDOW`], the wait not counted.

@@ -13,6 +13,8 @@ use crate::greeting;
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use crate::warn_limited;
 use log::debug;
+use mio::event;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -27,7 +29,7 @@ pub const MAX_DATAGRAM_BYTES: usize = 65_499;
 const FIRST_USER_PORT: u16 = 1_024;
 
 /// What datagrams come from and go to: mio's socket, or a script in a test.
-pub trait DatagramSocket {
+pub trait DatagramSocket: event::Source + fmt::Debug {
     /// Receives one datagram, cut to the buffer.
     ///
     /// # Errors
@@ -112,13 +114,16 @@ impl<U: DatagramSocket> Datagrams<U> {
             }
             self.serve_one(cx);
         }
-        if cx.readiness.contains(Readiness::READABLE) && self.unsent.is_none() {
-            return Verdict::Again;
+        if self.unsent.is_some() {
+            Verdict::Park
+        } else if cx.world.is_draining() {
+            // Once more, and never again: a flood of datagrams must not hold up the end.
+            Verdict::Close
+        } else if cx.readiness.contains(Readiness::READABLE) {
+            Verdict::Again
+        } else {
+            Verdict::Park
         }
-        if cx.world.is_draining() && self.unsent.is_none() {
-            return Verdict::Close;
-        }
-        Verdict::Park
     }
 
     fn serve_one<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {

@@ -9,12 +9,16 @@
 //! again by a deadline and whenever a client closes; accepts are bounded in a turn (5); a
 //! connection that died in the backlog is its own error (18).
 
+use super::datagrams::DatagramSocket;
 use super::peer::{Peer, log_accepted};
 use super::{Member, World};
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
+use crate::stream::Stream;
 use crate::warn_limited;
 use log::debug;
+use mio::event;
 use nix::errno::Errno;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,10 +35,15 @@ const RETRY: Duration = Duration::from_millis(100);
 /// refusals must not take the descriptors that the clients are promised.
 pub const REFUSALS_AT_ONCE: u64 = 16;
 
+/// Accepts in a drain: far more than wait when the server is told to stop (Linux cuts a backlog
+/// at 4,096 unless told otherwise). Clients may come as fast as they are accepted, and a drain
+/// must end all the same.
+pub const ACCEPTS_PER_DRAIN: u32 = 65_536;
+
 /// What a listener accepts from: mio's, or a script in a test.
-pub trait Accept {
+pub trait Accept: event::Source + fmt::Debug {
     /// The accepted connection.
-    type Stream;
+    type Stream: Stream + event::Source + fmt::Debug;
 
     /// Accepts one connection, or says that it would block.
     ///
@@ -56,12 +65,17 @@ impl Accept for mio::net::TcpListener {
 #[derive(Debug)]
 pub struct Listener<A> {
     socket: A,
+    /// Accepts left once the server drains.
+    left: u32,
 }
 
 impl<A: Accept> Listener<A> {
     /// Listens on `socket`.
     pub fn new(socket: A) -> Self {
-        Self { socket }
+        Self {
+            socket,
+            left: ACCEPTS_PER_DRAIN,
+        }
     }
 
     /// The socket, to register it.
@@ -70,19 +84,18 @@ impl<A: Accept> Listener<A> {
     }
 
     /// Accepts what waits, within the budget.
-    pub fn drive<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
-    where
-        S: Source<World = World> + From<Peer<A::Stream>>,
-        A::Stream: crate::stream::Stream,
-    {
+    pub fn drive<U: DatagramSocket>(&mut self, cx: &mut Context<'_, Member<A, U>>) -> Verdict {
         for _ in 0..ACCEPTS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 break;
             }
             let over = cx.world.stats.clients() >= cx.world.settings.max_clients;
             if over && cx.world.stats.refusing() >= REFUSALS_AT_ONCE {
-                cx.world.starved.push(cx.token);
+                cx.world.note_starved(cx.token);
                 return Verdict::Park;
+            }
+            if cx.world.is_draining() {
+                self.left = self.left.saturating_sub(1);
             }
             match self.socket.accept() {
                 Ok((stream, address)) => self.admit(stream, address, over, cx),
@@ -94,7 +107,7 @@ impl<A: Accept> Listener<A> {
                 },
             }
         }
-        if cx.readiness.contains(Readiness::READABLE) {
+        if cx.readiness.contains(Readiness::READABLE) && self.left > 0 {
             return Verdict::Again;
         }
         // While the server drains, what the backlog held has now been accepted.
@@ -113,11 +126,13 @@ impl<A: Accept> Listener<A> {
         }
     }
 
-    fn admit<S>(&self, stream: A::Stream, address: SocketAddr, over: bool, cx: &mut Context<'_, S>)
-    where
-        S: Source<World = World> + From<Peer<A::Stream>>,
-        A::Stream: crate::stream::Stream,
-    {
+    fn admit<U: DatagramSocket>(
+        &self,
+        stream: A::Stream,
+        address: SocketAddr,
+        over: bool,
+        cx: &mut Context<'_, Member<A, U>>,
+    ) {
         cx.world.stats.accepted += 1;
         // A fresh socket takes a welcome. Whether it holds a message already its own first event
         // tells, except that a draining server reads everybody once, event or not.
@@ -137,12 +152,11 @@ impl<A: Accept> Listener<A> {
         }
         cx.spawn(readiness, |token: Token| {
             log_accepted(token, address);
-            let peer = if over {
+            Member::Peer(if over {
                 Peer::refused(stream)
             } else {
                 Peer::new(stream)
-            };
-            S::from(peer)
+            })
         });
     }
 
@@ -163,15 +177,9 @@ impl<A: Accept> Listener<A> {
             debug!("closing {} with connections in the backlog", cx.token);
             return Verdict::Close;
         }
-        cx.world.starved.push(cx.token);
+        cx.world.note_starved(cx.token);
         cx.deadline(RETRY);
         Verdict::Park
-    }
-}
-
-impl From<Peer<mio::net::TcpStream>> for Member {
-    fn from(peer: Peer<mio::net::TcpStream>) -> Self {
-        Self::Peer(peer)
     }
 }
 

@@ -4,6 +4,8 @@
 //! **Must never touch** a client. **Invariant**: a server that nobody watches does none of it.
 
 use super::bind::Bound;
+use super::datagrams::DatagramSocket;
+use super::listener::Accept;
 use super::peer::{Peer, Phase};
 use super::{Member, Server, Settings, World, figures};
 use crate::observe::board::{Board, Host, Question};
@@ -17,7 +19,7 @@ use crate::observe::{State, Subject, Tally, metrics};
 use crate::reactor::{Reactor, Readiness, Record};
 use crate::stream::Stream;
 use log::{info, warn};
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use std::io;
 use std::mem;
 
@@ -50,7 +52,7 @@ pub fn tally_of(world: &World) -> Tally {
     }
 }
 
-impl Subject for Member {
+impl<A: Accept, U: DatagramSocket> Subject for Member<A, U> {
     fn state(&self) -> State {
         match self {
             Self::Peer(peer) => state_of(peer),
@@ -67,33 +69,33 @@ impl Subject for Member {
 }
 
 /// Who is told what the server's loop does, and is served between turns.
-pub trait Watch: Record<Member> + Sized {
+pub trait Watch<A: Accept, U: DatagramSocket>: Record<Member<A, U>> + Sized {
     /// Called after every turn.
-    fn attend(server: &mut Server<Self>);
+    fn attend(server: &mut Server<A, U, Self>);
 
     /// Called when the last turn is over.
     ///
     /// # Errors
     ///
     /// What was to be kept could not be.
-    fn finish(server: &mut Server<Self>) -> io::Result<()>;
+    fn finish(server: &mut Server<A, U, Self>) -> io::Result<()>;
 }
 
 /// Nobody watches.
-impl Watch for () {
-    fn attend(server: &mut Server<Self>) {
+impl<A: Accept, U: DatagramSocket> Watch<A, U> for () {
+    fn attend(server: &mut Server<A, U, Self>) {
         if mem::take(&mut server.world.recording_wanted) {
             info!("SIGUSR2, but nothing is recorded: `helloop serve --record FILE` does that");
         }
     }
 
-    fn finish(_: &mut Server<Self>) -> io::Result<()> {
+    fn finish(_: &mut Server<A, U, Self>) -> io::Result<()> {
         Ok(())
     }
 }
 
-impl Watch for Recorder {
-    fn attend(server: &mut Server<Self>) {
+impl<A: Accept, U: DatagramSocket> Watch<A, U> for Recorder {
+    fn attend(server: &mut Server<A, U, Self>) {
         server.answer_observers();
         if mem::take(&mut server.world.recording_wanted) {
             // Whatever is wrong with the file now, the clients are served on.
@@ -103,7 +105,7 @@ impl Watch for Recorder {
         }
     }
 
-    fn finish(server: &mut Server<Self>) -> io::Result<()> {
+    fn finish(server: &mut Server<A, U, Self>) -> io::Result<()> {
         server.save_recording()
     }
 }
@@ -129,13 +131,13 @@ impl Host for World {
     }
 }
 
-impl From<Observer<TcpStream>> for Member {
+impl<A: Accept, U: DatagramSocket> From<Observer<TcpStream>> for Member<A, U> {
     fn from(observer: Observer<TcpStream>) -> Self {
         Self::Observer(Box::new(observer))
     }
 }
 
-impl Server<Recorder> {
+impl Server<TcpListener, UdpSocket, Recorder> {
     /// As [`new`](Server::new), and watched.
     ///
     /// # Errors
@@ -147,7 +149,8 @@ impl Server<Recorder> {
             None => Attention::None,
         };
         let recorder = Recorder::new(watched.turns, attention);
-        let mut server = Self::on(Reactor::recorded(recorder)?, bound, settings)?;
+        let mut server = Self::with_reactor(Reactor::recorded(recorder)?, settings);
+        server.take_in(bound)?;
         server.file = watched.recording;
         if let Some(listener) = watched.observed_at {
             listener.set_nonblocking(true)?;
@@ -159,15 +162,13 @@ impl Server<Recorder> {
         }
         Ok(server)
     }
+}
 
+impl<A: Accept, U: DatagramSocket> Server<A, U, Recorder> {
     /// Answers what observers asked, and wakes them. Between turns all sources may be looked at.
     fn answer_observers(&mut self) {
-        let attention = match (&self.file, self.world.board.streams) {
-            (Some(_), _) => Attention::Recording,
-            (None, 0) => Attention::None,
-            (None, _) => Attention::Watching,
-        };
-        self.reactor.record_mut().attend(attention);
+        let is_watched = self.world.board.streams > 0;
+        self.reactor.record_mut().watch(is_watched);
         if !self.world.board.is_asked() {
             return;
         }
