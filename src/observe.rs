@@ -7,7 +7,7 @@
 //! a second.
 //!
 //! - [`record`] remembers the last turns; [`trace`] writes them as a recording in the Chrome
-//!   trace event format to a [`file`], and [`show`] prints one as a ladder.
+//!   trace event format to a [`mod@file`], and [`show`] prints one as a ladder.
 //! - [`gate`] lets observers in, [`observer`] is one of them: [`http`] on the loop itself.
 //!   [`answer`] says what is where. What needs a look at all sources is asked on the [`board`]
 //!   and answered by the program between turns, as [`metrics`], [`snapshot`] or [`story`].
@@ -24,6 +24,7 @@ pub mod show;
 pub mod snapshot;
 pub mod story;
 pub mod trace;
+pub mod words;
 
 use crate::reactor::{Source, Token};
 use serde::{Deserialize, Serialize};

@@ -6,9 +6,10 @@ mod script;
 mod util;
 
 use helloop::observe::State;
-use helloop::observe::record::{Attention, Did, Recorder};
+use helloop::observe::record::{Attention, Recorder};
 use helloop::observe::show::{Filter, show};
 use helloop::observe::trace::{self, Detail, Event, Kind};
+use helloop::observe::words::Did;
 use helloop::reactor::{Mark, Phase, Reactor, Readiness, Record, Time};
 use helloop::server::listener::{Accept, Listener};
 use helloop::server::{Member, Settings};

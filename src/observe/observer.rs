@@ -1,7 +1,7 @@
 //! One observer's connection: HTTP on the loop that it observes.
 //!
 //! **Owns** one stream, the request being read and the answer being sent. **Must never touch**
-//! another source: what it wants to know it asks of the [`Board`](super::board::Board), and is
+//! another source: what it wants to know it asks of the [`Board`], and is
 //! told between turns. **Invariant**: an observer costs the loop a bounded amount a turn, and
 //! keeps at most a request's head and one answer: one that does not read misses snapshots, and
 //! nobody waits for it (pitfall 7).

@@ -6,8 +6,8 @@
 //! colours or reorders anything on a terminal.
 
 use super::is_meant;
-use super::record::Story;
 use super::trace::{self, Detail, Event, Kind, Who};
+use super::words::Story;
 use crate::reactor::{Token, Verdict};
 use std::fmt;
 use std::io::{self, Read, Write};

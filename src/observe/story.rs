@@ -4,8 +4,9 @@
 //! recorder has seen. **Invariant**: at most [`MAX_LINES`] lines, the last ones.
 
 use super::State;
-use super::record::{Recorder, Story, What};
+use super::record::{Recorder, What};
 use super::trace::Bits;
+use super::words::Story;
 use crate::reactor::{Phase, Time, Token, Verdict};
 use serde::Serialize;
 use std::collections::VecDeque;
