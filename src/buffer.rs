@@ -25,6 +25,12 @@ impl Buffer {
         self.len() == 0
     }
 
+    /// The memory that they take, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The bytes that wait, the oldest first.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {

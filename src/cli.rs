@@ -15,6 +15,7 @@ mod values;
 mod watching;
 
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
 use std::fmt;
@@ -27,7 +28,6 @@ use std::io::{self, Write};
 #[command(
     name = "helloop",
     version,
-    args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  \
         helloop                              serve TCP and UDP on 127.0.0.1:9999\n  \
         helloop tcp Michael Tracy            greet over TCP\n  \
@@ -130,6 +130,10 @@ pub fn run() -> u8 {
     let mut definition = Cli::command();
     let matches = definition.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some(stray) = stray_flag(&matches) {
+        let words = format!("--{stray} belongs behind the command");
+        definition.error(ErrorKind::ArgumentConflict, words).exit();
+    }
     cli.verbosity.start_logging();
     let done = match &cli.command {
         None => serve(&cli.serve, &matches, &mut definition),
@@ -156,6 +160,17 @@ pub fn run() -> u8 {
         }
         failure.code
     })
+}
+
+/// A flag of `serve` that was given before the name of a command, where it would mean nothing.
+fn stray_flag(given: &clap::ArgMatches) -> Option<String> {
+    given.subcommand_name()?;
+    given
+        .ids()
+        .map(clap::Id::as_str)
+        .filter(|id| !["verbose", "quiet"].contains(id) && given.try_get_raw(id).is_ok())
+        .find(|id| given.value_source(id) == Some(ValueSource::CommandLine))
+        .map(|id| id.replace('_', "-"))
 }
 
 fn serve(

@@ -103,9 +103,10 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
         let end = if partial.is_empty() {
             answer_line(strip_carriage_return(piece), replies)
         } else {
+            partial.reserve_exact(piece.len());
             partial.extend_from_slice(piece);
             let end = answer_line(strip_carriage_return(partial), replies);
-            partial.clear();
+            forget(partial);
             end
         };
         answered.messages += u32::from(end != Some(End::LineTooLong));
@@ -119,7 +120,7 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
     let length = partial.len() + rest.len();
     let last_is_cr = rest.last().or_else(|| partial.last()) == Some(&b'\r');
     if length - usize::from(last_is_cr) > MAX_LINE_BYTES {
-        partial.clear();
+        forget(partial);
         replies.extend_from_slice(LINE_TOO_LONG);
         answered.end = Some(End::LineTooLong);
     } else if !rest.is_empty() {
@@ -137,7 +138,7 @@ pub fn answer_last_line(partial: &mut Vec<u8>, replies: &mut Vec<u8>) -> Answere
         return Answered::default();
     }
     let end = answer_line(partial, replies);
-    partial.clear();
+    forget(partial);
     Answered {
         messages: u32::from(end != Some(End::LineTooLong)),
         end,
@@ -195,6 +196,12 @@ fn answer_line(line: &[u8], replies: &mut Vec<u8>) -> Option<End> {
     }
     greet(line, b"\n", replies);
     None
+}
+
+/// Empties the line begun, memory and all: a long line must not cost its client's server more
+/// than it is long, nor longer than it lasts.
+fn forget(partial: &mut Vec<u8>) {
+    *partial = Vec::new();
 }
 
 fn strip_carriage_return(line: &[u8]) -> &[u8] {
@@ -299,6 +306,21 @@ mod tests {
         // A CR that no LF follows counts: it is one byte too many at the end of input.
         let (replies, _) = lines(&[&longest, b"\r"]);
         assert_eq!(replies, LINE_TOO_LONG);
+    }
+
+    #[test]
+    fn a_line_that_is_answered_leaves_no_memory_behind() {
+        let (mut partial, mut replies) = (Vec::new(), Vec::new());
+        for piece in [&[b'x'; 60_000][..], &[b'y'; 5_000], b"\nz"] {
+            let _ = answer_lines(&mut partial, piece, &mut replies);
+            assert!(
+                partial.capacity() <= partial.len().max(8),
+                "{} bytes",
+                partial.capacity()
+            );
+        }
+        let _ = answer_last_line(&mut partial, &mut replies);
+        assert_eq!(partial.capacity(), 0);
     }
 
     #[test]

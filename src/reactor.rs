@@ -68,7 +68,7 @@ pub trait Source: Sized {
     fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict;
 
     /// Is told that it could not be registered, right before it is dropped.
-    fn unregistered(&mut self, error: &io::Error, world: &mut Self::World);
+    fn unregistered(&mut self, error: &io::Error, now: Time, world: &mut Self::World);
 }
 
 /// What a source says when it was driven or expired.
@@ -164,6 +164,8 @@ pub struct Reactor<S: Source, R: Record<S> = ()> {
     timers: Timers,
     births: Vec<Birth<S>>,
     deaths: Vec<Token>,
+    /// Whether the next wait may not block although nobody is in the list.
+    hurried: bool,
     turns: Turns,
     record: R,
 }
@@ -220,6 +222,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
             timers: Timers::default(),
             births: Vec::new(),
             deaths: Vec::new(),
+            hurried: false,
             turns: Turns::default(),
             record,
         })
@@ -242,6 +245,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     /// times and marks of its own has the real loop in virtual time.
     pub fn step(&mut self, now: Time, marks: &[Mark], world: &mut S::World) {
         self.now = now;
+        self.hurried = false;
         self.turns.turns += 1;
         self.mark(marks);
         self.drive(world);
@@ -276,9 +280,9 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     }
 
     /// How long the next wait may last, seen from `now`: not at all while sources are in the
-    /// list, else until the nearest deadline; `None`: for ever.
+    /// list or the program is in a hurry, else until the nearest deadline; `None`: for ever.
     pub fn patience(&mut self, now: Time) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if self.hurried || !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
         self.timers.nearest().map(|deadline| deadline.since(now))
@@ -398,7 +402,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
                     self.ready.mark(token.key, readiness);
                 }
                 Err(error) => {
-                    source.unregistered(&error, world);
+                    source.unregistered(&error, self.now, world);
                     self.slots.retire(token.key);
                     self.slots.free(token.key);
                 }
@@ -446,6 +450,11 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         if self.slots.is_current(token) {
             self.ready.mark(token.key, readiness);
         }
+    }
+
+    /// Does not let the next wait block: the program's own loop has more to do between turns.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// Marks all sources.

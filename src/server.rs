@@ -27,14 +27,14 @@ use crate::observe::file::RecordingFile;
 use crate::observe::gate::Gate;
 use crate::observe::observer::Observer;
 use crate::reactor::{
-    Context, INTEREST, Reactor, Readiness, Record, Source, Token, Turns, Verdict,
+    Context, INTEREST, Reactor, Readiness, Record, Source, Time, Token, Turns, Verdict,
 };
 use crate::warn_limited;
 use bind::Bound;
 use datagrams::{DatagramSocket, Datagrams};
 use limiter::Limiter;
 use listener::{Accept, Listener};
-use log::{info, warn};
+use log::info;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, event};
 use parent::Parent;
@@ -95,8 +95,6 @@ pub enum Stage {
     Draining,
     /// Draining took longer than allowed.
     OutOfTime,
-    /// Asked a second time, by this signal: ends at once.
-    Killed(i32),
 }
 
 /// The limiters of log lines that clients can cause, one for each kind.
@@ -246,11 +244,15 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
         }
     }
 
-    fn unregistered(&mut self, error: &io::Error, world: &mut World) {
+    fn unregistered(&mut self, error: &io::Error, now: Time, world: &mut World) {
         match self {
             Self::Peer(peer) => {
                 peer.unregistered(world);
-                warn!("a client could not be registered with the poll: {error}");
+                warn_limited!(
+                    world.limiters.starved,
+                    now,
+                    "a client could not be registered with the poll: {error}"
+                );
             }
             Self::Observer(observer) => observer.leave(&mut world.board),
             _ => {}
@@ -265,18 +267,15 @@ pub enum Outcome {
     Drained,
     /// Time ran out, and so many clients were still owed replies.
     CutOff(usize),
-    /// A second signal, this one, ended it at once.
-    Killed(i32),
 }
 
 impl Outcome {
-    /// The exit code that tells it: 0, 1, or 128 and the signal's number, as a shell would.
+    /// The exit code that tells it: 0, or 1 where clients were cut off.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Drained => 0,
             Self::CutOff(_) => 1,
-            Self::Killed(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         }
     }
 }
@@ -430,7 +429,6 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
             Stage::Draining if self.reactor.len() > self.lasting_sources() => None,
             Stage::Draining => Some(Outcome::Drained),
             Stage::OutOfTime => Some(self.cut_off()),
-            Stage::Killed(signal) => Some(Outcome::Killed(signal)),
         }
     }
 
@@ -471,7 +469,7 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
         warn_limited!(
             self.world.limiters.buffered,
             self.reactor.now(),
-            "closing {token}, for which {buffered} bytes are kept: all clients together are over              the {} bytes of --max-buffered",
+            "closing {token}, for which {buffered} bytes are kept: over {} for all (--max-buffered)",
             self.world.settings.max_buffered
         );
         self.reactor
@@ -479,6 +477,10 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
                 Member::Peer(peer) => peer.end(Cause::BufferedTooMuch, cx),
                 _ => Verdict::Park,
             });
+        // The next one is closed after the next turn, which must come though nobody speaks.
+        if self.world.stats.buffered > self.world.settings.max_buffered {
+            self.reactor.hurry();
+        }
     }
 
     /// Ends all connections that are left, and counts those that were owed something.
@@ -490,6 +492,7 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
                     owed += 1;
                     peer.end(Cause::CutOff, cx)
                 }
+                Member::Peer(peer) => peer.end(Cause::Drained, cx),
                 _ => Verdict::Close,
             });
         match owed {
@@ -511,7 +514,7 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
             clients: self.world.stats.accepted - self.world.stats.refused,
             messages: self.world.stats.messages,
             datagrams: self.world.stats.datagrams_answered,
-            up: self.reactor.now().since(crate::reactor::Time::ZERO),
+            up: self.reactor.now().since(Time::ZERO),
         }
     }
 

@@ -269,7 +269,7 @@ impl Source for Member {
         }
     }
 
-    fn unregistered(&mut self, error: &io::Error, world: &mut World) {
+    fn unregistered(&mut self, error: &io::Error, _: Time, world: &mut World) {
         match self {
             Self::Caller(caller) => caller.unregistered(error, world),
             Self::Datagrams(client) => client.unregistered(error, world),

@@ -227,7 +227,6 @@ fn a_second_signal_ends_at_once(model: Model) {
         server.signal(second);
         let ended = server.wait();
         assert_eq!(ended.code, Some(code), "{ended:?}");
-        assert!(ended.stdout.contains("served 1 clients, 1 messages"));
     }
 }
 

@@ -420,7 +420,7 @@ impl Source for Only {
         self.0.expire(cx)
     }
 
-    fn unregistered(&mut self, _: &io::Error, _: &mut World) {}
+    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut World) {}
 }
 
 struct Stage {

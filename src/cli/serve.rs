@@ -3,7 +3,7 @@
 //! **Owns** the server's flags and their defaults. **Must never touch** how the server works.
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag wins.
 
-use super::values::{between, duration, positive, some_duration};
+use super::values::{between, duration, keepalive, positive, some_duration};
 use super::watching::{Watching, invitation};
 use super::{Failure, say};
 use crate::greeting::Framing;
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
 ///
-/// On a signal the server drains: it takes no new clients, answers what has come, sends what it
+/// On a signal the server drains: it takes who waits and nobody after, answers what has come, sends what it
 /// owes and then exits with 0, or with 1 if --drain-timeout ran out first. A second signal ends
 /// it at once. SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
 #[derive(Args, Debug)]
@@ -33,7 +33,8 @@ use std::time::Duration;
     helloop serve --framing line --delay 1s -v\n  \
     helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --write-timeout 10s --max-clients 10k")]
 pub(super) struct Serve {
-    /// Where to listen: IPv4, [IPv6] or a host name. Repeatable; port 0 finds a free port.
+    /// Where to listen: IPv4, [IPv6] or a host name. Repeatable; port 0 finds a free port. On a
+    /// machine with several addresses UDP answers from the right one only if each is named.
     #[arg(
         long,
         env = "HELLOOP_LISTEN",
@@ -94,7 +95,7 @@ pub(super) struct Serve {
     write_timeout: Duration,
     /// Ask after a client that is silent for so long (TCP keepalive); 0s: never.
     #[arg(long, env = "HELLOOP_KEEPALIVE", value_name = "TIME", default_value = "300s",
-          value_parser = duration, help_heading = "Limits")]
+          value_parser = keepalive, help_heading = "Limits")]
     keepalive: Duration,
     /// How long clients may take at the end to be sent what they are owed.
     #[arg(long, env = "HELLOOP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
@@ -254,7 +255,7 @@ impl Serve {
                 ),
                 code: outcome.exit_code(),
             }),
-            Outcome::Drained | Outcome::Killed(_) => Ok(outcome.exit_code()),
+            Outcome::Drained => Ok(outcome.exit_code()),
         }
     }
 

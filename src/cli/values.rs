@@ -19,6 +19,18 @@ pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A silence after which the kernel asks: whole seconds, as far as Linux counts them (tcp(7)).
+pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(32_767);
+    match duration(text)? {
+        time if time > LONGEST => Err("must be at most 32767s".to_owned()),
+        time if !time.is_zero() && time < Duration::from_secs(1) => {
+            Err("must be at least 1s, or 0s for never".to_owned())
+        }
+        time => Ok(time),
+    }
+}
+
 /// `10000`, `10k`, `64KiB`: decimal and binary prefixes.
 pub(super) fn count(text: &str) -> Result<u64, String> {
     parse_size::parse_size(text)
@@ -66,6 +78,8 @@ mod tests {
             );
         }
         assert!(some_duration("0ms").is_err());
+        assert!(keepalive("1ms").is_err() && keepalive("32768s").is_err());
+        assert_eq!(keepalive("0s"), Ok(Duration::ZERO));
         for text in ["", "x", "-1", "99999999999999999999", "64KiBs"] {
             assert!(
                 count(text).is_err_and(|words| words.contains("64KiB")),

@@ -147,7 +147,11 @@ pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Save
     save::check_target(&path, options.force)?;
     let mut fetch = Fetch::open(&url, options)?;
     let (head, rest) = fetch.head()?;
-    show_head(out, &head.bytes, escaped)?;
+    match show_head(out, &head.bytes, escaped) {
+        // Who does not read the header may want the body all the same.
+        Err(error) if !error.is_closed_output() => return Err(error),
+        _ => {}
+    }
     let mut aside = Aside::create(&path)?;
     let bytes = fetch.body(Body::new(head.form), &rest, &mut aside)?;
     aside.publish(options.force)?;

@@ -15,7 +15,6 @@ use super::{Member, World};
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
 use crate::stream::Stream;
 use crate::warn_limited;
-use log::debug;
 use mio::event;
 use nix::errno::Errno;
 use std::fmt;
@@ -91,6 +90,10 @@ impl<A: Accept> Listener<A> {
             }
             let over = cx.world.stats.clients() >= cx.world.settings.max_clients;
             if over && cx.world.stats.refusing() >= REFUSALS_AT_ONCE {
+                // Who would be refused later than the server stops is refused by its end.
+                if cx.world.is_draining() {
+                    return Verdict::Close;
+                }
                 cx.world.note_starved(cx.token);
                 return Verdict::Park;
             }
@@ -172,11 +175,6 @@ impl<A: Accept> Listener<A> {
             "cannot accept ({error}): clients wait in the backlog until one leaves; \
              raise the limit (ulimit -n), or refuse them with a lower --max-clients"
         );
-        // Draining ends all the same: those who wait now are not clients yet.
-        if cx.world.is_draining() {
-            debug!("closing {} with connections in the backlog", cx.token);
-            return Verdict::Close;
-        }
         cx.world.note_starved(cx.token);
         cx.deadline(RETRY);
         Verdict::Park

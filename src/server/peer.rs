@@ -85,8 +85,13 @@ struct Backlog {
 }
 
 impl Backlog {
-    fn len(&self) -> usize {
-        self.owed.len() + self.partial.len()
+    fn is_empty(&self) -> bool {
+        self.owed.is_empty() && self.partial.is_empty()
+    }
+
+    /// What it costs in bytes, used or not: the limits must hold for memory.
+    fn memory(&self) -> usize {
+        self.owed.memory() + self.partial.capacity()
     }
 }
 
@@ -126,9 +131,9 @@ impl<T: Stream> Peer<T> {
         &mut self.stream
     }
 
-    /// Bytes kept for this client: replies owed, and the line begun.
+    /// Memory kept for this client, in bytes: for replies owed, and the line begun.
     pub fn buffered(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+        self.backlog.as_ref().map_or(0, |backlog| backlog.memory())
     }
 
     /// Replies kept for this client, in bytes.
@@ -153,9 +158,23 @@ impl<T: Stream> Peer<T> {
                 peer.work(cx)
             }
             Phase::Lingering(cause) => peer.close(cause, cx),
-            Phase::Talking if peer.owed() == 0 => peer.give_up(Cause::IdleTimeout, cx),
+            Phase::Talking if peer.owed() == 0 => {
+                warn_limited!(
+                    cx.world.limiters.timed_out,
+                    cx.now,
+                    "ending {}: it has said nothing for --idle-timeout",
+                    cx.token
+                );
+                peer.finish(Cause::IdleTimeout, cx)
+            }
             Phase::Greeting | Phase::Refusing | Phase::Talking | Phase::Ending(_) => {
-                peer.give_up(Cause::WriteTimeout, cx)
+                warn_limited!(
+                    cx.world.limiters.timed_out,
+                    cx.now,
+                    "closing {}: it has taken nothing of what it is owed for --write-timeout",
+                    cx.token
+                );
+                peer.close(Cause::WriteTimeout, cx)
             }
         })
     }
@@ -259,12 +278,10 @@ impl<T: Stream> Peer<T> {
                 return self.close(Cause::from(&error), cx);
             }
         }
-        let sent = newborn || cx.world.stats.traffic.bytes_out > before.bytes_out;
-        if cx.world.is_draining() && end.is_none() {
-            end = Some(Cause::Drained);
-            if self.owed() == 0 && !sent {
-                return self.close(Cause::Drained, cx);
-            }
+        // That was the last read. Even who is owed nothing more is ended with care: what was
+        // sent last may still be on its way.
+        if cx.world.is_draining() {
+            end = end.or(Some(Cause::Drained));
         }
         if held {
             self.phase = Phase::Held(end);
@@ -276,6 +293,7 @@ impl<T: Stream> Peer<T> {
             cx.deadline(cx.world.settings.write_timeout);
             return self.finish(cause, cx);
         }
+        let sent = newborn || cx.world.stats.traffic.bytes_out > before.bytes_out;
         let received = cx.world.stats.traffic.bytes_in > before.bytes_in;
         self.watch(was_owing, sent, received, cx);
         if self.may_read(false, cx) {
@@ -449,25 +467,10 @@ impl<T: Stream> Peer<T> {
             &mut cx.world.stats.traffic,
         )?;
         backlog.owed.consume(sent);
-        if backlog.len() == 0 {
+        if backlog.is_empty() {
             self.backlog = None;
         }
         Ok(sent)
-    }
-
-    /// Ends the connection because a limit was hit, and says which.
-    fn give_up<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
-        let limit = match cause {
-            Cause::IdleTimeout => "it has said nothing for --idle-timeout",
-            _ => "it has taken nothing of what it is owed for --write-timeout",
-        };
-        warn_limited!(
-            cx.world.limiters.timed_out,
-            cx.now,
-            "closing {}: {limit}",
-            cx.token
-        );
-        self.close(cause, cx)
     }
 
     fn close<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
@@ -491,7 +494,7 @@ impl<T: Stream> Peer<T> {
             return Vec::new();
         };
         let partial = mem::take(&mut backlog.partial);
-        if backlog.len() == 0 {
+        if backlog.is_empty() {
             self.backlog = None;
         }
         partial

@@ -8,8 +8,11 @@ use super::{Stage, World};
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use log::info;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals as Pipe;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The signals, behind the pipe that their handlers write to.
 pub struct Signals {
@@ -22,6 +25,23 @@ impl std::fmt::Debug for Signals {
     }
 }
 
+/// From now on the first request to stop leaves it to the program, and a second ends the process
+/// at once, with the exit code that a shell gives it: 130 for SIGINT, 143 for SIGTERM. From
+/// within the handler, whatever the program is stuck in: a log that nobody reads, for example.
+///
+/// # Errors
+///
+/// The handlers cannot be installed.
+pub fn end_at_the_second() -> io::Result<()> {
+    let first = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Handlers run in the order of their registration: it looks, and then takes note.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&first))?;
+        flag::register(signal, Arc::clone(&first))?;
+    }
+    Ok(())
+}
+
 impl Signals {
     /// Hears Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 from now on.
     ///
@@ -29,6 +49,7 @@ impl Signals {
     ///
     /// A pair of descriptors is needed.
     pub fn new() -> io::Result<Self> {
+        end_at_the_second()?;
         Ok(Self {
             pipe: Pipe::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?,
         })
@@ -63,9 +84,7 @@ impl Signals {
                     cx.deadline(limit);
                     Stage::Stopping
                 }
-                Stage::Stopping | Stage::Draining | Stage::OutOfTime | Stage::Killed(_) => {
-                    Stage::Killed(signal)
-                }
+                stopping => stopping,
             };
         }
         Verdict::Park

@@ -11,13 +11,18 @@
 
 use super::bind::Bound;
 use super::datagrams::{self, MAX_DATAGRAM_BYTES};
+use super::limiter::Limiter;
 use super::peer::{LINGER, READ_BYTES};
+use super::signals::end_at_the_second;
 use super::stats::Cause;
 use super::{Outcome, Settings, Summary};
 use crate::greeting::{self, Answered, Framing};
+use crate::reactor::Time;
+use crate::warn_limited;
 use log::{debug, info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
+use socket2::{Domain, Socket, Type};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{
@@ -65,6 +70,7 @@ enum News {
 ///
 /// A pair of descriptors is needed.
 pub fn signals() -> io::Result<Signals> {
+    end_at_the_second()?;
     Signals::new([SIGINT, SIGTERM, SIGUSR1])
 }
 
@@ -150,8 +156,7 @@ fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
     while !lock(&shared.clients).is_empty() {
         match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(News::Signal(SIGUSR1)) => report(shared),
-            Ok(News::Signal(signal)) => return Outcome::Killed(signal),
-            Ok(News::Ended) => {}
+            Ok(News::Signal(_) | News::Ended) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -182,14 +187,19 @@ fn wake_listener(address: SocketAddr, listener: &TcpListener, shared: &Shared) -
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    // Held while connecting, so that the accepting thread finds the address when it looks.
-    let mut wakers = lock(&shared.wakers);
-    let waker = TcpStream::connect(SocketAddr::new(reachable, address.port()))?;
-    wakers.push(waker.local_addr()?);
-    Ok(())
+    let waker = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    waker.bind(&SocketAddr::new(reachable, 0).into())?;
+    // Known before it connects, so that the accepting thread knows it when it comes; and not
+    // locked while it connects, which may take until that thread has made room.
+    let local = waker.local_addr()?.as_socket();
+    lock(&shared.wakers).extend(local);
+    let listener = SocketAddr::new(reachable, address.port());
+    waker.connect_timeout(&listener.into(), shared.settings.drain_timeout)
 }
 
 fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+    let started = Instant::now();
+    let mut troubles = Limiter::default();
     loop {
         match listener.accept() {
             // Behind its own waker stand only those who came after the signal.
@@ -206,7 +216,8 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
                 ) => {}
             Err(error) => {
-                warn!("cannot accept: {error}");
+                let now = Time::ZERO.after(started.elapsed());
+                warn_limited!(troubles, now, "cannot accept: {error}");
                 if shared.draining.load(Relaxed) {
                     return;
                 }
@@ -236,7 +247,8 @@ fn start_client(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
         let _ = state.news.send(News::Ended);
     });
     if let Err(error) = started {
-        warn!("closing {address}: no thread could be started for it: {error}");
+        // Told of once, with their number, when the server ends.
+        debug!("closing {address}: no thread could be started for it: {error}");
         shared.unserved.fetch_add(1, Relaxed);
         lock(&shared.clients).remove(&id);
     }
@@ -280,6 +292,10 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<Cause> {
             return Ok(end.into());
         }
         if count == 0 {
+            // In a drain the end may be of our making, and the client still speaking.
+            if shared.draining.load(Relaxed) {
+                linger(stream)?;
+            }
             return Ok(Cause::EndOfInput);
         }
     }

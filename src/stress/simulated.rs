@@ -152,7 +152,7 @@ impl Source for Member {
         }
     }
 
-    fn unregistered(&mut self, _error: &io::Error, _world: &mut World) {}
+    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut World) {}
 }
 
 impl From<Caller<TcpStream>> for Member {

@@ -190,11 +190,12 @@ impl Rig {
     #[track_caller]
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            let calls = self.calls();
-            self.step();
-            if self.calls() == calls {
+            let marks = self.take_marks();
+            // Where a real loop would wait for ever, nothing more happens here either.
+            if marks.is_empty() && self.server.reactor.patience(self.now) != Some(Duration::ZERO) {
                 return;
             }
+            self.step_with_only(&marks);
         }
         panic!("the loop never comes to rest");
     }
