@@ -123,6 +123,11 @@ fn a_run_of_five_clients_has_an_event_for_every_reply() {
     }
     assert_eq!(deeds.values().map(|did| did.accepted).sum::<u32>(), 5);
     assert_eq!(deeds.values().map(|did| did.answered).sum::<u32>(), 1);
+    // Each call was timed, and took its time.
+    let mut calls = events
+        .iter()
+        .filter(|event| matches!(event.detail, Detail::Call { .. }));
+    assert!(calls.all(|call| call.lasts_us > Some(0.0)));
     // Every life has its slice, and every state of it: the five clients, and the server's own.
     let lives = events
         .iter()
