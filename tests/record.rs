@@ -248,10 +248,12 @@ fn a_file_that_cannot_be_written_is_told_before_anything_is_served() {
 
 #[test]
 fn without_a_recording_sigusr2_does_no_harm() {
-    let server = Server::start(&[]);
-    server.signal(Signal::SIGUSR2);
-    server.stderr().wait_for("--record FILE");
-    server.assert_serves();
+    for flags in [&[][..], &["--observe", "127.0.0.1:0"]] {
+        let server = Server::start(flags);
+        server.signal(Signal::SIGUSR2);
+        server.stderr().wait_for("--record FILE");
+        server.assert_serves();
+    }
 }
 
 #[test]
@@ -404,6 +406,10 @@ fn three_clients_under_delay_are_the_picture_of_the_readme() {
     let picture = ladder(&recorder, Filter::default());
     print!("{picture}");
     assert_eq!(picture, include_str!("three-clients.txt"));
+    let readme = include_str!("../README.md");
+    if readme.contains("helloop show three-clients.json") {
+        assert!(readme.contains(&picture), "the README has another picture");
+    }
     // The same by the command itself.
     let (_folder, path) = recording();
     trace::write(&recorder, &mut File::create(&path).unwrap()).unwrap();
