@@ -4,10 +4,12 @@
 //! results go to standard output, all else to standard error. **Must never touch** a socket.
 //! **Invariant**: whatever is typed ends in a result or in one clear line, never in a panic.
 
+mod compare;
 mod fetch;
 mod greet;
 mod serve;
 mod show;
+mod stress;
 mod values;
 mod watching;
 
@@ -17,7 +19,7 @@ use log::LevelFilter;
 use std::fmt;
 use std::io::{self, Write};
 
-/// A greeting server on one thread, and its clients.
+/// A greeting server on one thread, its clients and its load.
 ///
 /// Without a command, helloop serves: `helloop` is `helloop serve`.
 #[derive(Debug, Parser)]
@@ -29,7 +31,9 @@ use std::io::{self, Write};
         helloop                              serve TCP and UDP on 127.0.0.1:9999\n  \
         helloop tcp Michael Tracy            greet over TCP\n  \
         helloop udp Sarah                    greet over UDP\n  \
-        helloop get http://127.0.0.1:8080/   fetch a page over a plain socket"
+        helloop get http://127.0.0.1:8080/   fetch a page over a plain socket\n  \
+        helloop stress --spawn --clients 10k stress a server with very many clients\n  \
+        helloop compare                      one loop, or a thread a client?"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,6 +51,8 @@ enum Command {
     Udp(greet::Udp),
     Get(fetch::Get),
     Show(show::Show),
+    Stress(Box<stress::Stress>),
+    Compare(compare::Compare),
 }
 
 #[derive(Args, Debug)]
@@ -134,6 +140,13 @@ pub fn run() -> u8 {
         Some(Command::Udp(arguments)) => arguments.run(),
         Some(Command::Get(arguments)) => arguments.run(),
         Some(Command::Show(arguments)) => arguments.run(),
+        Some(Command::Compare(arguments)) => arguments.run(),
+        Some(Command::Stress(arguments)) => {
+            if let Err(words) = arguments.check_usage() {
+                definition.error(ErrorKind::ArgumentConflict, words).exit();
+            }
+            arguments.run()
+        }
     };
     done.unwrap_or_else(|failure| {
         if !failure.words.is_empty() {

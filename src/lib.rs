@@ -88,4 +88,5 @@ pub mod observe;
 pub mod reactor;
 pub mod server;
 pub mod stream;
+pub mod stress;
 pub mod system;

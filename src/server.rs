@@ -6,11 +6,15 @@
 //! **Invariant**: while it drains, every client is read once more, is sent what it is owed, and
 //! is ended (pitfall 17).
 
+#[cfg(target_os = "linux")]
+pub mod batched;
 pub mod bind;
 pub mod datagrams;
 pub mod figures;
 pub mod limiter;
 pub mod listener;
+pub mod mail;
+pub mod parent;
 pub mod peer;
 pub mod signals;
 pub mod stats;
@@ -33,6 +37,7 @@ use listener::{Accept, Listener};
 use log::{info, warn};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, event};
+use parent::Parent;
 use peer::{Peer, READ_BYTES};
 use signals::Signals;
 use stats::{Cause, Stats};
@@ -140,7 +145,6 @@ impl World {
     /// A world for `settings`, in which nothing has happened yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let input_bytes = READ_BYTES.max(settings.max_datagram + 1);
         Self {
             settings,
             stats: Stats::default(),
@@ -150,7 +154,7 @@ impl World {
             board: Board::default(),
             starved: Vec::new(),
             limiters: Limiters::default(),
-            input: vec![0; input_bytes].into_boxed_slice(),
+            input: vec![0; READ_BYTES].into_boxed_slice(),
             replies: Vec::new(),
         }
     }
@@ -170,11 +174,18 @@ impl World {
     }
 }
 
+/// What UDP is served by: batches where the system has calls for them, single datagrams elsewhere.
+#[cfg(target_os = "linux")]
+pub type Datagram = batched::Batched;
+/// What UDP is served by.
+#[cfg(not(target_os = "linux"))]
+pub type Datagram = UdpSocket;
+
 /// One event source of the server. Those that there are few of are boxed, so that a client's
 /// slot is as small as a client. Generic over its sockets, so that tests script them and have
 /// the whole server in virtual time.
 #[derive(Debug)]
-pub enum Member<A: Accept = TcpListener, U: DatagramSocket = UdpSocket> {
+pub enum Member<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
     /// A client's connection.
     Peer(Peer<A::Stream>),
     /// A listening socket.
@@ -187,6 +198,8 @@ pub enum Member<A: Accept = TcpListener, U: DatagramSocket = UdpSocket> {
     Gate(Box<Gate>),
     /// The connection of one who watches.
     Observer(Box<Observer<TcpStream>>),
+    /// The parent process, where the server is to end with it.
+    Parent(Box<Parent>),
 }
 
 // An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
@@ -205,6 +218,7 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
             Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
             Self::Gate(gate) => (gate.socket_mut(), Interest::READABLE),
             Self::Observer(observer) => (observer.stream_mut(), INTEREST),
+            Self::Parent(parent) => (parent.pipe_mut(), Interest::READABLE),
         };
         socket.register(registry, token.into(), interest)
     }
@@ -217,6 +231,7 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
             Self::Signals(signals) => signals.drive(cx),
             Self::Gate(gate) => gate.drive(cx),
             Self::Observer(observer) => observer.drive(cx),
+            Self::Parent(parent) => parent.drive(cx),
         }
     }
 
@@ -224,7 +239,7 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
         match self {
             Self::Peer(peer) => peer.expire(cx),
             Self::Listener(listener) => listener.expire(cx),
-            Self::Datagrams(_) => Verdict::Park,
+            Self::Datagrams(_) | Self::Parent(_) => Verdict::Park,
             Self::Signals(signals) => signals.expire(cx),
             Self::Gate(gate) => gate.expire(cx),
             Self::Observer(observer) => observer.expire(cx),
@@ -238,7 +253,11 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
                 warn!("a client could not be registered with the poll: {error}");
             }
             Self::Observer(observer) => observer.leave(&mut world.board),
-            Self::Listener(_) | Self::Datagrams(_) | Self::Signals(_) | Self::Gate(_) => {}
+            Self::Listener(_)
+            | Self::Datagrams(_)
+            | Self::Signals(_)
+            | Self::Gate(_)
+            | Self::Parent(_) => {}
         }
     }
 }
@@ -295,7 +314,7 @@ impl fmt::Display for Summary {
 
 /// The server, bound and ready to run. `R` is told what its loop does.
 #[derive(Debug)]
-pub struct Server<A = TcpListener, U = UdpSocket, R = ()>
+pub struct Server<A = TcpListener, U = Datagram, R = ()>
 where
     A: Accept,
     U: DatagramSocket,
@@ -326,7 +345,7 @@ impl Server {
     }
 }
 
-impl<R: Watch<TcpListener, UdpSocket>> Server<TcpListener, UdpSocket, R> {
+impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
     /// Puts the signals and the bound sockets on the loop.
     fn take_in(&mut self, bound: Vec<Bound>) -> io::Result<()> {
         let signals = Member::Signals(Box::new(Signals::new()?));
@@ -337,10 +356,19 @@ impl<R: Watch<TcpListener, UdpSocket>> Server<TcpListener, UdpSocket, R> {
             let tcp = TcpListener::from_std(sockets.tcp);
             self.add(Member::Listener(Box::new(Listener::new(tcp))))?;
             if let Some(udp) = sockets.udp.map(UdpSocket::from_std) {
-                self.add(Member::Datagrams(Box::new(Datagrams::new(udp))))?;
+                self.add(Member::Datagrams(Box::new(Datagrams::new(udp.into()))))?;
             }
         }
         Ok(())
+    }
+
+    /// Lets the server end with its standard input, as after a signal.
+    ///
+    /// # Errors
+    ///
+    /// Standard input cannot be watched: it is closed, or a file.
+    pub fn end_with_stdin(&mut self) -> io::Result<()> {
+        self.add(Member::Parent(Box::new(Parent::new()?))).map(drop)
     }
 
     /// Serves until it is told to stop, and then until everybody got what they are owed.

@@ -12,8 +12,7 @@ use helloop::observe::trace::{self, Detail, Event, Kind};
 use helloop::observe::words::Did;
 use helloop::reactor::{Mark, Phase, Reactor, Readiness, Record, Time};
 use helloop::server::listener::{Accept, Listener};
-use helloop::server::{Member, Settings};
-use mio::net::UdpSocket;
+use helloop::server::{Datagram, Member, Settings};
 use mio::{Interest, Registry, event};
 use nix::sys::signal::Signal;
 use script::{FarEnd, Scripted};
@@ -311,11 +310,11 @@ impl event::Source for Arrivals {
     }
 }
 
-type Actor = Member<Arrivals, UdpSocket>;
+type Actor = Member<Arrivals>;
 
 /// The server, and the time where it is.
 struct Stage {
-    server: helloop::server::Server<Arrivals, UdpSocket, Recorder>,
+    server: helloop::server::Server<Arrivals, Datagram, Recorder>,
     clients: Vec<FarEnd>,
     now: Time,
 }

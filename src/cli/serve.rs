@@ -10,15 +10,16 @@ use crate::greeting::Framing;
 use crate::observe::board::{MAX_OBSERVERS, MAX_REFUSED};
 use crate::server::bind::{self, Bound};
 use crate::server::datagrams::MAX_DATAGRAM_BYTES;
+use crate::server::parent;
 use crate::server::peer::MAX_PEER_BYTES;
 use crate::server::watch::Watch;
-use crate::server::{Outcome, Server, Settings, Summary, threads};
+use crate::server::{Datagram, Outcome, Server, Settings, Summary, threads};
 use crate::system;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{info, warn};
-use mio::net::{TcpListener, UdpSocket};
+use mio::net::TcpListener;
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
@@ -112,6 +113,10 @@ pub(super) struct Serve {
         help_heading = "Model"
     )]
     model: Model,
+
+    /// Stop when standard input ends: for a parent process that must leave no server behind.
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
 }
 
 /// [`Framing`], as it is typed.
@@ -183,7 +188,7 @@ impl Serve {
                 // A variable may say no to what is off anyway.
                 && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
                 && !FLAGS_OF_THREADS.contains(id)
-                && !["verbose", "quiet", "Serve", "Verbosity"].contains(id)
+                && !["verbose", "quiet", "exit_with_stdin", "Serve", "Verbosity"].contains(id)
         });
         stray.map_or(Ok(()), |id| {
             Err(format!(
@@ -218,10 +223,12 @@ impl Serve {
         let listening = listening.join("\n");
         let (outcome, summary) = match self.model {
             Model::Reactor => {
+                let stdin = self.exit_with_stdin;
                 let ended = match watched {
-                    None => run_reactor(Server::new(bound, settings), &listening)?,
+                    None => run_reactor(Server::new(bound, settings), stdin, &listening)?,
                     Some(watched) => {
-                        run_reactor(Server::watched(bound, settings, watched), &listening)?
+                        let server = Server::watched(bound, settings, watched);
+                        run_reactor(server, stdin, &listening)?
                     }
                 };
                 let Some(ended) = ended else { return Ok(0) };
@@ -229,6 +236,9 @@ impl Serve {
             }
             Model::Threads => {
                 let signals = threads::signals().map_err(unable)?;
+                if self.exit_with_stdin {
+                    parent::watch_by_thread().map_err(unable)?;
+                }
                 if !say(format_args!("{listening}"))? {
                     return Ok(0);
                 }
@@ -276,11 +286,15 @@ impl Serve {
 }
 
 /// Serves on one thread; nothing if nobody is left to be told where it listens.
-fn run_reactor<R: Watch<TcpListener, UdpSocket>>(
-    server: std::io::Result<Server<TcpListener, UdpSocket, R>>,
+fn run_reactor<R: Watch<TcpListener, Datagram>>(
+    server: std::io::Result<Server<TcpListener, Datagram, R>>,
+    exit_with_stdin: bool,
     listening: &str,
 ) -> Result<Option<(Outcome, Summary)>, Failure> {
     let mut server = server.map_err(unable)?;
+    if exit_with_stdin {
+        server.end_with_stdin().map_err(unable)?;
+    }
     if !say(format_args!("{listening}"))? {
         return Ok(None);
     }

@@ -7,7 +7,7 @@ use super::bind::Bound;
 use super::datagrams::DatagramSocket;
 use super::listener::Accept;
 use super::peer::{Peer, Phase};
-use super::{Member, Server, Settings, World, figures};
+use super::{Datagram, Member, Server, Settings, World, figures};
 use crate::observe::board::{Board, Host, Question};
 use crate::observe::file::RecordingFile;
 use crate::observe::gate::Gate;
@@ -19,7 +19,7 @@ use crate::observe::{State, Subject, Tally, metrics};
 use crate::reactor::{Reactor, Readiness, Record};
 use crate::stream::Stream;
 use log::{info, warn};
-use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::net::{TcpListener, TcpStream};
 use std::io;
 use std::mem;
 
@@ -58,7 +58,7 @@ impl<A: Accept, U: DatagramSocket> Subject for Member<A, U> {
             Self::Peer(peer) => state_of(peer),
             Self::Listener(_) => State::Listener,
             Self::Datagrams(_) => State::Datagrams,
-            Self::Signals(_) => State::Signals,
+            Self::Signals(_) | Self::Parent(_) => State::Signals,
             Self::Gate(_) | Self::Observer(_) => State::Observer,
         }
     }
@@ -145,7 +145,7 @@ impl<A: Accept, U: DatagramSocket> From<Observer<TcpStream>> for Member<A, U> {
     }
 }
 
-impl Server<TcpListener, UdpSocket, Recorder> {
+impl Server<TcpListener, Datagram, Recorder> {
     /// As [`new`](Server::new), and watched.
     ///
     /// # Errors

@@ -1,0 +1,106 @@
+//! `helloop compare`.
+//!
+//! **Owns** the comparison's flags. **Must never touch** a run. **Invariant**: a model that
+//! cannot hold the clients is a row of the table, and no failure.
+
+use super::values::{between, some_duration};
+use super::{Failure, say};
+use crate::greeting::Framing;
+use crate::stress::check;
+use crate::stress::compare::{Comparison, table};
+use crate::stress::connect::Sources;
+use crate::stress::plan::{Length, Plan, Transport};
+use crate::stress::progress::Progress;
+use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
+use crate::system;
+use clap::Args;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Put one loop and the tutorial's thread for each client under the same load, side by side.
+///
+/// Each run has a server of its own. The models take turns, in rounds, without a delay and with
+/// one. Exit codes: 0 also where a model cannot hold the clients (its row says so); 1 could not
+/// start; 130 interrupted.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop compare\n  \
+    helloop compare --clients 5000 --duration 10s --rounds 5")]
+pub(super) struct Compare {
+    /// Clients of each run.
+    #[arg(long, value_name = "N", default_value = "1000",
+          value_parser = |text: &str| between(text, 1, 10_000_000))]
+    clients: u64,
+    /// How long each run measures.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_duration)]
+    duration: Duration,
+    /// Runs of each model, with each delay.
+    #[arg(long, value_name = "N", default_value = "3",
+          value_parser = |text: &str| between(text, 1, 1_000))]
+    rounds: u64,
+    /// The delay of the second table: the tutorial's server sleeps so long for each message.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_duration)]
+    delay: Duration,
+    /// Write JSON in place of the tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long clients talk before anything counts.
+const WARMUP: Duration = Duration::from_secs(1);
+
+/// How long a reply may take beyond the delay.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bytes of a name: the load's own default.
+const NAME_BYTES: usize = 16;
+
+impl Compare {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let descriptors = system::raise_descriptor_limit();
+        let to = SocketAddr::from(([127, 0, 0, 1], 0));
+        let clients = u32::try_from(self.clients).unwrap_or(u32::MAX);
+        let plan = Plan {
+            to,
+            transport: Transport::Tcp(Framing::Chunk),
+            clients,
+            active: clients,
+            length: Length::Time(self.duration),
+            warmup: WARMUP,
+            pipeline: 1,
+            rate: None,
+            connect_rate: None,
+            timeout: self.delay.saturating_add(TIMEOUT),
+            name: vec![b'x'; NAME_BYTES],
+            sources: Sources::suited_to(to),
+        };
+        let findings = check::check(&plan, descriptors);
+        if !findings.obstacles.is_empty() {
+            return Err(Failure::new(findings.obstacles.join("; ")));
+        }
+        let interrupt = Interrupt::default();
+        interrupt.install().map_err(Failure::new)?;
+        let progress = Progress::start();
+        let comparison = Comparison::new(
+            &plan,
+            &[Duration::ZERO, self.delay],
+            u32::try_from(self.rounds).unwrap_or(u32::MAX),
+            &interrupt,
+            &mut |what, world, now| progress.show_as(what, world, now),
+        )
+        .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+        progress.end();
+        if self.json {
+            let json = serde_json::to_string_pretty(&comparison)
+                .map_err(|error| Failure::new(format_args!("cannot write JSON: {error}")))?;
+            say(format_args!("{json}"))?;
+        } else {
+            say(format_args!("{}", table::render(&comparison)))?;
+        }
+        Ok(if comparison.interrupted {
+            EXIT_INTERRUPTED
+        } else {
+            0
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! `helloop stress`.
+//!
+//! **Owns** the load's flags, where its reports go, and whether there is something to connect
+//! to. **Must never touch** a client. **Invariant**: the text report, or the JSON in its place,
+//! is all that standard output gets.
+
+use super::serve::FramingName;
+use super::values::{between, count, duration, positive, some_duration};
+use super::{Failure, say};
+use crate::stress::check;
+use crate::stress::child::Server;
+use crate::stress::connect::Sources;
+use crate::stress::plan::{Length, MAX_PIPELINE, Plan, Transport};
+use crate::stress::report::{Report, html, text};
+use crate::stress::signals::Interrupt;
+use crate::stress::slo::Slo;
+use crate::stress::tally::{Cause, Tally};
+use crate::stress::{self, progress::Progress};
+use crate::system;
+use clap::Args;
+use log::{info, warn};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Connect very many clients to a server, keep them talking, check every byte of every reply, and
+/// say what was measured and whether to believe it.
+///
+/// Exit codes: 0 all as asked; 1 could not start; 2 wrong usage; 3 an --slo was missed; 4 the load
+/// was not what was asked for (fewer clients, lost clients, wrong bytes); 130 interrupted.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop stress --spawn --clients 10k                      one command shows it all\n  \
+    helloop stress --clients 1000 --rate 20k --slo 'p99<5ms'  by a schedule\n  \
+    helloop stress --clients 19000 --active 100 --json run.json --html run.html\n  \
+    helloop stress --spawn --clients 500 -- --delay 1s        flags for the server")]
+pub(super) struct Stress {
+    /// The server.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    to: String,
+    /// Start a server for the run, and drain it after; its flags may follow behind `--`.
+    #[arg(long, conflicts_with = "to")]
+    spawn: bool,
+    /// Only say whether this machine can do it.
+    #[arg(long)]
+    check: bool,
+
+    /// Clients that connect.
+    #[arg(long, value_name = "N", default_value = "100",
+          value_parser = |text: &str| between(text, 1, 10_000_000), help_heading = "Load")]
+    clients: u64,
+    /// Clients that talk; the others stay connected and idle. [default: all]
+    #[arg(long, value_name = "K", value_parser = count, help_heading = "Load")]
+    active: Option<u64>,
+    /// How long to measure.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_duration,
+          help_heading = "Load")]
+    duration: Duration,
+    /// How many messages to measure, instead of how long.
+    #[arg(long, value_name = "M", value_parser = positive, conflicts_with = "duration",
+          help_heading = "Load")]
+    messages: Option<u64>,
+    /// How long to talk before anything counts.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration,
+          help_heading = "Load")]
+    warmup: Duration,
+    /// Open loop: messages a second of all clients together, by a schedule. A latency then counts
+    /// from when its message was due. [default: closed loop, each sends when its reply is whole]
+    #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
+    rate: Option<NonZeroU64>,
+    /// Connects a second. [default: as fast as clients are greeted]
+    #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
+    connect_rate: Option<NonZeroU64>,
+    /// The longest wait for a connection, for the welcome and for each reply.
+    /// [default: 10s; with --udp 1s]
+    #[arg(long, value_name = "TIME", value_parser = some_duration, help_heading = "Load")]
+    timeout: Option<Duration>,
+    /// Addresses of this machine to connect from, a thousand clients each.
+    /// [default: 127.0.0.0/8 to a loopback server on Linux, the system's choice else]
+    #[arg(long, value_name = "CIDR", help_heading = "Load")]
+    source: Option<Sources>,
+
+    /// The bytes of each name. With --udp its last 8 are its number.
+    #[arg(long, value_name = "SIZE", default_value = "16",
+          value_parser = |text: &str| between(text, 0, 65_536), help_heading = "Messages")]
+    size: u64,
+    /// The name to send. With --udp a number is put behind it.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "size",
+        help_heading = "Messages"
+    )]
+    name: Option<OsString>,
+    /// What a TCP message is; the server's must be the same.
+    #[arg(long, value_enum, default_value_t, help_heading = "Messages")]
+    framing: FramingName,
+    /// Messages a client sends at once, in line framing; in the open loop, may have in flight.
+    #[arg(long, value_name = "P", default_value = "1",
+          value_parser = |text: &str| between(text, 1, MAX_PIPELINE.into()),
+          help_heading = "Messages")]
+    pipeline: u64,
+    /// Datagrams, a socket a client.
+    #[arg(long, conflicts_with_all = ["framing", "pipeline"], help_heading = "Messages")]
+    udp: bool,
+
+    /// An objective, as in 'p99<5ms', 'max<1s', 'rate>10000' or 'loss<0.1'; repeatable.
+    #[arg(long = "slo", value_name = "SLO", help_heading = "Report")]
+    slos: Vec<Slo>,
+    /// Write the report as JSON; `-`: on standard output, in place of the text.
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    json: Option<PathBuf>,
+    /// Write the report as one page for a browser; `-` as above.
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    html: Option<PathBuf>,
+
+    /// Flags of `helloop serve`, for --spawn.
+    #[arg(last = true, value_name = "SERVE-FLAGS", requires = "spawn")]
+    serve_flags: Vec<String>,
+}
+
+/// Messages, or connects, a second.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let rate = positive(text)?;
+    NonZeroU64::new(rate).ok_or_else(|| "must be at least 1".to_owned())
+}
+
+impl Stress {
+    /// Whether what was asked for contradicts itself.
+    ///
+    /// # Errors
+    ///
+    /// The words for the person who asked.
+    pub(super) fn check_usage(&self) -> Result<(), String> {
+        // The server's address does not matter for that.
+        self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()
+    }
+
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let descriptors = system::raise_descriptor_limit();
+        let interrupt = Interrupt::default();
+        let to = if self.spawn {
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        } else {
+            resolve(&self.to)?
+        };
+        let mut plan = self.plan(to);
+        let findings = check::check(&plan, descriptors);
+        if self.check {
+            say(format_args!("{findings}"))?;
+            return Ok(u8::from(!findings.obstacles.is_empty()));
+        }
+        for warning in &findings.warnings {
+            warn!("{warning}");
+        }
+        if !findings.obstacles.is_empty() {
+            return Err(Failure::new(findings.obstacles.join("; ")));
+        }
+        // A file that cannot be written is told before the run, and not after it.
+        let files = self.open_files()?;
+        interrupt.install().map_err(Failure::new)?;
+        let spawned = self.start_server()?;
+        let pid = match &spawned {
+            Some(server) => {
+                plan.to = server.address;
+                Some(server.id())
+            }
+            None => local_server(&plan),
+        };
+        let progress = Progress::start();
+        let run = stress::run(plan, pid, &mut |world, now| progress.show(world, now))
+            .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+        progress.end();
+        if nothing_listens(&run.world.tally) {
+            return Err(Failure::new(format_args!(
+                "nothing listens at {to}: start a server there (`helloop serve --listen {to}`), or \
+                 let this program start one (--spawn)"
+            )));
+        }
+        let code = publish(&Report::new(&run, &self.slos), files)?;
+        // The report is out: how the server ends does not change what was measured.
+        match spawned.map(Server::stop) {
+            Some(Ok(words)) => info!("{words}"),
+            Some(Err(error)) => warn!("{error}"),
+            None => {}
+        }
+        Ok(code)
+    }
+
+    fn plan(&self, to: SocketAddr) -> Plan {
+        let transport = if self.udp {
+            Transport::Udp
+        } else {
+            Transport::Tcp(self.framing.into())
+        };
+        let usual_timeout = Duration::from_secs(if self.udp { 1 } else { 10 });
+        let clients = as_u32(self.clients);
+        Plan {
+            to,
+            transport,
+            clients,
+            active: self.active.map_or(clients, as_u32),
+            length: self
+                .messages
+                .map_or(Length::Time(self.duration), Length::Messages),
+            warmup: self.warmup,
+            pipeline: as_u32(self.pipeline),
+            rate: self.rate,
+            connect_rate: self.connect_rate,
+            timeout: self.timeout.unwrap_or(usual_timeout),
+            name: self.message_name(),
+            sources: self.source.unwrap_or_else(|| Sources::suited_to(to)),
+        }
+    }
+
+    fn message_name(&self) -> Vec<u8> {
+        let number: &[u8] = if self.udp { b"00000000" } else { b"" };
+        match &self.name {
+            Some(name) => [name.as_bytes(), number].concat(),
+            None => vec![b'x'; usize::try_from(self.size).unwrap_or(usize::MAX)],
+        }
+    }
+
+    fn start_server(&self) -> Result<Option<Server>, Failure> {
+        if !self.spawn {
+            return Ok(None);
+        }
+        let mut flags = self.serve_flags.clone();
+        if !flags.iter().any(|flag| flag.starts_with("--framing")) {
+            let framing = match self.framing {
+                FramingName::Chunk => "chunk",
+                FramingName::Line => "line",
+            };
+            flags.push(format!("--framing={framing}"));
+        }
+        Server::start(&flags).map(Some).map_err(Failure::new)
+    }
+
+    fn open_files(&self) -> Result<Files, Failure> {
+        let open = |path: &Option<PathBuf>| match path {
+            Some(path) if path.as_os_str() == "-" => Ok(Output::Stdout),
+            Some(path) => match File::create(path) {
+                Ok(file) => Ok(Output::File(file, path.clone())),
+                Err(error) => Err(cannot_write(path, &error)),
+            },
+            None => Ok(Output::None),
+        };
+        Ok(Files {
+            json: open(&self.json)?,
+            html: open(&self.html)?,
+        })
+    }
+}
+
+/// Where one form of the report goes.
+#[derive(Debug)]
+enum Output {
+    /// Nowhere.
+    None,
+    /// To standard output, in place of the text.
+    Stdout,
+    /// To a file.
+    File(File, PathBuf),
+}
+
+impl Output {
+    /// Writes `contents`, if they are wanted.
+    fn write(self, contents: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self {
+            Self::None => Ok(()),
+            Self::Stdout => say(format_args!("{}", contents())).map(drop),
+            Self::File(mut file, path) => {
+                writeln!(file, "{}", contents()).map_err(|error| cannot_write(&path, &error))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Files {
+    json: Output,
+    html: Output,
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format_args!("cannot write {}: {error}", path.display()))
+}
+
+fn publish(report: &Report, files: Files) -> Result<u8, Failure> {
+    let is_stdout = |output: &Output| matches!(output, Output::Stdout);
+    let text_wanted = !is_stdout(&files.json) && !is_stdout(&files.html);
+    let json = serde_json::to_string_pretty(report)
+        .map_err(|error| Failure::new(format_args!("cannot write JSON: {error}")))?;
+    files.json.write(|| json)?;
+    files.html.write(|| html::render(report))?;
+    if text_wanted {
+        say(format_args!("{}", text::render(report)))?;
+    }
+    Ok(report.exit_code)
+}
+
+fn nothing_listens(tally: &Tally) -> bool {
+    let refused = tally.lost[Cause::Refused as usize];
+    tally.answered_once == 0 && refused > 0 && refused == tally.all_lost()
+}
+
+/// The process that serves a loopback address, for its figures: elsewhere it is none of ours.
+fn local_server(plan: &Plan) -> Option<u32> {
+    let findable = plan.to.ip().is_loopback() && plan.transport != Transport::Udp;
+    findable
+        .then(|| system::listening_process(plan.to))
+        .flatten()
+}
+
+fn resolve(name: &str) -> Result<SocketAddr, Failure> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Failure::new(format_args!(
+            "cannot find {}: {why}; --to takes ADDRESS:PORT, as in 127.0.0.1:9999",
+            name.escape_debug()
+        ))
+    };
+    let mut addresses = name.to_socket_addrs().map_err(|error| failed(&error))?;
+    addresses
+        .next()
+        .ok_or_else(|| failed(&"the name has no address"))
+}
+
+fn as_u32(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,127 @@
+//! The comparison for people.
+//!
+//! **Owns** its words and columns. **Must never touch** a figure's meaning. **Invariant**: a
+//! model that could not hold the load has no figures, and its row says why.
+
+use super::{Comparison, FIGURES, Row, Table, Unit};
+use crate::stress::report::text::{bytes, time};
+use std::fmt::{self, Write as _};
+
+/// The comparison as text, without a line ending at its end.
+#[must_use]
+pub fn render(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_all(comparison, &mut text);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn write_all(comparison: &Comparison, out: &mut String) -> fmt::Result {
+    writeln!(
+        out,
+        "{} clients in a closed loop, {}s a run, {} rounds in turn; medians",
+        comparison.clients, comparison.seconds, comparison.rounds
+    )?;
+    for table in &comparison.tables {
+        write_table(table, out)?;
+    }
+    if comparison.interrupted {
+        writeln!(out, "INTERRUPTED: this is what there was")?;
+    }
+    Ok(())
+}
+
+fn write_table(table: &Table, out: &mut String) -> fmt::Result {
+    write!(out, "\ndelay {:<20}", format!("{}s", table.delay_seconds))?;
+    for row in &table.rows {
+        write!(out, "{:>14}", row.model)?;
+    }
+    writeln!(out, "{:>22}", "threads / reactor")?;
+    for (name, _, unit) in FIGURES {
+        write!(out, "  {:<24}", label(name))?;
+        for row in &table.rows {
+            write!(out, "{:>14}", show(row.figures.get(name).copied(), unit))?;
+        }
+        writeln!(out, "{:>22}", ratio(&table.rows, name))?;
+    }
+    for row in &table.rows {
+        for remark in &row.remarks {
+            writeln!(out, "  {}: {remark}", row.model)?;
+        }
+    }
+    Ok(())
+}
+
+/// `cpu_us_per_message` is `cpu per message` where the value has its unit.
+fn label(name: &str) -> String {
+    name.replace("p99_9", "p99.9")
+        .replace("_us", "")
+        .replace("_bytes", " memory")
+        .replace("bytes_per", "memory per")
+        .replace('_', " ")
+}
+
+fn show(value: Option<f64>, unit: Unit) -> String {
+    match (value, unit) {
+        (None, _) => "n/a".to_owned(),
+        (Some(value), Unit::Count) => format!("{value:.0}"),
+        (Some(value), Unit::Bytes) => bytes(value),
+        (value, Unit::Microseconds) => time(value),
+    }
+}
+
+fn ratio(rows: &[Row], name: &str) -> String {
+    let value = |row: Option<&Row>| row.and_then(|row| row.figures.get(name).copied());
+    match (value(rows.first()), value(rows.get(1))) {
+        (Some(reactor), Some(threads)) if reactor > 0.0 => format!("{:.2}", threads / reactor),
+        _ => "n/a".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_cannot_hold_the_load_says_so() {
+        let row = |model, figures: &[(&'static str, f64)], remarks: &[&str]| Row {
+            model,
+            figures: figures.iter().copied().collect(),
+            rounds: 1,
+            remarks: remarks.iter().map(ToString::to_string).collect(),
+        };
+        let comparison = Comparison {
+            schema_version: 1,
+            clients: 10,
+            seconds: 5.0,
+            rounds: 1,
+            interrupted: false,
+            tables: vec![Table {
+                delay_seconds: 1.0,
+                rows: vec![
+                    row("reactor", &[("threads", 1.0), ("p50_us", 1_500.0)], &[]),
+                    row(
+                        "threads",
+                        &[("p50_us", 3_000.0)],
+                        &["round 1: cannot hold the load"],
+                    ),
+                ],
+            }],
+        };
+        let text = render(&comparison);
+        let line = |start: &str| {
+            let mut lines = text.lines().map(str::trim);
+            let line = lines.find(|line| line.starts_with(start)).expect(start);
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(line("p50"), ["p50", "1.50ms", "3ms", "2.00"]);
+        assert_eq!(line("threads  "), ["threads", "1", "n/a", "n/a"]);
+        assert!(
+            text.ends_with("threads: round 1: cannot hold the load"),
+            "{text}"
+        );
+    }
+}

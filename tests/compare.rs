@@ -1,0 +1,81 @@
+//! `helloop compare`: both models under the same load, side by side.
+
+mod util;
+
+use serde_json::Value;
+use util::run_helloop;
+
+const BRIEF: [&str; 8] = [
+    "compare",
+    "--duration",
+    "500ms",
+    "--rounds",
+    "1",
+    "--delay",
+    "100ms",
+    "--clients",
+];
+
+/// What each row has.
+const FIGURES: [&str; 10] = [
+    "threads",
+    "resident_bytes",
+    "bytes_per_client",
+    "context_switches",
+    "connects_per_second",
+    "messages_per_second",
+    "cpu_us_per_message",
+    "load_cpu_us_per_message",
+    "p50_us",
+    "p99_us",
+];
+
+#[test]
+#[cfg(target_os = "linux")]
+fn both_models_stand_side_by_side() {
+    let ended = run_helloop(&[&BRIEF[..], &["300", "--json"]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let comparison: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(comparison["schema_version"], 1);
+    let tables = comparison["tables"].as_array().unwrap();
+    assert_eq!(tables.len(), 2);
+    for table in tables {
+        let rows = table["rows"].as_array().unwrap();
+        let models: Vec<_> = rows
+            .iter()
+            .map(|row| row["model"].as_str().unwrap())
+            .collect();
+        assert_eq!(models, ["reactor", "threads"]);
+        for row in rows {
+            assert_eq!(row["rounds"], 1, "{row}");
+            for figure in FIGURES {
+                assert!(row["figures"][figure].is_number(), "{figure} in {row}");
+            }
+        }
+        assert_eq!(rows[0]["figures"]["threads"], 1.0);
+        assert!(rows[1]["figures"]["threads"].as_f64().unwrap() > 300.0);
+    }
+}
+
+/// A thread takes what a descriptor does not: where threads run out, the row says so.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_model_that_cannot_hold_the_clients_is_a_row_that_says_so() {
+    // So few address space that a thousand threads' stacks do not fit, and a loop does.
+    let flags = [&BRIEF[..], &["600"]].concat().join(" ");
+    let mut shell = std::process::Command::new("sh");
+    shell.args([
+        "-c",
+        "ulimit -v 700000; exec \"$0\" $1",
+        util::HELLOOP,
+        &flags,
+    ]);
+    let ended = util::run(shell);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let remark = ended
+        .stdout
+        .lines()
+        .find(|line| line.contains("cannot hold the load"));
+    let remark = remark.unwrap_or_else(|| panic!("no remark: {ended:#?}"));
+    assert!(remark.trim_start().starts_with("threads: "), "{remark}");
+}
