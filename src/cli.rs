@@ -10,7 +10,6 @@ mod greet;
 mod serve;
 mod show;
 mod stress;
-
 mod values;
 mod watching;
 
@@ -51,9 +50,9 @@ enum Command {
     Tcp(greet::Tcp),
     Udp(greet::Udp),
     Get(fetch::Get),
+    Show(show::Show),
     Stress(Box<stress::Stress>),
     Compare(compare::Compare),
-    Show(show::Show),
 }
 
 #[derive(Args, Debug)]
@@ -144,6 +143,7 @@ pub fn run() -> u8 {
         Some(Command::Tcp(arguments)) => arguments.run(),
         Some(Command::Udp(arguments)) => arguments.run(),
         Some(Command::Get(arguments)) => arguments.run(),
+        Some(Command::Show(arguments)) => arguments.run(),
         Some(Command::Compare(arguments)) => arguments.run(),
         Some(Command::Stress(arguments)) => {
             if let Err(words) = arguments.check_usage() {
@@ -151,7 +151,6 @@ pub fn run() -> u8 {
             }
             arguments.run()
         }
-        Some(Command::Show(arguments)) => arguments.run(),
     };
     done.unwrap_or_else(|failure| {
         if !failure.words.is_empty() {

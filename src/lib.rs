@@ -29,10 +29,12 @@
 //! 6. [`server`]: all of them on one loop, and what is done between turns; [`server::bind`]
 //!    makes the sockets, [`server::stats`] counts.
 //! 7. [`server::threads`]: the tutorial's own way, to compare; [`client`]: its three clients.
+//! 8. [`observe`]: the loop made visible. [`reactor::record`] is all that the loop knows of it,
+//!    and [`server::watch`] what the server does for it between turns.
 //!
-//! Imports go one way: `main`, [`cli`], the programs ([`server`], [`client`]), then [`greeting`],
-//! [`stream`] and [`buffer`] beside [`reactor`]. The reactor knows no protocol; the greeting knows
-//! no I/O.
+//! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`],
+//! [`client`]), then [`greeting`], [`stream`] and [`buffer`] beside [`reactor`]. The reactor knows
+//! no protocol; the greeting knows no I/O; what observes knows no server.
 //!
 //! # Words
 //!

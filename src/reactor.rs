@@ -19,7 +19,7 @@
 //! draining under edge triggering (1), budgets (2), spurious events (15) and batches that are
 //! too small (16); generational [`Token`]s answer reused slots (3); [`Timers`] answer timers
 //! (12); and the wait retries what a signal cut short (11). The numbers are the pitfalls' in the
-//! crate's index.
+//! crate's index. What the loop does it tells a [`Record`], if there is one.
 
 pub mod ready;
 pub mod record;

@@ -51,6 +51,14 @@ fn processes_with_reuse_port_share_the_clients() {
     assert_eq!((first.0 + second.0, first.1 + second.1), (200, 200));
 }
 
+#[test]
+fn the_readme_has_the_configuration_that_is_tested() {
+    let readme = include_str!("../README.md");
+    if readme.contains("frontend greetings") {
+        assert!(readme.contains(include_str!("haproxy.cfg")));
+    }
+}
+
 /// HAProxy with the configuration of the README, at addresses of the test's.
 struct Balancer {
     process: Process,

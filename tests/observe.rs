@@ -173,7 +173,7 @@ fn a_connection_is_kept_and_requests_may_come_together() {
 
 #[test]
 fn health_is_200_while_serving_and_503_while_draining() {
-    let (server, gate) = start(&["--delay", "2s"]);
+    let (server, gate) = start(&["--delay", "2s", "--drain-timeout", "1h"]);
     assert_eq!(get(gate, "/healthz").status, 200);
     let mut client = server.connect();
     client.write_all(b"Ada").unwrap();

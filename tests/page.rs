@@ -9,6 +9,8 @@ use browser::Browser;
 use http::gate_of;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use util::Server;
 
 /// Clients that stay.
@@ -19,12 +21,33 @@ impl Crowd {
         Self((0..count).map(|_| server.connect()).collect())
     }
 
-    /// Each n-th says its name, and hears its greeting.
-    fn greet_each(&mut self, nth: usize) {
-        for client in self.0.iter_mut().step_by(nth) {
+    /// Each says its name, and hears its greeting.
+    fn greet_all(&mut self) {
+        Self::greet(&mut self.0);
+    }
+
+    /// A few at a time talk, one group after the other, for as long as `work` takes.
+    fn talk_while(&mut self, work: impl FnOnce()) {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let group = (self.0.len() / 20).max(1);
+                let mut groups = (0..20).cycle();
+                while !done.load(Ordering::Relaxed) {
+                    let start = groups.next().unwrap() * group;
+                    Self::greet(&mut self.0[start..start + group]);
+                }
+            });
+            work();
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn greet(clients: &mut [TcpStream]) {
+        for client in &mut *clients {
             client.write_all(b"Ada").unwrap();
         }
-        for client in self.0.iter_mut().step_by(nth) {
+        for client in clients {
             let mut reply = [0; 11];
             client.read_exact(&mut reply).unwrap();
             assert_eq!(&reply, b"Hello, Ada!");
@@ -56,14 +79,11 @@ fn cells_change_and_rates_move_under_load() {
     browser.wait_for("document.getElementById('figure-clients').textContent === '300'");
     // Rates move while there is load, and not by the page's own doing.
     while browser.number("figure-messages") == 0.0 {
-        crowd.greet_each(3);
+        crowd.greet_all();
     }
     assert!(browser.number("figure-turns") > 0.0);
     assert!(browser.text("turn-note").starts_with("48 turns in"));
-    for _ in 0..20 {
-        crowd.greet_each(2);
-    }
-    browser.screenshot("300");
+    crowd.talk_while(|| browser.screenshot("300"));
     // Slots that were left are free, and used again they show their generation.
     crowd.0.truncate(200);
     browser.wait_for("Number(document.getElementById('count-free').textContent) >= 100");
@@ -121,7 +141,7 @@ fn a_cell_tells_its_story_by_pointer_and_by_keyboard() {
     let browser = open(&server, false);
     let mut crowd = Crowd::join(&server, 30);
     browser.wait_for("document.getElementById('count-waiting').textContent === '30'");
-    crowd.greet_each(1);
+    crowd.greet_all();
     // The last cell: a client of ours, which was greeted just now.
     let place = browser.run(
         "const box = document.getElementById('grid').getBoundingClientRect(); \
@@ -166,10 +186,7 @@ fn at_nineteen_thousand_clients_the_page_stays_readable() {
     let mut crowd = Crowd::join(&server, 19_000);
     let browser = open(&server, false);
     browser.wait_for("document.getElementById('count-waiting').textContent === '19,000'");
-    for _ in 0..5 {
-        crowd.greet_each(40);
-    }
-    browser.screenshot("19000");
+    crowd.talk_while(|| browser.screenshot("19000"));
     // Every cell has its place on the screen.
     let fits = "document.getElementById('grid').clientHeight < innerHeight && cell.size >= 3";
     browser.wait_for(fits);

@@ -12,8 +12,7 @@ use helloop::observe::trace::{self, Detail, Event, Kind};
 use helloop::observe::words::Did;
 use helloop::reactor::{Mark, Phase, Reactor, Readiness, Record, Time};
 use helloop::server::listener::{Accept, Listener};
-use helloop::server::{Member, Settings};
-use mio::net::UdpSocket;
+use helloop::server::{Datagram, Member, Settings};
 use mio::{Interest, Registry, event};
 use nix::sys::signal::Signal;
 use script::{FarEnd, Scripted};
@@ -123,6 +122,11 @@ fn a_run_of_five_clients_has_an_event_for_every_reply() {
     }
     assert_eq!(deeds.values().map(|did| did.accepted).sum::<u32>(), 5);
     assert_eq!(deeds.values().map(|did| did.answered).sum::<u32>(), 1);
+    // Each call was timed, and took its time.
+    let mut calls = events
+        .iter()
+        .filter(|event| matches!(event.detail, Detail::Call { .. }));
+    assert!(calls.all(|call| call.lasts_us > Some(0.0)));
     // Every life has its slice, and every state of it: the five clients, and the server's own.
     let lives = events
         .iter()
@@ -243,10 +247,12 @@ fn a_file_that_cannot_be_written_is_told_before_anything_is_served() {
 
 #[test]
 fn without_a_recording_sigusr2_does_no_harm() {
-    let server = Server::start(&[]);
-    server.signal(Signal::SIGUSR2);
-    server.stderr().wait_for("--record FILE");
-    server.assert_serves();
+    for flags in [&[][..], &["--observe", "127.0.0.1:0"]] {
+        let server = Server::start(flags);
+        server.signal(Signal::SIGUSR2);
+        server.stderr().wait_for("--record FILE");
+        server.assert_serves();
+    }
 }
 
 #[test]
@@ -304,11 +310,11 @@ impl event::Source for Arrivals {
     }
 }
 
-type Actor = Member<Arrivals, UdpSocket>;
+type Actor = Member<Arrivals>;
 
 /// The server, and the time where it is.
 struct Stage {
-    server: helloop::server::Server<Arrivals, UdpSocket, Recorder>,
+    server: helloop::server::Server<Arrivals, Datagram, Recorder>,
     clients: Vec<FarEnd>,
     now: Time,
 }
@@ -399,6 +405,10 @@ fn three_clients_under_delay_are_the_picture_of_the_readme() {
     let picture = ladder(&recorder, Filter::default());
     print!("{picture}");
     assert_eq!(picture, include_str!("three-clients.txt"));
+    let readme = include_str!("../README.md");
+    if readme.contains("helloop show three-clients.json") {
+        assert!(readme.contains(&picture), "the README has another picture");
+    }
     // The same by the command itself.
     let (_folder, path) = recording();
     trace::write(&recorder, &mut File::create(&path).unwrap()).unwrap();

@@ -228,7 +228,8 @@ impl Serve {
                 let ended = match watched {
                     None => run_reactor(Server::new(bound, settings), stdin, &listening)?,
                     Some(watched) => {
-                        run_reactor(Server::watched(bound, settings, watched), stdin, &listening)?
+                        let server = Server::watched(bound, settings, watched);
+                        run_reactor(server, stdin, &listening)?
                     }
                 };
                 let Some(ended) = ended else { return Ok(0) };

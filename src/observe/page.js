@@ -207,8 +207,10 @@ function drawGrid() {
     }
     if (key & 7) {
       context.globalAlpha = (key & 7) / FLASH_STEPS * 0.5;
-      context.fillStyle = colours["--flash"];
-      for (const slot of members) context.fillRect(slot % columns * size, Math.floor(slot / columns) * size, inner, inner);
+      context.fillStyle = context.strokeStyle = colours["--flash"];
+      for (const slot of members) {
+        drawCell(context, slot % columns * size, Math.floor(slot / columns) * size, inner, state.shape);
+      }
       context.globalAlpha = 1;
     }
   }
@@ -297,7 +299,8 @@ function updateLegend() {
   const hidden = shown.slots > codes.length ? `, the first ${whole.format(codes.length)} shown` : "";
   $("slab-note").textContent = `${whole.format(shown.slots)} slots${hidden}` +
     (reused ? `; ${whole.format(reused)} have changed hands` : "") +
-    (most > 1 ? `, one ${whole.format(most)} times` : "");
+    (most > 1 ? `, one ${whole.format(most)} times` : "") +
+    (shown.accepted ? "" : "; nobody has come yet: try helloop tcp");
 }
 
 function drawSwatches() {

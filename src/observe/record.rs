@@ -5,8 +5,8 @@
 //! turns, the last ones, and never more than its limits, the newest turn alone excepted, which
 //! is bounded by the number of sources.
 //!
-//! A report is told in the words of the thing that happened: what a source *did* is the
-//! difference that its call made to the program's counters, so that no source reports anything.
+//! What a source *did* is the difference that its call made to the program's counters, so that
+//! no source reports anything.
 
 use super::words::Did;
 use super::{State, Subject, Tally};
@@ -165,12 +165,6 @@ impl Recorder {
             longest: Longest::default(),
             lives: Vec::new(),
         }
-    }
-
-    /// Whether, and for whom, things are remembered.
-    #[must_use]
-    pub fn attention(&self) -> Attention {
-        self.attention
     }
 
     /// Somebody looks on from now on, or nobody does any more; a recording goes on either way.

@@ -85,7 +85,7 @@ pub trait Watch<A: Accept, U: DatagramSocket>: Record<Member<A, U>> + Sized {
 impl<A: Accept, U: DatagramSocket> Watch<A, U> for () {
     fn attend(server: &mut Server<A, U, Self>) {
         if mem::take(&mut server.world.recording_wanted) {
-            info!("SIGUSR2, but nothing is recorded: `helloop serve --record FILE` does that");
+            say_how_to_record();
         }
     }
 
@@ -97,17 +97,25 @@ impl<A: Accept, U: DatagramSocket> Watch<A, U> for () {
 impl<A: Accept, U: DatagramSocket> Watch<A, U> for Recorder {
     fn attend(server: &mut Server<A, U, Self>) {
         server.answer_observers();
-        if mem::take(&mut server.world.recording_wanted) {
-            // Whatever is wrong with the file now, the clients are served on.
-            if let Err(error) = server.save_recording() {
-                warn!("{error}");
-            }
+        if !mem::take(&mut server.world.recording_wanted) {
+            return;
+        }
+        if server.file.is_none() {
+            say_how_to_record();
+        }
+        // Whatever is wrong with the file now, the clients are served on.
+        if let Err(error) = server.save_recording() {
+            warn!("{error}");
         }
     }
 
     fn finish(server: &mut Server<A, U, Self>) -> io::Result<()> {
         server.save_recording()
     }
+}
+
+fn say_how_to_record() {
+    info!("SIGUSR2, but nothing is recorded: `helloop serve --record FILE` does that");
 }
 
 /// What is wanted by those who watch.

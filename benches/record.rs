@@ -1,0 +1,106 @@
+//! What it costs that the loop can be watched.
+//!
+//! The real reactor in virtual time, with a thousand sources that have next to nothing to do, so
+//! that the loop itself is what is measured: with `()`, which is the loop of a server that is not
+//! watched; with a recorder that nobody looks at; with one that somebody looks at; and with one
+//! that records. The four take turns in every round, so that what else the machine does meets
+//! them all, and the best round of each counts. The second row bounds what the first can cost:
+//! it asks a flag at each report, and the first does not even ask.
+
+use helloop::observe::record::{Attention, Recorder};
+use helloop::observe::{State, Subject, Tally};
+use helloop::reactor::{Context, Mark, Reactor, Readiness, Record, Source, Time, Token, Verdict};
+use mio::Registry;
+use std::hint::black_box;
+use std::io;
+use std::time::{Duration, Instant};
+
+const SOURCES: u32 = 1_000;
+const TURNS: u32 = 200;
+const ROUNDS: usize = 30;
+
+#[derive(Debug)]
+struct Counter(u64);
+
+impl Source for Counter {
+    type World = u64;
+
+    fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+        self.0 += 1;
+        *cx.world += 1;
+        cx.readiness.clear(Readiness::READABLE);
+        Verdict::Park
+    }
+
+    fn expire(&mut self, _: &mut Context<'_, Self>) -> Verdict {
+        Verdict::Park
+    }
+
+    fn unregistered(&mut self, _: &io::Error, _: &mut u64) {}
+}
+
+impl Subject for Counter {
+    fn state(&self) -> State {
+        State::Waiting
+    }
+
+    fn tally(world: &u64) -> Tally {
+        Tally {
+            messages: *world,
+            ..Tally::default()
+        }
+    }
+}
+
+/// Nanoseconds for marking and driving one source once.
+fn measure<R: Record<Counter>>(reactor: &mut Reactor<Counter, R>, marks: &[Mark]) -> f64 {
+    let mut world = 0;
+    let start = Instant::now();
+    for turn in 0..TURNS {
+        let now = Time::ZERO.after(Duration::from_micros(u64::from(turn)));
+        reactor.step(now, black_box(marks), &mut world);
+    }
+    let calls = u64::from(TURNS) * u64::from(SOURCES);
+    assert_eq!(black_box(world), calls);
+    start.elapsed().as_secs_f64() * 1e9 / calls as f64
+}
+
+fn fill<R: Record<Counter>>(reactor: &mut Reactor<Counter, R>) -> Vec<Mark> {
+    let mut add = |_| reactor.add(Counter(0), Readiness::NONE).unwrap();
+    let tokens: Vec<Token> = (0..SOURCES).map(&mut add).collect();
+    let mark = |token| (token, Readiness::READABLE);
+    tokens.into_iter().map(mark).collect()
+}
+
+fn main() {
+    let mut silent = Reactor::simulated().unwrap();
+    let marks = fill(&mut silent);
+    let recorded = |attention| {
+        let recorder = Recorder::new(1_000, attention);
+        let mut reactor = Reactor::simulated_recorded(recorder).unwrap();
+        fill(&mut reactor);
+        reactor
+    };
+    let kinds = [Attention::None, Attention::Watching, Attention::Recording];
+    let mut others = kinds.map(recorded);
+    let mut best = [f64::INFINITY; 4];
+    for _ in 0..ROUNDS {
+        best[0] = best[0].min(measure(&mut silent, &marks));
+        for (best, reactor) in best[1..].iter_mut().zip(&mut others) {
+            *best = best.min(measure(reactor, &marks));
+        }
+    }
+    let names = [
+        "(): not watched",
+        "a recorder, nobody looks",
+        "somebody looks on",
+        "recording, clock not counted",
+    ];
+    for (name, nanoseconds) in names.iter().zip(best) {
+        println!("{name:<30} {nanoseconds:>7.1} ns a mark and call");
+    }
+}
