@@ -6,10 +6,13 @@
 //! **Invariant**: while it drains, every client is read once more, is sent what it is owed, and
 //! is ended (pitfall 17).
 
+#[cfg(target_os = "linux")]
+pub mod batched;
 pub mod bind;
 pub mod datagrams;
 pub mod limiter;
 pub mod listener;
+pub mod mail;
 pub mod parent;
 pub mod peer;
 pub mod signals;
@@ -98,6 +101,8 @@ pub struct Limiters {
     pub dropped: Limiter,
     /// Errors of receiving datagrams.
     pub receive_failed: Limiter,
+    /// Clients closed by a timeout.
+    pub timed_out: Limiter,
     /// Clients closed for what they made the server keep.
     pub buffered: Limiter,
 }
@@ -127,7 +132,6 @@ impl World {
     /// A world for `settings`, in which nothing has happened yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let input_bytes = READ_BYTES.max(settings.max_datagram + 1);
         Self {
             settings,
             stats: Stats::default(),
@@ -135,7 +139,7 @@ impl World {
             report_wanted: false,
             starved: Vec::new(),
             limiters: Limiters::default(),
-            input: vec![0; input_bytes].into_boxed_slice(),
+            input: vec![0; READ_BYTES].into_boxed_slice(),
             replies: Vec::new(),
         }
     }
@@ -155,11 +159,18 @@ impl World {
     }
 }
 
+/// What UDP is served by: batches where the system has calls for them, single datagrams elsewhere.
+#[cfg(target_os = "linux")]
+pub type Datagram = batched::Batched;
+/// What UDP is served by.
+#[cfg(not(target_os = "linux"))]
+pub type Datagram = UdpSocket;
+
 /// One event source of the server. Those that there are few of are boxed, so that a client's
 /// slot is as small as a client. Generic over its sockets, so that tests script them and have
 /// the whole server in virtual time.
 #[derive(Debug)]
-pub enum Member<A: Accept = TcpListener, U: DatagramSocket = UdpSocket> {
+pub enum Member<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
     /// A client's connection.
     Peer(Peer<A::Stream>),
     /// A listening socket.
@@ -270,7 +281,7 @@ impl fmt::Display for Summary {
 
 /// The server, bound and ready to run.
 #[derive(Debug)]
-pub struct Server<A: Accept = TcpListener, U: DatagramSocket = UdpSocket> {
+pub struct Server<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
     /// The loop.
     pub reactor: Reactor<Member<A, U>>,
     /// What its sources share.
@@ -297,7 +308,7 @@ impl Server {
             let tcp = TcpListener::from_std(sockets.tcp);
             server.add(Member::Listener(Box::new(Listener::new(tcp))))?;
             if let Some(udp) = sockets.udp.map(UdpSocket::from_std) {
-                server.add(Member::Datagrams(Box::new(Datagrams::new(udp))))?;
+                server.add(Member::Datagrams(Box::new(Datagrams::new(udp.into()))))?;
             }
         }
         Ok(server)

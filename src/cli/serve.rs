@@ -177,6 +177,8 @@ impl Serve {
                 source,
                 Some(ValueSource::CommandLine | ValueSource::EnvVariable)
             ) && given.try_get_raw(id).is_ok()
+                // A variable may say no to what is off anyway.
+                && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
                 && !FLAGS_OF_THREADS.contains(id)
                 && !["verbose", "quiet", "exit_with_stdin", "Serve", "Verbosity"].contains(id)
         });

@@ -1,6 +1,6 @@
 //! The UDP socket as an event source: each datagram NAME is answered to where it came from.
 //!
-//! **Owns** one socket and the one reply that it would not take. **Must never touch** a
+//! **Owns** one socket and the replies that it would not take. **Must never touch** a
 //! connection. **Invariant**: no datagram and no error ends the loop (pitfall 14); a reply in
 //! hand is sent, dropped for an error of its own and counted, or kept until there is room.
 //!
@@ -8,6 +8,7 @@
 //! datagram that is itself a greeting, and one from a port below 1024 (CVE-2024-2169).
 
 use super::World;
+use super::mail::{BATCH, Inbox, Outbox};
 use super::stats::Drop;
 use crate::greeting;
 use crate::reactor::{Context, Readiness, Source, Verdict};
@@ -19,7 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Datagrams received in one turn: as many as fit a turn of other work (pitfall 5).
-pub const DATAGRAMS_PER_TURN: usize = 64;
+pub const DATAGRAMS_PER_TURN: usize = BATCH;
 
 /// The longest name for whose reply one datagram over IPv4 has room: 65,507 bytes, less the
 /// eight of `Hello, ` and `!`.
@@ -43,6 +44,28 @@ pub trait DatagramSocket: event::Source + fmt::Debug {
     ///
     /// `sendto(2)`'s.
     fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize>;
+
+    /// Receives a batch, and tells whether there may be more. A batch of one, where the system
+    /// has no call for many.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_from`](Self::recv_from): then nothing was received.
+    fn receive(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
+        let (mut rooms, arrived) = inbox.rooms();
+        arrived.push(self.recv_from(rooms.next().unwrap_or_default())?);
+        Ok(true)
+    }
+
+    /// Sends the first replies, and returns how many; at least one.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to), and it is the first reply's.
+    fn send(&mut self, outbox: &Outbox) -> io::Result<usize> {
+        let (reply, to) = outbox.first().ok_or(io::ErrorKind::InvalidInput)?;
+        self.send_to(reply, to).map(|_| 1)
+    }
 }
 
 impl DatagramSocket for mio::net::UdpSocket {
@@ -82,8 +105,9 @@ pub fn answer(
 #[derive(Debug)]
 pub struct Datagrams<U> {
     socket: U,
-    /// The reply that found the send buffer full. Nothing is received until it is gone.
-    unsent: Option<(Vec<u8>, SocketAddr)>,
+    inbox: Inbox,
+    /// Empty between turns, unless the send buffer is full. Nothing is received until then.
+    outbox: Outbox,
 }
 
 impl<U: DatagramSocket> Datagrams<U> {
@@ -91,7 +115,8 @@ impl<U: DatagramSocket> Datagrams<U> {
     pub fn new(socket: U) -> Self {
         Self {
             socket,
-            unsent: None,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
         }
     }
 
@@ -102,81 +127,85 @@ impl<U: DatagramSocket> Datagrams<U> {
 
     /// Answers what has come, within the budget.
     pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        if let Some((reply, to)) = self.unsent.take() {
-            self.send(&reply, to, cx);
+        self.flush(cx);
+        let mut received = 0;
+        while received < DATAGRAMS_PER_TURN
+            && self.outbox.is_empty()
+            && cx.readiness.contains(Readiness::READABLE)
+        {
+            self.receive(cx);
+            self.answer_all(cx);
+            self.flush(cx);
+            // An error counts as one, or a socket full of them would hold the loop.
+            received += self.inbox.len().max(1);
         }
-        for _ in 0..DATAGRAMS_PER_TURN {
-            if self.unsent.is_some() {
-                return Verdict::Park;
-            }
-            if !cx.readiness.contains(Readiness::READABLE) {
-                break;
-            }
-            self.serve_one(cx);
+        if !self.outbox.is_empty() {
+            Verdict::Park
+        } else if cx.world.is_draining() {
+            // Once more, and never again: a flood of datagrams must not hold up the end.
+            Verdict::Close
+        } else if cx.readiness.contains(Readiness::READABLE) {
+            Verdict::Again
+        } else {
+            Verdict::Park
         }
-        if cx.readiness.contains(Readiness::READABLE) && self.unsent.is_none() {
-            return Verdict::Again;
-        }
-        if cx.world.is_draining() && self.unsent.is_none() {
-            return Verdict::Close;
-        }
-        Verdict::Park
     }
 
-    fn serve_one<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
-        let world = &mut *cx.world;
+    fn receive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
         // One byte more than the limit, so that a datagram over it is seen to be.
-        let limit = world.settings.max_datagram;
-        let (length, from) = match self.socket.recv_from(&mut world.input[..=limit]) {
-            Ok(received) => received,
-            Err(error) => {
-                match error.kind() {
-                    io::ErrorKind::WouldBlock => cx.readiness.clear(Readiness::READABLE),
-                    io::ErrorKind::Interrupted => {}
-                    _ => {
-                        world.stats.datagram_errors += 1;
-                        warn_limited!(
-                            world.limiters.receive_failed,
-                            cx.now,
-                            "receiving a datagram failed: {error}"
-                        );
-                    }
-                }
-                return;
+        self.inbox.clear(cx.world.settings.max_datagram + 1);
+        match self.socket.receive(&mut self.inbox) {
+            Ok(true) => {}
+            Ok(false) => cx.readiness.clear(Readiness::READABLE),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                cx.readiness.clear(Readiness::READABLE);
             }
-        };
-        world.stats.datagrams += 1;
-        debug!("datagram of {length} bytes from {from}");
-        world.replies.clear();
-        let datagram = &world.input[..length];
-        if let Err(drop) = answer(datagram, from, limit, &mut world.replies) {
-            world.stats.count_dropped(drop);
-            warn_limited!(
-                world.limiters.dropped,
-                cx.now,
-                "a datagram of {length} bytes from {from} is not answered: {}",
-                drop.name()
-            );
-            return;
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                cx.world.stats.datagram_errors += 1;
+                warn_limited!(
+                    cx.world.limiters.receive_failed,
+                    cx.now,
+                    "receiving a datagram failed: {error}"
+                );
+            }
         }
-        let replies = std::mem::take(&mut world.replies);
-        self.send(&replies, from, cx);
-        cx.world.replies = replies;
     }
 
-    fn send<S: Source<World = World>>(
-        &mut self,
-        reply: &[u8],
-        to: SocketAddr,
-        cx: &mut Context<'_, S>,
-    ) {
-        loop {
-            match self.socket.send_to(reply, to) {
-                Ok(_) => cx.world.stats.datagrams_answered += 1,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+    fn answer_all<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
+        let world = &mut *cx.world;
+        let limit = world.settings.max_datagram;
+        for (datagram, from) in self.inbox.iter() {
+            let length = datagram.len();
+            world.stats.datagrams += 1;
+            debug!("datagram of {length} bytes from {from}");
+            match answer(datagram, from, limit, self.outbox.draft()) {
+                Ok(()) => self.outbox.post(from),
+                Err(drop) => {
+                    world.stats.count_dropped(drop);
+                    warn_limited!(
+                        world.limiters.dropped,
+                        cx.now,
+                        "a datagram of {length} bytes from {from} is not answered: {}",
+                        drop.name()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Sends the replies as far as the socket takes them. One that it never will is given up.
+    fn flush<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
+        while let Some((reply, to)) = self.outbox.first() {
+            match self.socket.send(&self.outbox) {
+                Ok(count) => {
+                    cx.world.stats.datagrams_answered += count as u64;
+                    self.outbox.take(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     cx.readiness.clear(Readiness::WRITABLE);
-                    self.unsent = Some((reply.to_vec(), to));
+                    return;
                 }
                 Err(error) => {
                     cx.world.stats.count_dropped(Drop::Unsent);
@@ -186,9 +215,9 @@ impl<U: DatagramSocket> Datagrams<U> {
                         "a reply of {} bytes to {to} could not be sent: {error}",
                         reply.len()
                     );
+                    self.outbox.take(1);
                 }
             }
-            return;
         }
     }
 }

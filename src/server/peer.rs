@@ -16,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::greeting::{self, Answered, End, Framing};
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
 use crate::stream::{self, Received, Stream};
+use crate::warn_limited;
 use log::debug;
 use std::io;
 use std::mem;
@@ -152,9 +153,9 @@ impl<T: Stream> Peer<T> {
                 peer.work(cx)
             }
             Phase::Lingering(cause) => peer.close(cause, cx),
-            Phase::Talking if peer.owed() == 0 => peer.close(Cause::IdleTimeout, cx),
+            Phase::Talking if peer.owed() == 0 => peer.give_up(Cause::IdleTimeout, cx),
             Phase::Greeting | Phase::Refusing | Phase::Talking | Phase::Ending(_) => {
-                peer.close(Cause::WriteTimeout, cx)
+                peer.give_up(Cause::WriteTimeout, cx)
             }
         })
     }
@@ -452,6 +453,21 @@ impl<T: Stream> Peer<T> {
             self.backlog = None;
         }
         Ok(sent)
+    }
+
+    /// Ends the connection because a limit was hit, and says which.
+    fn give_up<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
+        let limit = match cause {
+            Cause::IdleTimeout => "it has said nothing for --idle-timeout",
+            _ => "it has taken nothing of what it is owed for --write-timeout",
+        };
+        warn_limited!(
+            cx.world.limiters.timed_out,
+            cx.now,
+            "closing {}: {limit}",
+            cx.token
+        );
+        self.close(cause, cx)
     }
 
     fn close<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
