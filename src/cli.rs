@@ -8,8 +8,11 @@ mod compare;
 mod fetch;
 mod greet;
 mod serve;
+mod show;
 mod stress;
+
 mod values;
+mod watching;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -50,6 +53,7 @@ enum Command {
     Get(fetch::Get),
     Stress(Box<stress::Stress>),
     Compare(compare::Compare),
+    Show(show::Show),
 }
 
 #[derive(Args, Debug)]
@@ -143,6 +147,7 @@ pub fn run() -> u8 {
             }
             arguments.run()
         }
+        Some(Command::Show(arguments)) => arguments.run(),
     };
     done.unwrap_or_else(|failure| {
         if !failure.words.is_empty() {

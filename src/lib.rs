@@ -85,6 +85,7 @@ pub mod buffer;
 pub mod cli;
 pub mod client;
 pub mod greeting;
+pub mod observe;
 pub mod reactor;
 pub mod server;
 pub mod stream;

@@ -22,10 +22,12 @@
 //! crate's index.
 
 pub mod ready;
+pub mod record;
 pub mod slots;
 pub mod timers;
 
 pub use ready::Readiness;
+pub use record::{Call, Phase, Record};
 pub use slots::Token;
 pub use timers::Time;
 
@@ -145,9 +147,10 @@ pub struct Turns {
     pub longest: Duration,
 }
 
-/// The loop itself. See the module's documentation.
+/// The loop itself. See the module's documentation. `R` is told what the loop does; `()` does
+/// not listen, and costs nothing.
 #[derive(Debug)]
-pub struct Reactor<S: Source> {
+pub struct Reactor<S: Source, R: Record<S> = ()> {
     poll: Poll,
     events: Events,
     /// The marks of the turn; kept for its memory.
@@ -160,8 +163,9 @@ pub struct Reactor<S: Source> {
     ready: Ready,
     timers: Timers,
     births: Vec<Birth<S>>,
-    deaths: Vec<u32>,
+    deaths: Vec<Token>,
     turns: Turns,
+    record: R,
 }
 
 impl<S: Source> Reactor<S> {
@@ -171,7 +175,7 @@ impl<S: Source> Reactor<S> {
     ///
     /// The poll needs a file descriptor.
     pub fn new() -> io::Result<Self> {
-        Self::with_epoch(Some(Instant::now()))
+        Self::recorded(())
     }
 
     /// A loop in virtual time, for tests and simulations: it is driven by [`step`](Self::step)
@@ -181,10 +185,30 @@ impl<S: Source> Reactor<S> {
     ///
     /// As [`new`](Self::new): sources may still register.
     pub fn simulated() -> io::Result<Self> {
-        Self::with_epoch(None)
+        Self::simulated_recorded(())
+    }
+}
+
+impl<S: Source, R: Record<S>> Reactor<S, R> {
+    /// A loop that tells `record` what it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Reactor::new).
+    pub fn recorded(record: R) -> io::Result<Self> {
+        Self::with_epoch(Some(Instant::now()), record)
     }
 
-    fn with_epoch(epoch: Option<Instant>) -> io::Result<Self> {
+    /// A loop in virtual time that tells `record` what it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Reactor::new).
+    pub fn simulated_recorded(record: R) -> io::Result<Self> {
+        Self::with_epoch(None, record)
+    }
+
+    fn with_epoch(epoch: Option<Instant>, record: R) -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_PER_WAIT),
@@ -197,6 +221,7 @@ impl<S: Source> Reactor<S> {
             births: Vec::new(),
             deaths: Vec::new(),
             turns: Turns::default(),
+            record,
         })
     }
 
@@ -213,7 +238,7 @@ impl<S: Source> Reactor<S> {
         Ok(())
     }
 
-    /// The rest of a turn, which neither waits nor reads a clock: a test that calls it with
+    /// The rest of a turn, which neither waits nor works by a clock: a test that calls it with
     /// times and marks of its own has the real loop in virtual time.
     pub fn step(&mut self, now: Time, marks: &[Mark], world: &mut S::World) {
         self.now = now;
@@ -222,6 +247,7 @@ impl<S: Source> Reactor<S> {
         self.drive(world);
         self.expire(world);
         self.settle(world);
+        self.begin(Phase::Between);
     }
 
     /// The only code that touches the poll's events and the clock. Blocks until an event, the
@@ -232,14 +258,10 @@ impl<S: Source> Reactor<S> {
         if self.turns.turns > 0 {
             self.turns.longest = self.turns.longest.max(ended.since(self.now));
         }
-        let deadline = self.timers.nearest();
         let mut now = ended;
         loop {
-            let timeout = if self.ready.is_empty() {
-                deadline.map(|deadline| deadline.since(now))
-            } else {
-                Some(Duration::ZERO)
-            };
+            let timeout = self.patience(now);
+            self.begin(Phase::Wait(timeout));
             let polled = self.poll.poll(&mut self.events, timeout);
             now = self.clock();
             match polled {
@@ -253,15 +275,29 @@ impl<S: Source> Reactor<S> {
         Ok(now)
     }
 
+    /// How long the next wait may last, seen from `now`: not at all while sources are in the
+    /// list, else until the nearest deadline; `None`: for ever.
+    pub fn patience(&mut self, now: Time) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.timers.nearest().map(|deadline| deadline.since(now))
+    }
+
     /// Events set readiness bits, and nothing else. One for a source that is gone does nothing.
     fn mark(&mut self, marks: &[Mark]) {
+        self.begin(Phase::Mark);
         let events = marks.len() as u64;
         self.turns.events += events;
         self.turns.most_events = self.turns.most_events.max(events);
         for &(token, readiness) in marks {
             trace!("event for {token}: {readiness:?}");
-            if self.slots.is_current(token) {
+            let is_current = self.slots.is_current(token);
+            if is_current {
                 self.ready.mark(token.key, readiness);
+            }
+            if self.record.is_on() {
+                self.record.marked(token, readiness, is_current);
             }
         }
     }
@@ -269,6 +305,7 @@ impl<S: Source> Reactor<S> {
     /// Each source that was in the list when the turn began is driven once. One that says
     /// `Again` goes to the end, behind everybody who came meanwhile: its turn is the next one.
     fn drive(&mut self, world: &mut S::World) {
+        self.begin(Phase::Drive);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop() else { break };
             if !self.ready.get(key).is_none() {
@@ -279,6 +316,7 @@ impl<S: Source> Reactor<S> {
 
     /// Each source whose deadline has passed is told.
     fn expire(&mut self, world: &mut S::World) {
+        self.begin(Phase::Expire);
         while let Some(key) = self.timers.expired(self.now) {
             self.call(key, world, S::expire);
         }
@@ -295,18 +333,34 @@ impl<S: Source> Reactor<S> {
             return;
         };
         self.turns.calls += 1;
+        let (token, before) = (self.slots.token(key), self.ready.get(key));
         let mut cx = Context {
             now: self.now,
-            token: self.slots.token(key),
-            readiness: self.ready.get(key),
-            world,
+            token,
+            readiness: before,
+            world: &mut *world,
             epoch: self.epoch,
             slots: &mut self.slots,
             timers: &mut self.timers,
             births: &mut self.births,
         };
         let verdict = work(&mut source, &mut cx);
-        self.ready.set(key, cx.readiness);
+        let after = cx.readiness;
+        self.ready.set(key, after);
+        if self.record.is_on() {
+            let call = Call {
+                token,
+                before,
+                after,
+                verdict,
+            };
+            let at = if self.record.is_timing_calls() {
+                self.clock()
+            } else {
+                self.now
+            };
+            self.record.called(call, at, &source, world);
+        }
         self.slots.put(key, source);
         match verdict {
             Verdict::Park => {}
@@ -319,20 +373,27 @@ impl<S: Source> Reactor<S> {
     /// to nothing. The slot stays taken until the turn's end, so that it does not change hands
     /// under the rest of the batch (pitfall 3).
     fn retire(&mut self, key: u32) {
+        self.deaths.push(self.slots.token(key));
         self.slots.retire(key);
         self.ready.reset(key);
         self.timers.cancel(key);
-        self.deaths.push(key);
     }
 
     /// Deaths first, so that their descriptors are free again; then births.
     fn settle(&mut self, world: &mut S::World) {
-        for key in self.deaths.drain(..) {
-            drop(self.slots.free(key));
+        self.begin(Phase::Settle);
+        for token in self.deaths.drain(..) {
+            drop(self.slots.free(token.key));
+            if self.record.is_on() {
+                self.record.died(token);
+            }
         }
         for (token, readiness, mut source) in self.births.drain(..) {
             match source.register(self.poll.registry(), token) {
                 Ok(()) => {
+                    if self.record.is_on() {
+                        self.record.born(token, &source);
+                    }
                     self.slots.put(token.key, source);
                     self.ready.mark(token.key, readiness);
                 }
@@ -345,13 +406,22 @@ impl<S: Source> Reactor<S> {
         }
     }
 
+    /// Tells the record where in the turn the loop is. Only for the record is a clock read here.
+    fn begin(&mut self, phase: Phase) {
+        if self.record.is_on() {
+            let coming = matches!(phase, Phase::Wait(_));
+            let turn = self.turns.turns + u64::from(coming);
+            self.record.phase(turn, phase, self.clock());
+        }
+    }
+
     fn clock(&self) -> Time {
         self.epoch.map_or(self.now, since)
     }
 }
 
 /// What a program's own loop may do, between turns and nowhere else.
-impl<S: Source> Reactor<S> {
+impl<S: Source, R: Record<S>> Reactor<S, R> {
     /// Gives the loop a source before its first turn.
     ///
     /// # Errors
@@ -362,6 +432,9 @@ impl<S: Source> Reactor<S> {
         if let Err(error) = source.register(self.poll.registry(), token) {
             self.slots.free(token.key);
             return Err(error);
+        }
+        if self.record.is_on() {
+            self.record.born(token, &source);
         }
         self.slots.put(token.key, source);
         self.ready.mark(token.key, readiness);
@@ -392,6 +465,7 @@ impl<S: Source> Reactor<S> {
         if self.slots.is_current(token) {
             self.call(token.key, world, work);
             self.settle(world);
+            self.begin(Phase::Between);
         }
     }
 
@@ -405,11 +479,17 @@ impl<S: Source> Reactor<S> {
             self.call(key, world, &mut work);
         }
         self.settle(world);
+        self.begin(Phase::Between);
     }
 
     /// All sources with their names.
     pub fn sources(&self) -> impl Iterator<Item = (Token, &S)> {
         self.slots.iter()
+    }
+
+    /// All slots, those included that are free at present.
+    pub fn slots(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
+        self.slots.all()
     }
 
     /// How many sources there are.
@@ -434,6 +514,17 @@ impl<S: Source> Reactor<S> {
     #[must_use]
     pub fn turns(&self) -> Turns {
         self.turns
+    }
+
+    /// Who is told what the loop does.
+    #[must_use]
+    pub fn record(&self) -> &R {
+        &self.record
+    }
+
+    /// Who is told what the loop does, to ask it or to tell it more.
+    pub fn record_mut(&mut self) -> &mut R {
+        &mut self.record
     }
 }
 

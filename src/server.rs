@@ -10,6 +10,7 @@
 pub mod batched;
 pub mod bind;
 pub mod datagrams;
+pub mod figures;
 pub mod limiter;
 pub mod listener;
 pub mod mail;
@@ -18,16 +19,23 @@ pub mod peer;
 pub mod signals;
 pub mod stats;
 pub mod threads;
+pub mod watch;
 
 use crate::greeting::Framing;
-use crate::reactor::{Context, INTEREST, Reactor, Readiness, Source, Token, Turns, Verdict};
+use crate::observe::board::Board;
+use crate::observe::file::RecordingFile;
+use crate::observe::gate::Gate;
+use crate::observe::observer::Observer;
+use crate::reactor::{
+    Context, INTEREST, Reactor, Readiness, Record, Source, Token, Turns, Verdict,
+};
 use crate::warn_limited;
 use bind::Bound;
 use datagrams::{DatagramSocket, Datagrams};
 use limiter::Limiter;
 use listener::{Accept, Listener};
 use log::{info, warn};
-use mio::net::{TcpListener, UdpSocket};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, event};
 use parent::Parent;
 use peer::{Peer, READ_BYTES};
@@ -37,6 +45,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::time::Duration;
+use watch::Watch;
 
 /// What the server allows, and how it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +127,10 @@ pub struct World {
     pub stage: Stage,
     /// Whether the counters are to be logged.
     pub report_wanted: bool,
+    /// Whether the recording of the last turns is to be saved.
+    pub recording_wanted: bool,
+    /// Where observers ask.
+    pub board: Board,
     /// Listeners that wait for a connection to end.
     pub starved: Vec<Token>,
     /// What keeps the log short.
@@ -137,6 +150,8 @@ impl World {
             stats: Stats::default(),
             stage: Stage::default(),
             report_wanted: false,
+            recording_wanted: false,
+            board: Board::default(),
             starved: Vec::new(),
             limiters: Limiters::default(),
             input: vec![0; READ_BYTES].into_boxed_slice(),
@@ -181,6 +196,10 @@ pub enum Member<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
     Signals(Box<Signals>),
     /// The parent process, where the server is to end with it.
     Parent(Box<Parent>),
+    /// The listening socket of those who watch.
+    Gate(Box<Gate>),
+    /// The connection of one who watches.
+    Observer(Box<Observer<TcpStream>>),
 }
 
 // An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
@@ -198,6 +217,8 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
             Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
             Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
             Self::Parent(parent) => (parent.pipe_mut(), Interest::READABLE),
+            Self::Gate(gate) => (gate.socket_mut(), Interest::READABLE),
+            Self::Observer(observer) => (observer.stream_mut(), INTEREST),
         };
         socket.register(registry, token.into(), interest)
     }
@@ -209,6 +230,8 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
             Self::Datagrams(datagrams) => datagrams.drive(cx),
             Self::Signals(signals) => signals.drive(cx),
             Self::Parent(parent) => parent.drive(cx),
+            Self::Gate(gate) => gate.drive(cx),
+            Self::Observer(observer) => observer.drive(cx),
         }
     }
 
@@ -218,13 +241,19 @@ impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
             Self::Listener(listener) => listener.expire(cx),
             Self::Datagrams(_) | Self::Parent(_) => Verdict::Park,
             Self::Signals(signals) => signals.expire(cx),
+            Self::Gate(gate) => gate.expire(cx),
+            Self::Observer(observer) => observer.expire(cx),
         }
     }
 
     fn unregistered(&mut self, error: &io::Error, world: &mut World) {
-        if let Self::Peer(peer) = self {
-            peer.unregistered(world);
-            warn!("a client could not be registered with the poll: {error}");
+        match self {
+            Self::Peer(peer) => {
+                peer.unregistered(world);
+                warn!("a client could not be registered with the poll: {error}");
+            }
+            Self::Observer(observer) => observer.leave(&mut world.board),
+            _ => {}
         }
     }
 }
@@ -279,15 +308,22 @@ impl fmt::Display for Summary {
     }
 }
 
-/// The server, bound and ready to run.
+/// The server, bound and ready to run. `R` is told what its loop does.
 #[derive(Debug)]
-pub struct Server<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
+pub struct Server<A = TcpListener, U = Datagram, R = ()>
+where
+    A: Accept,
+    U: DatagramSocket,
+    R: Record<Member<A, U>>,
+{
     /// The loop.
-    pub reactor: Reactor<Member<A, U>>,
+    pub reactor: Reactor<Member<A, U>, R>,
     /// What its sources share.
     pub world: World,
     /// Sources that outlive a drain: the signals.
     lasting: usize,
+    /// Where a recording is saved.
+    file: Option<RecordingFile>,
     /// Connections that had ended when the starved listeners were last woken.
     ended_before: u64,
 }
@@ -300,18 +336,26 @@ impl Server {
     /// The poll and the signals need descriptors.
     pub fn new(bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
         let mut server = Self::with_reactor(Reactor::new()?, settings);
+        server.take_in(bound)?;
+        Ok(server)
+    }
+}
+
+impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
+    /// Puts the signals and the bound sockets on the loop.
+    fn take_in(&mut self, bound: Vec<Bound>) -> io::Result<()> {
         let signals = Member::Signals(Box::new(Signals::new()?));
-        server.reactor.add(signals, Readiness::NONE)?;
-        server.lasting += 1;
+        self.reactor.add(signals, Readiness::NONE)?;
+        self.lasting += 1;
         for sockets in bound {
             sockets.set_nonblocking()?;
             let tcp = TcpListener::from_std(sockets.tcp);
-            server.add(Member::Listener(Box::new(Listener::new(tcp))))?;
+            self.add(Member::Listener(Box::new(Listener::new(tcp))))?;
             if let Some(udp) = sockets.udp.map(UdpSocket::from_std) {
-                server.add(Member::Datagrams(Box::new(Datagrams::new(udp.into()))))?;
+                self.add(Member::Datagrams(Box::new(Datagrams::new(udp.into()))))?;
             }
         }
-        Ok(server)
+        Ok(())
     }
 
     /// Lets the server end with its standard input, as after a signal.
@@ -329,6 +373,12 @@ impl Server {
     ///
     /// The poll's: nothing that a client does is one.
     pub fn run(&mut self) -> io::Result<Outcome> {
+        let outcome = self.serve()?;
+        R::finish(self)?;
+        Ok(outcome)
+    }
+
+    fn serve(&mut self) -> io::Result<Outcome> {
         loop {
             self.reactor.turn(&mut self.world)?;
             if let Some(outcome) = self.between_turns() {
@@ -338,13 +388,14 @@ impl Server {
     }
 }
 
-impl<A: Accept, U: DatagramSocket> Server<A, U> {
+impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
     /// A server on `reactor`, a simulated one for example, without sockets yet.
-    pub fn with_reactor(reactor: Reactor<Member<A, U>>, settings: Settings) -> Self {
+    pub fn with_reactor(reactor: Reactor<Member<A, U>, R>, settings: Settings) -> Self {
         Self {
             reactor,
             world: World::new(settings),
             lasting: 0,
+            file: None,
             ended_before: 0,
         }
     }
@@ -363,6 +414,7 @@ impl<A: Accept, U: DatagramSocket> Server<A, U> {
     pub fn between_turns(&mut self) -> Option<Outcome> {
         self.wake_starved();
         self.cap_buffered();
+        R::attend(self);
         if mem::take(&mut self.world.report_wanted) {
             self.report();
         }
@@ -375,11 +427,16 @@ impl<A: Accept, U: DatagramSocket> Server<A, U> {
                     .wake_all(Readiness::READABLE | Readiness::WRITABLE);
                 None
             }
-            Stage::Draining if self.reactor.len() > self.lasting => None,
+            Stage::Draining if self.reactor.len() > self.lasting_sources() => None,
             Stage::Draining => Some(Outcome::Drained),
             Stage::OutOfTime => Some(self.cut_off()),
             Stage::Killed(signal) => Some(Outcome::Killed(signal)),
         }
+    }
+
+    /// Sources that outlive a drain: the signals, and those who watch it.
+    fn lasting_sources(&self) -> usize {
+        self.lasting + self.world.board.sources
     }
 
     /// A listener without descriptors, or with too many refusals at once, goes on as soon as a
@@ -439,6 +496,12 @@ impl<A: Accept, U: DatagramSocket> Server<A, U> {
             0 => Outcome::Drained,
             clients => Outcome::CutOff(clients),
         }
+    }
+
+    /// What is allowed.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.world.settings
     }
 
     /// What the run amounted to so far.

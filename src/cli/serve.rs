@@ -4,25 +4,29 @@
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag wins.
 
 use super::values::{between, duration, positive, some_duration};
+use super::watching::{Watching, invitation};
 use super::{Failure, say};
 use crate::greeting::Framing;
+use crate::observe::board::{MAX_OBSERVERS, MAX_REFUSED};
 use crate::server::bind::{self, Bound};
 use crate::server::datagrams::MAX_DATAGRAM_BYTES;
 use crate::server::parent;
 use crate::server::peer::MAX_PEER_BYTES;
-use crate::server::{Outcome, Server, Settings, threads};
+use crate::server::watch::Watch;
+use crate::server::{Datagram, Outcome, Server, Settings, Summary, threads};
 use crate::system;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{info, warn};
+use mio::net::TcpListener;
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
 ///
 /// On a signal the server drains: it takes no new clients, answers what has come, sends what it
 /// owes and then exits with 0, or with 1 if --drain-timeout ran out first. A second signal ends
-/// it at once. SIGUSR1 logs all counters.
+/// it at once. SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
@@ -97,6 +101,9 @@ pub(super) struct Serve {
           value_parser = duration, help_heading = "Limits")]
     drain_timeout: Duration,
 
+    #[command(flatten)]
+    watching: Watching,
+
     /// How clients are served: by one loop, or by the tutorial's thread for each.
     #[arg(
         long,
@@ -152,13 +159,14 @@ const FLAGS_OF_THREADS: [&str; 8] = [
     "model",
 ];
 
-/// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`.
+/// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`,
+/// and the socket that they come through.
 const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
     ("standard streams", 3),
     ("poll", 1),
     ("signals", 2),
     ("refusals", crate::server::listener::REFUSALS_AT_ONCE),
-    ("observers", 16),
+    ("observers", (MAX_OBSERVERS + MAX_REFUSED + 1) as u64),
 ];
 
 impl Serve {
@@ -195,6 +203,7 @@ impl Serve {
 
     /// Binds, says so, and serves until told to stop.
     pub(super) fn run(&self) -> Result<u8, Failure> {
+        let watched = self.watching.prepare()?;
         let descriptors = system::raise_descriptor_limit();
         let bound = bind::bind(&bind::Options {
             listen: self.listen.clone(),
@@ -209,23 +218,20 @@ impl Serve {
         let listening: Vec<String> = bound
             .iter()
             .map(|at| format!("listening on {at}"))
+            .chain(watched.as_ref().and_then(invitation))
             .collect();
         let listening = listening.join("\n");
-        let unable = |error| Failure::new(format_args!("cannot serve: {error}"));
         let (outcome, summary) = match self.model {
             Model::Reactor => {
-                let most = settings.max_clients;
-                let mut server = Server::new(bound, settings).map_err(unable)?;
-                if self.exit_with_stdin {
-                    server.end_with_stdin().map_err(unable)?;
-                }
-                if !say(format_args!("{listening}"))? {
-                    return Ok(0);
-                }
-                info!("one thread serves up to {most} clients; {descriptors} descriptors");
-                let outcome = server.run().map_err(unable)?;
-                server.report();
-                (outcome, server.summary())
+                let stdin = self.exit_with_stdin;
+                let ended = match watched {
+                    None => run_reactor(Server::new(bound, settings), stdin, &listening)?,
+                    Some(watched) => {
+                        run_reactor(Server::watched(bound, settings, watched), stdin, &listening)?
+                    }
+                };
+                let Some(ended) = ended else { return Ok(0) };
+                ended
             }
             Model::Threads => {
                 let signals = threads::signals().map_err(unable)?;
@@ -276,6 +282,30 @@ impl Serve {
             drain_timeout: self.drain_timeout,
         }
     }
+}
+
+/// Serves on one thread; nothing if nobody is left to be told where it listens.
+fn run_reactor<R: Watch<TcpListener, Datagram>>(
+    server: std::io::Result<Server<TcpListener, Datagram, R>>,
+    exit_with_stdin: bool,
+    listening: &str,
+) -> Result<Option<(Outcome, Summary)>, Failure> {
+    let mut server = server.map_err(unable)?;
+    if exit_with_stdin {
+        server.end_with_stdin().map_err(unable)?;
+    }
+    if !say(format_args!("{listening}"))? {
+        return Ok(None);
+    }
+    let most = server.settings().max_clients;
+    info!("one thread serves up to {most} clients");
+    let outcome = server.run().map_err(unable)?;
+    server.report();
+    Ok(Some((outcome, server.summary())))
+}
+
+fn unable(error: std::io::Error) -> Failure {
+    Failure::new(format_args!("cannot serve: {error}"))
 }
 
 fn as_usize(size: u64) -> usize {

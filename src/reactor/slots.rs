@@ -132,6 +132,14 @@ impl<S> Slots<S> {
         self.generations.len() as u32
     }
 
+    /// All slots that ever were: the name of the owner, or of the next one if the slot is free.
+    pub fn all(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
+        (0..self.end()).map(|key| {
+            let slot = self.slab.get(key as usize);
+            (self.token(key), slot.and_then(Option::as_ref))
+        })
+    }
+
     /// All sources with their tokens.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &S)> {
         self.slab.iter().filter_map(|(key, slot)| {

@@ -7,7 +7,7 @@
 use super::{Stage, World};
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use log::info;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals as Pipe;
 use std::io;
 
@@ -23,14 +23,14 @@ impl std::fmt::Debug for Signals {
 }
 
 impl Signals {
-    /// Hears Ctrl-C, SIGTERM and SIGUSR1 from now on.
+    /// Hears Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 from now on.
     ///
     /// # Errors
     ///
     /// A pair of descriptors is needed.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            pipe: Pipe::new([SIGINT, SIGTERM, SIGUSR1])?,
+            pipe: Pipe::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?,
         })
     }
 
@@ -45,6 +45,10 @@ impl Signals {
         for signal in self.pipe.pending() {
             if signal == SIGUSR1 {
                 cx.world.report_wanted = true;
+                continue;
+            }
+            if signal == SIGUSR2 {
+                cx.world.recording_wanted = true;
                 continue;
             }
             cx.world.stage = match cx.world.stage {

@@ -1,0 +1,53 @@
+//! `helloop show`.
+//!
+//! **Owns** the ladder's flags and the recording's file. **Must never touch** what a recording
+//! means. **Invariant**: a file that is no recording is one clear line.
+
+use super::Failure;
+use crate::observe::parse_token;
+use crate::observe::show::{Error, Filter, show};
+use clap::Args;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+/// Show a recording of the loop as a ladder: time, turn, token, what happened.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop serve --record loop.json     and, after some clients, Ctrl-C\n  \
+    helloop show loop.json               all of it\n  \
+    helloop show loop.json --turn 7      one turn\n  \
+    helloop show loop.json --token 3.0   one client's story")]
+pub(super) struct Show {
+    /// What `helloop serve --record FILE` has written.
+    file: PathBuf,
+    /// This turn alone.
+    #[arg(long, value_name = "N")]
+    turn: Option<u64>,
+    /// This token alone: #3.0, or 3 for all owners of slot 3.
+    #[arg(long, value_name = "TOKEN", value_parser = parse_token)]
+    token: Option<(u32, Option<u32>)>,
+}
+
+impl Show {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let name = self.file.display().to_string();
+        let fail = |error: &dyn std::fmt::Display| {
+            Failure::new(format_args!("{} {error}", name.escape_debug()))
+        };
+        let input = File::open(&self.file)
+            .map_err(|error| fail(&format_args!("cannot be opened: {error}")))?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        let filter = Filter {
+            turn: self.turn,
+            token: self.token,
+        };
+        let shown = show(input, filter, &mut out).and_then(|()| out.flush().map_err(Error::Output));
+        match shown {
+            Ok(()) => Ok(0),
+            // Whoever read the ladder has seen enough.
+            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+            Err(error) => Err(fail(&error)),
+        }
+    }
+}

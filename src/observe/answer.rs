@@ -1,0 +1,126 @@
+//! What is where.
+//!
+//! **Owns** the paths, and the answers to them. **Must never touch** a connection.
+//! **Invariant**: every path and every status has an answer that a person can read.
+
+use super::board::Question;
+use super::http::{self, After, Method, Request, Status};
+
+/// Nothing but what this server itself serves may be loaded, run or asked by the page, nothing
+/// may frame it, and it sends no forms (CSP level 3).
+const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; \
+    style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'\r\n";
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// An answer that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// What it says first.
+    pub status: Status,
+    /// What its body is.
+    pub content_type: &'static str,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// How a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// At once.
+    Now(Answer<'static>),
+    /// When the program has told.
+    Ask(Question),
+    /// With a stream of snapshots.
+    Stream,
+}
+
+/// Finds the answer.
+#[must_use]
+pub fn to(request: &Request, is_serving: bool) -> Reply {
+    let reply = match request.path.as_str() {
+        "/" => now("text/html; charset=utf-8", include_str!("page.html")),
+        "/page.css" => now("text/css; charset=utf-8", include_str!("page.css")),
+        "/page.js" => now("text/javascript; charset=utf-8", include_str!("page.js")),
+        "/healthz" if is_serving => now(PLAIN, "serving\n"),
+        "/healthz" => Reply::Now(Answer {
+            body: b"draining\n",
+            ..Answer::of(Status::Unavailable)
+        }),
+        "/metrics" => Reply::Ask(Question::Metrics),
+        "/events" => Reply::Stream,
+        path => match path.strip_prefix("/slots/").map(str::parse) {
+            Some(Ok(slot)) => Reply::Ask(Question::Story(slot)),
+            _ => return Reply::Now(Answer::of(Status::NotFound)),
+        },
+    };
+    if request.method == Method::Other {
+        return Reply::Now(Answer::of(Status::MethodNotAllowed));
+    }
+    reply
+}
+
+fn now(content_type: &'static str, body: &'static str) -> Reply {
+    Reply::Now(Answer {
+        status: Status::Ok,
+        content_type,
+        body: body.as_bytes(),
+    })
+}
+
+/// How a stream of snapshots begins: server-sent events, of which a browser that lost the
+/// server asks for more after a second.
+#[must_use]
+pub fn stream_head() -> String {
+    http::head(Status::Ok, "text/event-stream", None, After::Close, "") + "retry: 1000\n\n"
+}
+
+impl<'a> Answer<'a> {
+    /// The answer that is no more than its status.
+    #[must_use]
+    pub fn of(status: Status) -> Self {
+        let body: &[u8] = match status {
+            Status::Ok => b"ok\n",
+            Status::BadRequest => b"400: that is no request of HTTP/1.1\n",
+            Status::NotFound => b"404: there are / /events /metrics /healthz and /slots/N\n",
+            Status::MethodNotAllowed => b"405: one can only look here: GET or HEAD\n",
+            Status::RequestTimeout => b"408: the request took too long to come\n",
+            Status::UriTooLong => b"414: the path is too long\n",
+            Status::HeadTooLarge => b"431: the request's head is too large\n",
+            Status::Unavailable => b"503: there are as many observers as there may be\n",
+            Status::VersionNotSupported => b"505: HTTP/1.1 or 1.0 is spoken here\n",
+        };
+        Self {
+            status,
+            content_type: PLAIN,
+            body,
+        }
+    }
+
+    /// The answer that the program gave.
+    #[must_use]
+    pub fn told(question: Question, body: &'a [u8]) -> Self {
+        Self {
+            status: Status::Ok,
+            content_type: match question {
+                Question::Metrics => super::metrics::CONTENT_TYPE,
+                Question::Snapshot => "text/event-stream",
+                Question::Story(_) => "application/json",
+            },
+            body,
+        }
+    }
+
+    /// How it begins.
+    #[must_use]
+    pub fn head(&self, after: After) -> String {
+        let policy = if self.content_type.starts_with("text/html") {
+            POLICY
+        } else {
+            ""
+        };
+        let length = Some(self.body.len());
+        http::head(self.status, self.content_type, length, after, policy)
+    }
+}

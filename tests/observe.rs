@@ -1,0 +1,531 @@
+//! What observers are answered, over real sockets and in virtual time.
+
+mod http;
+mod util;
+
+use helloop::observe::board::{Board, Host, Question};
+use helloop::observe::observer::{Observer, SNAPSHOT_PERIOD};
+use helloop::reactor::{Context, Reactor, Readiness, Source, Time, Token, Verdict};
+use helloop::stream::Stream;
+use http::{gate_of, get, read_head, read_response, send};
+use mio::Registry;
+use nix::sys::signal::Signal;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+use util::{Server, ask, connect, expect, read_to_end, run, run_helloop};
+
+/// As many as `--observe` lets in.
+const MAX_OBSERVERS: usize = 16;
+
+fn start(flags: &[&str]) -> (Server, SocketAddr) {
+    let server = Server::start(&[&["--observe", "127.0.0.1:0"], flags].concat());
+    let gate = gate_of(&server);
+    (server, gate)
+}
+
+/// A stream of snapshots: the head is read.
+fn watch(gate: SocketAddr) -> BufReader<TcpStream> {
+    let mut stream = connect(gate);
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {gate}\r\n\r\n").unwrap();
+    let head = read_head(&mut stream);
+    assert_eq!(
+        (head.status, head.field("content-type")),
+        (200, Some("text/event-stream"))
+    );
+    BufReader::new(stream)
+}
+
+fn next_event(stream: &mut BufReader<TcpStream>) -> serde_json::Value {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "the stream ended");
+        if let Some(json) = line.strip_prefix("data: ") {
+            return serde_json::from_str(json).unwrap();
+        }
+    }
+}
+
+/// Waits for the snapshot that has this.
+fn event_with(
+    stream: &mut BufReader<TcpStream>,
+    wanted: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
+    for _ in 0..300 {
+        let event = next_event(stream);
+        if wanted(&event) {
+            return event;
+        }
+    }
+    panic!("300 snapshots, and none as wanted");
+}
+
+#[test]
+fn the_page_is_whole_and_loads_nothing_from_elsewhere() {
+    let (_server, gate) = start(&[]);
+    let page = get(gate, "/");
+    assert_eq!(page.status, 200);
+    let policy = page.field("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));
+    assert_eq!(page.field("x-content-type-options"), Some("nosniff"));
+    for (path, kind) in [("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+        let part = get(gate, path);
+        assert!(part.field("content-type").unwrap().starts_with(kind));
+        assert!(
+            !part.text().contains("http") && !part.text().contains("innerHTML"),
+            "{path}"
+        );
+        assert!(page.text().contains(&path[1..]), "{path}");
+    }
+    // The one address in the page is the name of SVG's language in its icon.
+    let text = page
+        .text()
+        .replace("xmlns='http://www.w3.org/2000/svg'", "");
+    assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("style="));
+}
+
+#[test]
+fn what_is_wrong_is_told_by_its_status() {
+    let (server, gate) = start(&[]);
+    let long = "x".repeat(10_000);
+    let host = format!("Host: {gate}\r\n");
+    let table: &[(String, u16)] = &[
+        (format!("GET /nothing HTTP/1.1\r\n{host}\r\n"), 404),
+        (format!("GET /slots/x HTTP/1.1\r\n{host}\r\n"), 404),
+        (
+            format!("GET /slots/99999999999 HTTP/1.1\r\n{host}\r\n"),
+            404,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 3\r\n\r\nabc"),
+            405,
+        ),
+        (format!("DELETE /metrics HTTP/1.1\r\n{host}\r\n"), 405),
+        ("hello\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
+        (format!("GET /{long}"), 414),
+        (format!("GET / HTTP/1.1\r\n{host}X: {long}\r\n\r\n"), 431),
+        ("GET / HTTP/2.0\r\n\r\n".to_owned(), 505),
+    ];
+    for (request, status) in table {
+        let answer = send(gate, request.as_bytes());
+        assert_eq!(
+            answer.status,
+            *status,
+            "{}",
+            &request[..request.len().min(60)]
+        );
+        let allowed = (*status == 405).then_some("GET, HEAD");
+        assert_eq!(answer.field("allow"), allowed);
+        assert!(
+            answer.text().starts_with(&status.to_string()),
+            "a person can read it"
+        );
+    }
+    // Where the next request would begin is not known: the connection ends, without a reset.
+    let mut stream = connect(gate);
+    let broken = format!("GET / HTTP/1.1\r\nbroken\r\n\r\n{long}");
+    stream.write_all(broken.as_bytes()).unwrap();
+    assert_eq!(read_response(&mut stream).status, 400);
+    assert_eq!(read_to_end(&mut stream), b"");
+    server.assert_serves();
+}
+
+#[test]
+fn a_connection_is_kept_and_requests_may_come_together() {
+    let (_server, gate) = start(&[]);
+    let mut stream = connect(gate);
+    let two = format!(
+        "GET /healthz HTTP/1.1\r\nHost: {gate}\r\n\r\nHEAD /metrics HTTP/1.1\r\nHost: {gate}\r\n\r\n"
+    );
+    stream.write_all(two.as_bytes()).unwrap();
+    let health = read_response(&mut stream);
+    assert_eq!((health.status, health.text().as_str()), (200, "serving\n"));
+    let metrics = read_head(&mut stream);
+    assert!(
+        metrics
+            .field("content-length")
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            > 1_000
+    );
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {gate}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    assert_eq!(
+        read_response(&mut stream).field("connection"),
+        Some("close")
+    );
+    assert_eq!(read_to_end(&mut stream), b"");
+    let mut old = connect(gate);
+    old.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+    assert!(read_to_end(&mut old).ends_with(b"\r\n\r\nserving\n"));
+}
+
+#[test]
+fn health_is_200_while_serving_and_503_while_draining() {
+    let (server, gate) = start(&["--delay", "2s"]);
+    assert_eq!(get(gate, "/healthz").status, 200);
+    let mut client = server.connect();
+    client.write_all(b"Ada").unwrap();
+    server.wait_for_messages(1);
+    server.signal(Signal::SIGTERM);
+    server.stderr().wait_for("stopping");
+    let mut watched = watch(gate);
+    let health = get(gate, "/healthz");
+    assert_eq!((health.status, health.text().as_str()), (503, "draining\n"));
+    assert_eq!(next_event(&mut watched)["serving"], false);
+    expect(&mut client, b"Hello, Ada!");
+    // Those who watch do not keep a server that has drained.
+    let ended = server.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn snapshots_come_ten_times_a_second_at_most_and_tell_what_there_is() {
+    let (server, gate) = start(&[]);
+    let mut stream = watch(gate);
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let event = event_with(&mut stream, |event| event["clients"] == 3);
+    // Signals, listener, datagrams, gate, the observer, and three clients that wait.
+    assert_eq!(
+        (&event["cells"], &event["slots"]),
+        (&"SLUE2w3".into(), &8.into())
+    );
+    assert_eq!(event["generations"], serde_json::json!([0, 8]));
+    let mut last = event["at"].as_f64().unwrap();
+    for _ in 0..5 {
+        let at = next_event(&mut stream)["at"].as_f64().unwrap();
+        assert!(at - last >= 99_999.0, "{last} {at}");
+        last = at;
+    }
+    for client in &mut clients {
+        ask(client, b"Ada", b"Hello, Ada!");
+    }
+    let event = event_with(&mut stream, |event| event["messages"] == 3);
+    assert_eq!(event["bytes_out"], 3 * (8 + 11));
+    let lanes = event["lanes"].as_array().unwrap();
+    assert!(lanes.len() > 5 && lanes.len() <= 48);
+    assert!(
+        lanes
+            .windows(2)
+            .all(|pair| pair[0][0].as_u64() < pair[1][0].as_u64())
+    );
+    drop(clients);
+    let event = event_with(&mut stream, |event| event["clients"] == 0);
+    assert_eq!(event["cells"], "SLUE2.3");
+    assert_eq!(event["generations"], serde_json::json!([0, 5, 1, 3]));
+}
+
+#[test]
+fn a_slot_tells_its_story() {
+    let (server, gate) = start(&[]);
+    let mut watched = watch(gate);
+    next_event(&mut watched);
+    let mut client = server.connect();
+    ask(&mut client, b"Ada", b"Hello, Ada!");
+    let story: serde_json::Value = serde_json::from_slice(&get(gate, "/slots/5").body).unwrap();
+    assert_eq!(
+        (&story["token"], &story["state"]),
+        (&"#5.0".into(), &"waiting".into())
+    );
+    let lines: Vec<&str> = story["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["words"].as_str().unwrap())
+        .collect();
+    assert!(
+        lines.contains(&"driven: read 3 B, write 11 B; park"),
+        "{lines:?}"
+    );
+    let none: serde_json::Value = serde_json::from_slice(&get(gate, "/slots/4000").body).unwrap();
+    assert_eq!(none["state"], "free");
+}
+
+#[test]
+fn one_observer_too_many_is_told_and_room_is_found_again() {
+    let (server, gate) = start(&[]);
+    let mut watchers: Vec<_> = (0..MAX_OBSERVERS).map(|_| watch(gate)).collect();
+    let refused = send(gate, b"GET / HTTP/1.1\r\n");
+    assert_eq!(
+        (refused.status, refused.field("connection")),
+        (503, Some("close"))
+    );
+    // However many more come, the clients are served.
+    let crowd: Vec<_> = (0..40).map(|_| connect(gate)).collect();
+    server.assert_serves();
+    drop(crowd);
+    watchers.pop();
+    let found = (0..1_000).any(|_| {
+        let mut stream = connect(gate);
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: {gate}\r\n\r\n").unwrap();
+        // A refusal may come, and its reset with it, before the request was read.
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200")
+    });
+    assert!(found, "no room after one has left");
+    for watched in &mut watchers {
+        next_event(watched);
+    }
+}
+
+#[test]
+fn metrics_have_help_type_and_the_servers_own_counts() {
+    let (server, gate) = start(&[]);
+    let mut client = server.connect();
+    ask(&mut client, b"Ada", b"Hello, Ada!");
+    util::ask_udp(&server.udp(), b"Eve", b"Hello, Eve!");
+    let metrics = get(gate, "/metrics");
+    assert_eq!(
+        metrics.field("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let text = metrics.text();
+    for line in [
+        "helloop_clients 1",
+        "helloop_messages_total 1",
+        "helloop_received_bytes_total 3",
+        "helloop_sent_bytes_total 19",
+        "helloop_datagrams_answered_total 1",
+        "helloop_connections_closed_total{cause=\"exit\"} 0",
+        "helloop_draining 0",
+        "# TYPE helloop_turns_total counter",
+        "# TYPE helloop_buffered_bytes gauge",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    let names = |kind: &str| text.lines().filter(|line| line.starts_with(kind)).count();
+    assert_eq!(names("# HELP"), names("# TYPE"));
+}
+
+#[test]
+#[ignore = "needs Python's prometheus_client"]
+fn metrics_are_read_by_the_official_parser() {
+    let (server, gate) = start(&[]);
+    server.assert_serves();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.txt");
+    std::fs::write(&path, get(gate, "/metrics").body).unwrap();
+    let mut python = Command::new("python3");
+    python.arg("-c").arg(
+        "import sys\n\
+         from prometheus_client.parser import text_string_to_metric_families as parse\n\
+         families = list(parse(open(sys.argv[1]).read()))\n\
+         assert len(families) > 20, len(families)\n\
+         for family in families:\n\
+         \x20   assert family.name.startswith('helloop_'), family\n\
+         \x20   assert family.documentation and family.type in ('counter', 'gauge'), family\n\
+         \x20   assert family.samples, family\n\
+         \x20   for sample in family.samples:\n\
+         \x20       assert sample.name.endswith('_total') == (family.type == 'counter'), sample\n\
+         print('parsed', len(families))",
+    );
+    python.arg(&path);
+    let ended = run(python);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("parsed "));
+}
+
+#[test]
+fn a_gate_that_cannot_be_opened_is_told_before_anything_is_served() {
+    let (_server, gate) = start(&[]);
+    for address in [gate.to_string(), "nowhere".to_owned()] {
+        let ended = run_helloop(&["serve", "--listen", "127.0.0.1:0", "--observe", &address]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+        assert!(ended.stderr.contains("--observe takes"), "{}", ended.stderr);
+    }
+}
+
+// Virtual time: the real observer over a scripted stream.
+
+/// A stream that is given its input and takes so many bytes of output.
+#[derive(Clone, Debug, Default)]
+struct Script {
+    incoming: Rc<RefCell<VecDeque<u8>>>,
+    taken: Rc<RefCell<Vec<u8>>>,
+    room: Rc<RefCell<usize>>,
+}
+
+impl Read for Script {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.incoming.borrow_mut().read(buffer)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(*self.room.borrow());
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        *self.room.borrow_mut() -= count;
+        self.taken.borrow_mut().extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Script {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct World {
+    board: Board,
+}
+
+impl Host for World {
+    fn board(&mut self) -> &mut Board {
+        &mut self.board
+    }
+
+    fn is_serving(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct Only(Observer<Script>);
+
+impl Source for Only {
+    type World = World;
+
+    fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+        self.0.drive(cx)
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+        self.0.expire(cx)
+    }
+
+    fn unregistered(&mut self, _: &io::Error, _: &mut World) {}
+}
+
+struct Stage {
+    reactor: Reactor<Only>,
+    world: World,
+    token: Token,
+    script: Script,
+    now: Time,
+}
+
+impl Stage {
+    fn new(input: &[u8], room: usize) -> Self {
+        let script = Script::default();
+        script.incoming.borrow_mut().extend(input);
+        *script.room.borrow_mut() = room;
+        let mut world = World::default();
+        let mut reactor = Reactor::simulated().unwrap();
+        let observer = Observer::new(script.clone(), false, &mut world.board);
+        let both = Readiness::READABLE | Readiness::WRITABLE;
+        let token = reactor.add(Only(observer), both).unwrap();
+        Self {
+            reactor,
+            world,
+            token,
+            script,
+            now: Time::ZERO,
+        }
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        self.now = self.now.after(duration);
+        self.reactor.step(self.now, &[], &mut self.world);
+    }
+
+    fn taken(&self) -> String {
+        String::from_utf8(self.script.taken.borrow().clone()).unwrap()
+    }
+
+    /// The program answers, as it does between turns; whether it was asked.
+    fn answer(&mut self, body: &[u8]) -> bool {
+        let asked = self.world.board.is_asked();
+        for token in self.world.board.answer_all(Question::Snapshot, body.into()) {
+            self.reactor.wake(token, Readiness::NONE);
+        }
+        asked
+    }
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_told_and_an_idle_connection_ends() {
+    let mut slow = Stage::new(b"GET / HTTP/1.1\r\nHo", 10_000);
+    slow.pass(Duration::ZERO);
+    slow.pass(Duration::from_secs(9));
+    assert_eq!(slow.taken(), "");
+    slow.pass(Duration::from_secs(1));
+    assert!(
+        slow.taken().starts_with("HTTP/1.1 408 "),
+        "{}",
+        slow.taken()
+    );
+    slow.pass(Duration::from_secs(2));
+    assert!(slow.reactor.is_empty() && slow.world.board.sources == 0);
+    let mut idle = Stage::new(b"", 10_000);
+    idle.pass(Duration::ZERO);
+    idle.pass(Duration::from_secs(11));
+    assert!(idle.reactor.is_empty() && idle.taken().is_empty());
+}
+
+#[test]
+fn an_observer_that_does_not_read_misses_snapshots_and_keeps_one() {
+    let mut stage = Stage::new(b"GET /events HTTP/1.0\r\n\r\n", 1_000);
+    stage.pass(Duration::ZERO);
+    assert!(stage.answer(b"data: first\n\n"));
+    stage.pass(Duration::ZERO);
+    assert!(stage.taken().ends_with("data: first\n\n"));
+    *stage.script.room.borrow_mut() = 5;
+    stage.pass(SNAPSHOT_PERIOD);
+    assert!(stage.answer(b"data: second\n\n"));
+    stage.pass(Duration::ZERO);
+    // Its socket is full: for as long as it stays so, nothing is asked for it.
+    for _ in 0..100 {
+        stage.pass(SNAPSHOT_PERIOD);
+        assert!(!stage.answer(b"data: missed\n\n"));
+    }
+    *stage.script.room.borrow_mut() = 1_000;
+    stage.reactor.wake(stage.token, Readiness::WRITABLE);
+    stage.pass(SNAPSHOT_PERIOD);
+    assert!(stage.answer(b"data: last\n\n"));
+    stage.pass(Duration::ZERO);
+    assert!(
+        stage
+            .taken()
+            .ends_with("data: first\n\ndata: second\n\ndata: last\n\n")
+    );
+    assert_eq!(
+        (stage.world.board.streams, stage.world.board.observers),
+        (1, 1)
+    );
+}
+
+#[test]
+fn an_answer_that_nobody_takes_ends_its_connection() {
+    let mut stage = Stage::new(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 100);
+    stage.pass(Duration::ZERO);
+    assert_eq!(stage.taken().len(), 100);
+    stage.pass(Duration::from_secs(11));
+    assert!(stage.reactor.is_empty() && stage.world.board.observers == 0);
+}

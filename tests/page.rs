@@ -1,0 +1,176 @@
+//! The page in a real browser. These tests need Chromium and chromedriver, so a plain run leaves
+//! them out: `cargo test --test page -- --ignored --test-threads 1`.
+
+mod browser;
+mod http;
+mod util;
+
+use browser::Browser;
+use http::gate_of;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use util::Server;
+
+/// Clients that stay.
+struct Crowd(Vec<TcpStream>);
+
+impl Crowd {
+    fn join(server: &Server, count: usize) -> Self {
+        Self((0..count).map(|_| server.connect()).collect())
+    }
+
+    /// Each n-th says its name, and hears its greeting.
+    fn greet_each(&mut self, nth: usize) {
+        for client in self.0.iter_mut().step_by(nth) {
+            client.write_all(b"Ada").unwrap();
+        }
+        for client in self.0.iter_mut().step_by(nth) {
+            let mut reply = [0; 11];
+            client.read_exact(&mut reply).unwrap();
+            assert_eq!(&reply, b"Hello, Ada!");
+        }
+    }
+}
+
+fn open(server: &Server, dark: bool) -> Browser {
+    let browser = Browser::start(1_400, 1_000, dark);
+    browser.open(&format!("http://{}/", gate_of(server)));
+    browser.wait_for("document.body.dataset.state === 'live'");
+    browser
+}
+
+fn start(flags: &[&str]) -> Server {
+    Server::start(&[&["--observe", "127.0.0.1:0"], flags].concat())
+}
+
+#[test]
+#[ignore = "needs a browser"]
+fn cells_change_and_rates_move_under_load() {
+    let server = start(&[]);
+    let browser = open(&server, false);
+    browser.wait_for("document.getElementById('count-listener').textContent === '1'");
+    assert_eq!(browser.number("count-waiting"), 0.0);
+    browser.screenshot("idle");
+    let mut crowd = Crowd::join(&server, 300);
+    browser.wait_for("document.getElementById('count-waiting').textContent === '300'");
+    browser.wait_for("document.getElementById('figure-clients').textContent === '300'");
+    // Rates move while there is load, and not by the page's own doing.
+    while browser.number("figure-messages") == 0.0 {
+        crowd.greet_each(3);
+    }
+    assert!(browser.number("figure-turns") > 0.0);
+    assert!(browser.text("turn-note").starts_with("48 turns in"));
+    for _ in 0..20 {
+        crowd.greet_each(2);
+    }
+    browser.screenshot("300");
+    // Slots that were left are free, and used again they show their generation.
+    crowd.0.truncate(200);
+    browser.wait_for("Number(document.getElementById('count-free').textContent) >= 100");
+    crowd.0.extend(Crowd::join(&server, 50).0);
+    browser.wait_for("document.getElementById('count-waiting').textContent === '250'");
+    browser.wait_for("/changed hands/.test(document.getElementById('slab-note').textContent)");
+    browser.screenshot("reused");
+}
+
+#[test]
+#[ignore = "needs a browser"]
+fn states_are_told_apart() {
+    let server = start(&["--delay", "3s"]);
+    let browser = open(&server, true);
+    let mut crowd = Crowd::join(&server, 120);
+    for client in crowd.0.iter_mut().step_by(3) {
+        client.write_all(b"Ada").unwrap();
+    }
+    browser.wait_for("document.getElementById('count-held').textContent === '40'");
+    assert_eq!(browser.number("count-waiting"), 80.0);
+    browser.screenshot("held-dark");
+    browser.wait_for("document.getElementById('count-held').textContent === '0'");
+}
+
+#[test]
+#[ignore = "needs a browser"]
+fn pause_holds_the_page_and_step_takes_one_snapshot() {
+    let server = start(&[]);
+    let browser = open(&server, false);
+    browser.click("pause");
+    browser.wait_for("document.body.dataset.state === 'paused'");
+    let (up, clients) = (
+        browser.run("return shown.at"),
+        browser.number("figure-clients"),
+    );
+    let _crowd = Crowd::join(&server, 20);
+    browser.wait_for("queue.length >= 5");
+    assert_eq!(browser.run("return shown.at"), up);
+    assert_eq!(browser.number("figure-clients"), clients);
+    let second = browser.run("return queue[0].at");
+    browser.click("step");
+    assert_eq!(browser.run("return shown.at"), second);
+    browser.press(".");
+    browser.wait_for(&format!("shown.at > {second}"));
+    browser.run("document.activeElement.blur()");
+    browser.press(" ");
+    browser.wait_for("document.body.dataset.state === 'live'");
+    browser.wait_for("document.getElementById('figure-clients').textContent === '20'");
+}
+
+#[test]
+#[ignore = "needs a browser"]
+fn a_cell_tells_its_story_by_pointer_and_by_keyboard() {
+    let server = start(&[]);
+    let browser = open(&server, false);
+    let mut crowd = Crowd::join(&server, 30);
+    browser.wait_for("document.getElementById('count-waiting').textContent === '30'");
+    crowd.greet_each(1);
+    // The last cell: a client of ours, which was greeted just now.
+    let place = browser.run(
+        "const box = document.getElementById('grid').getBoundingClientRect(); \
+         const slot = codes.length - 1; \
+         return [box.left + (slot % cell.columns + .5) * cell.size, \
+                 box.top + (Math.floor(slot / cell.columns) + .5) * cell.size]",
+    );
+    browser.point(place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
+    browser.wait_for("/waiting/.test(document.getElementById('story-head').textContent)");
+    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('story').textContent)");
+    browser.screenshot("story");
+    browser.run("document.getElementById('grid').focus()");
+    let slot = browser.run("return cell.slot").as_i64().unwrap();
+    browser.press("\u{e012}"); // the left arrow
+    browser.wait_for(&format!("cell.slot === {}", slot - 1));
+    let head = format!(
+        "document.getElementById('story-head').textContent.startsWith('#{}.')",
+        slot - 1
+    );
+    browser.wait_for(&head);
+}
+
+#[test]
+#[ignore = "needs a browser"]
+fn a_lost_server_is_told_and_found_again() {
+    let server = start(&[]);
+    let gate = gate_of(&server).to_string();
+    let browser = open(&server, false);
+    drop(server);
+    browser.wait_for("document.body.dataset.state === 'lost'");
+    assert!(browser.text("status").contains("lost the server"));
+    browser.screenshot("lost");
+    let _again = Server::start(&["--observe", &gate]);
+    browser.wait_for("document.body.dataset.state === 'live'");
+}
+
+#[test]
+#[ignore = "needs a browser, and 19,000 descriptors twice"]
+fn at_nineteen_thousand_clients_the_page_stays_readable() {
+    assert!(helloop::system::raise_descriptor_limit() > 19_100);
+    let server = start(&[]);
+    let mut crowd = Crowd::join(&server, 19_000);
+    let browser = open(&server, false);
+    browser.wait_for("document.getElementById('count-waiting').textContent === '19,000'");
+    for _ in 0..5 {
+        crowd.greet_each(40);
+    }
+    browser.screenshot("19000");
+    // Every cell has its place on the screen.
+    let fits = "document.getElementById('grid').clientHeight < innerHeight && cell.size >= 3";
+    browser.wait_for(fits);
+}
