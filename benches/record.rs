@@ -40,7 +40,7 @@ impl Source for Counter {
         Verdict::Park
     }
 
-    fn unregistered(&mut self, _: &io::Error, _: &mut u64) {}
+    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut u64) {}
 }
 
 impl Subject for Counter {

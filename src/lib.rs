@@ -1,4 +1,4 @@
-//! helloop (hello + loop): a greeting server on one thread, with its clients.
+//! helloop (hello + loop): a greeting server on one thread, with its clients and its load.
 //!
 //! The classic socket tutorial starts a thread for each client; here one [`mio::Poll`] serves the
 //! listening socket, every connection and a UDP socket. The README says how to use the program;
@@ -29,12 +29,14 @@
 //! 6. [`server`]: all of them on one loop, and what is done between turns; [`server::bind`]
 //!    makes the sockets, [`server::stats`] counts.
 //! 7. [`server::threads`]: the tutorial's own way, to compare; [`client`]: its three clients.
-//! 8. [`observe`]: the loop made visible. [`reactor::record`] is all that the loop knows of it,
+//! 8. [`stress`]: the load, on the same loop with sources of its own; [`stress::caller`] is the
+//!    peer's other end, [`stress::pace`] its schedule, [`stress::verdict`] whether to believe it.
+//! 9. [`observe`]: the loop made visible. [`reactor::record`] is all that the loop knows of it,
 //!    and [`server::watch`] what the server does for it between turns.
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`],
-//! [`client`]), then [`greeting`], [`stream`] and [`buffer`] beside [`reactor`]. The reactor knows
-//! no protocol; the greeting knows no I/O; what observes knows no server.
+//! [`client`], [`stress`]), then [`greeting`], [`stream`] and [`buffer`] beside [`reactor`]. The
+//! reactor knows no protocol; the greeting knows no I/O; what observes knows no server.
 //!
 //! # Words
 //!
@@ -67,6 +69,7 @@
 //! | 10 closing with unread input sends a reset | [`server::peer::Phase::Lingering`], [`server::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |
 //! | 11 EINTR: retry to the deadline | [`reactor::Reactor::turn`], [`stream`] | `p11_eintr_is_retried_to_the_deadline` |
 //! | 12 timers without system calls | [`reactor::timers`] | `p12_timers_without_system_calls_and_a_cancelled_one_never_fires` |
+//! | 13 connect: writable, then SO_ERROR | [`stress::connect::Connecting`], [`stress::caller`] | `p13_connect_writable_then_so_error` |
 //! | 14 UDP: nothing ends the loop; no loops of servers | [`server::datagrams`] | `p14_udp_no_datagram_and_no_error_ends_the_loop` |
 //! | 15 spurious wake-ups do no harm | [`reactor::Source::drive`] | `p15_spurious_wake_ups_do_no_harm` |
 //! | 16 more events ready than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_ready_than_one_batch_holds` |

@@ -49,7 +49,7 @@ use mio::net::{TcpStream, UdpSocket};
 use mio::{Interest, Registry};
 use pace::Schedule;
 use plan::{Plan, Script};
-use signals::Signals;
+use signals::{Interrupt, Signals};
 use std::io;
 use std::time::Duration;
 use tally::{Cause, Tally};
@@ -309,8 +309,8 @@ pub struct Run {
     pub snapshots: Snapshots,
 }
 
-/// Carries `plan` out. `server` is the process whose figures are wanted; `watch` is shown the
-/// world after every tick.
+/// Carries `plan` out, until its end or an interrupt. `server` is the process whose figures are
+/// wanted; `watch` is shown the world ten times a second.
 ///
 /// # Errors
 ///
@@ -318,6 +318,7 @@ pub struct Run {
 pub fn run(
     plan: Plan,
     server: Option<u32>,
+    interrupt: &Interrupt,
     watch: &mut dyn FnMut(&World, Time),
 ) -> io::Result<Run> {
     let mut reactor = Reactor::<Member>::new()?;
@@ -338,6 +339,8 @@ pub fn run(
     let mut shown = Time::ZERO;
     loop {
         let stage = world.stage;
+        // Asked of the flag, and not of the source: a signal may have come before there was one.
+        world.interrupted = interrupt.came();
         conduct(&mut reactor, conductor, &mut world);
         if world.stage == Stage::Over {
             break;

@@ -10,11 +10,12 @@ mod script;
 mod util;
 
 use helloop::greeting::Framing;
-use helloop::reactor::{Readiness, Token};
+use helloop::reactor::{INTEREST, Readiness, Token};
 use helloop::server::listener::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use helloop::server::peer::{LINGER, MAX_PEER_BYTES, READS_PER_TURN};
 use helloop::server::stats::{Cause, Drop};
 use helloop::server::{Outcome, Settings, Stage};
+use helloop::stress::connect::{Connecting, start_tcp};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rig::Rig;
@@ -586,6 +587,46 @@ fn p12_timers_without_system_calls_and_a_cancelled_one_never_fires() {
     rig.settle();
     assert_eq!(rig.calls(), before, "nobody is called");
     assert_eq!(rig.stats().open(), 1);
+}
+
+/// A connect that hangs, and then is refused: an event alone says neither that it came about nor
+/// why not. The socket is asked.
+#[test]
+fn p13_connect_writable_then_so_error() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    // Room for one, and nobody accepts: whoever comes later hangs.
+    listener.listen(0).unwrap();
+    let to = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut poll = mio::Poll::new().unwrap();
+    let mut events = mio::Events::with_capacity(16);
+    let mut streams: Vec<_> = (0..4).map(|_| start_tcp(to, None).unwrap()).collect();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        let registry = poll.registry();
+        registry
+            .register(stream, mio::Token(number), INTEREST)
+            .unwrap();
+    }
+    let mut hanging = streams.pop().unwrap();
+    assert!(streams[0].is_connected().unwrap());
+    assert!(
+        !hanging.is_connected().unwrap(),
+        "whatever an event may say"
+    );
+    drop(listener);
+    let deadline = Instant::now() + LIMIT;
+    let error = loop {
+        poll.poll(&mut events, Some(Duration::from_millis(100)))
+            .unwrap();
+        match hanging.is_connected() {
+            Ok(connected) => assert!(!connected && Instant::now() < deadline),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    poll.registry().deregister(&mut hanging).unwrap();
 }
 
 /// No datagram and no error ends the loop, and a full send buffer loses nothing.

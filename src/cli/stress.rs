@@ -15,7 +15,7 @@ use crate::stress::report::{Report, html, text};
 use crate::stress::signals::Interrupt;
 use crate::stress::slo::Slo;
 use crate::stress::tally::{Cause, Tally};
-use crate::stress::{self, progress::Progress};
+use crate::stress::{self, World, progress::Progress};
 use crate::system;
 use clap::Args;
 use log::{info, warn};
@@ -173,7 +173,8 @@ impl Stress {
             None => local_server(&plan),
         };
         let progress = Progress::start();
-        let run = stress::run(plan, pid, &mut |world, now| progress.show(world, now))
+        let mut watch = |world: &World, now| progress.show(world, now);
+        let run = stress::run(plan, pid, &interrupt, &mut watch)
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         progress.end();
         if nothing_listens(&run.world.tally) {

@@ -151,7 +151,7 @@ impl Comparison {
                     }
                     let delay = humantime::format_duration(*delay).to_string();
                     let what = format!("{model}, delay {delay}, round {round} of {rounds}");
-                    match one_run(plan, model, &delay, &mut |world, now| {
+                    match one_run(plan, model, &delay, interrupt, &mut |world, now| {
                         watch(&what, world, now)
                     })? {
                         Ok(report) => {
@@ -189,6 +189,7 @@ fn one_run(
     plan: &Plan,
     model: &str,
     delay: &str,
+    interrupt: &Interrupt,
     watch: &mut dyn FnMut(&World, Time),
 ) -> std::io::Result<Result<Report, String>> {
     let flags = [format!("--model={model}"), format!("--delay={delay}")];
@@ -200,7 +201,7 @@ fn one_run(
         to: server.address,
         ..plan.clone()
     };
-    let done = run(plan, Some(server.id()), watch)?;
+    let done = run(plan, Some(server.id()), interrupt, watch)?;
     let ended: Result<String, child::Error> = server.stop();
     let report = Report::new(&done, &[]);
     if report.interrupted {

@@ -1,11 +1,10 @@
 //! Ctrl-C: the first ends the run, and the report tells what there is; the second ends the
 //! program.
 //!
-//! **Owns** which signals the load hears. **Must never touch** a client: it notes what was asked
-//! for in the [`World`]. **Invariant**: from the first signal on, the next one ends the process
-//! at once, whatever it is doing.
+//! **Owns** which signals the load hears. **Must never touch** a client: it raises a flag and
+//! wakes the loop. **Invariant**: no signal is missed, however early; and from the first on, the
+//! next one ends the process at once, whatever it is doing.
 
-use super::World;
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -75,12 +74,11 @@ impl Signals {
         &mut self.pipe
     }
 
-    /// Notes that the run is to end.
-    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    /// Empties the pipe: the wake-up was all, for the program's own loop asks the
+    /// [`Interrupt`].
+    pub fn drive<S: Source>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         cx.readiness.clear(Readiness::READABLE);
-        if self.pipe.pending().count() > 0 {
-            cx.world.interrupted = true;
-        }
+        self.pipe.pending().for_each(drop);
         Verdict::Park
     }
 }
