@@ -1,4 +1,79 @@
-//! helloop (hello + loop): a greeting server on one thread.
+//! helloop (hello + loop): a greeting server on one thread, with its clients.
+//!
+//! The classic socket tutorial starts a thread for each client; here one [`mio::Poll`] serves the
+//! listening socket, every connection and a UDP socket. The README says how to use the program;
+//! these pages are its map.
+//!
+//! # The turn
+//!
+//! ```text
+//!             +------------------------- one step ------------------------------+
+//!  wait  ---> mark  ---------> drive  -----------------> expire ------> settle  |
+//!  poll,      events set       each marked source, in    deadlines      deaths, |
+//!  till the   readiness bits,  order, a bounded amount   that passed    then    |
+//!  next       nothing else     of work -> a Verdict      -> a Verdict   births  |
+//!  deadline   +-----------------------------------------------------------------+
+//! ```
+//!
+//! An event only *marks* a source as ready. A first-in-first-out list of marked sources does the
+//! *work*, a bounded amount each, at the loop's own pace. [`reactor::Reactor::turn`] is all of it.
+//!
+//! # A reading order
+//!
+//! 1. [`greeting`]: what is said. Bytes in, bytes out.
+//! 2. [`reactor`]: the turn; then its three books, each a page: [`reactor::ready`] (what may be
+//!    tried, and who is next), [`reactor::slots`] (who is meant), [`reactor::timers`] (when).
+//! 3. [`stream`]: what each answer of `read` and `write` means under edge triggering.
+//! 4. [`server::peer`]: one conversation, from welcome to end; it keeps its bytes in a [`buffer`].
+//! 5. [`server::listener`], [`server::datagrams`], [`server::signals`]: the other sources.
+//! 6. [`server`]: all of them on one loop, and what is done between turns; [`server::bind`]
+//!    makes the sockets, [`server::stats`] counts.
+//! 7. [`server::threads`]: the tutorial's own way, to compare; [`client`]: its three clients.
+//!
+//! Imports go one way: `main`, [`cli`], the programs ([`server`], [`client`]), then [`greeting`],
+//! [`stream`] and [`buffer`] beside [`reactor`]. The reactor knows no protocol; the greeting knows
+//! no I/O.
+//!
+//! # Words
+//!
+//! - **event source**: what the loop drives: a connection, a listener, a UDP socket, the signals.
+//! - **registry**: where a source is registered with the poll, once and for good.
+//! - **token**: a source's name: its slot, and which of the slot's owners is meant.
+//! - **interest**: what a source is registered for: reading and writing, always both.
+//! - **readiness**: what a source may try, as far as is known. Never a promise.
+//! - **edge-triggered**: the poll says once that something has become ready, not that it still is.
+//! - **spurious event**: one for nothing. It does no harm.
+//! - **backpressure**: not reading from a client that does not read, so that it stalls itself.
+//! - **high-water mark**: how much may be owed to a client before that happens.
+//! - **turn**: one wait, and one step with what came of it.
+//!
+//! # The pitfalls
+//!
+//! Each has its home, and a test in `tests/pitfalls.rs` that fails when the handling is taken out.
+//!
+//! | pitfall | its home | its test |
+//! | --- | --- | --- |
+//! | 1 drain or remember under edge triggering | [`stream::receive`], [`reactor::ready`] | `p01_drain_or_remember_under_edge_triggering` |
+//! | 2 a budget needs a list of one's own | [`reactor::Verdict::Again`], [`server::peer::READS_PER_TURN`] | `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own` |
+//! | 3 stale events after a slot is reused (ABA) | [`reactor::slots`] | `p03_stale_events_after_a_slot_is_reused` |
+//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::listener`], [`server::World::note_starved`] | `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`, `p04_every_failure_of_accept_is_survived` |
+//! | 5 accept must not starve clients, nor they it | [`server::listener::ACCEPTS_PER_TURN`] | `p05_accept_must_not_starve_clients_nor_they_it` |
+//! | 6 short writes and would-block on write | [`stream::send`], [`server::peer::Peer::drive`] | `p06_short_writes_and_would_block_on_write` |
+//! | 7 a reader that never reads | [`server::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap` |
+//! | 8 half-close: FIN is not gone | [`server::peer::Phase::Ending`] | `p08_half_close_fin_is_not_gone` |
+//! | 9 HUP and ERR mean "ask the socket" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_mean_ask_the_socket` |
+//! | 10 closing with unread input sends a reset | [`server::peer::Phase::Lingering`], [`server::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |
+//! | 11 EINTR: retry to the deadline | [`reactor::Reactor::turn`], [`stream`] | `p11_eintr_is_retried_to_the_deadline` |
+//! | 12 timers without system calls | [`reactor::timers`] | `p12_timers_without_system_calls_and_a_cancelled_one_never_fires` |
+//! | 14 UDP: nothing ends the loop; no loops of servers | [`server::datagrams`] | `p14_udp_no_datagram_and_no_error_ends_the_loop` |
+//! | 15 spurious wake-ups do no harm | [`reactor::Source::drive`] | `p15_spurious_wake_ups_do_no_harm` |
+//! | 16 more events ready than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_ready_than_one_batch_holds` |
+//! | 17 graceful drain | [`server::Stage`], [`server::Server::between_turns`] | `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`, `p17_a_drain_accepts_what_waits_and_reads_everybody_once` |
+//! | 18 one client's error never touches another | [`server::stats::Cause`] | `p18_one_clients_error_never_touches_another` |
+//! | 19 a backlog that bursts fit into | [`server::bind::Options::backlog`] | `p19_a_listen_backlog_that_bursts_fit_into` |
+//!
+//! Beyond examples, `tests/properties.rs` holds the peer against a model, and
+//! `tests/simulation.rs` runs the whole server in virtual time with faults at every call.
 
 #[cfg(not(unix))]
 compile_error!("helloop needs a Unix: it is built on file descriptors and their readiness");

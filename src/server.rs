@@ -99,6 +99,8 @@ pub struct Limiters {
     pub dropped: Limiter,
     /// Errors of receiving datagrams.
     pub receive_failed: Limiter,
+    /// Clients closed by a timeout.
+    pub timed_out: Limiter,
     /// Clients closed for what they made the server keep.
     pub buffered: Limiter,
 }

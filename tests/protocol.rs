@@ -10,10 +10,10 @@ mod util;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 use util::{
-    LIMIT, Model, Server, Setup, ask, ask_udp, connect, expect, expect_last, read_to_end,
+    LIMIT, Model, Server, Setup, ask, ask_udp, connect, expect, expect_last, figure, read_to_end,
     receive_udp, udp,
 };
 
@@ -384,16 +384,20 @@ fn ipv6_leaves_ipv4_alone(model: Model) {
     if !has_ipv6() {
         return;
     }
-    // Somebody else may have the port on IPv4 by chance, but not time and again.
-    let beside = (0..5).any(|_| {
-        let server = model.setup(&[]).listen(&["[::]:0"]).start();
-        let port = server.tcp_address().port();
-        let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
-        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
-        connect((Ipv6Addr::LOCALHOST, port).into());
-        tcp.is_ok() && udp.is_ok()
-    });
-    assert!(beside);
+    let ipv4 = model.setup(&[]).listen(&["0.0.0.0:0"]).start();
+    let port = ipv4.tcp_address().port();
+    let listen = format!("[::]:{port}");
+    let ipv6 = model.setup(&[]).listen(&[&listen]).start();
+    assert!(ipv6.tcp_address().is_ipv6());
+    // Each hears its own alone.
+    for (here, server) in [
+        (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &ipv4),
+        (SocketAddr::from((Ipv6Addr::LOCALHOST, port)), &ipv6),
+    ] {
+        ask(&mut connect(here), b"Ada", b"Welcome!Hello, Ada!");
+        ask_udp(&udp(here), b"Ada", b"Hello, Ada!");
+        assert_eq!(figure(&server.counters(), "accepted "), 1);
+    }
 }
 
 /// Shows that every address is served, over TCP and UDP.

@@ -172,6 +172,8 @@ impl Serve {
                 source,
                 Some(ValueSource::CommandLine | ValueSource::EnvVariable)
             ) && given.try_get_raw(id).is_ok()
+                // A variable may say no to what is off anyway.
+                && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
                 && !FLAGS_OF_THREADS.contains(id)
                 && !["verbose", "quiet", "Serve", "Verbosity"].contains(id)
         });

@@ -140,15 +140,15 @@ impl<U: DatagramSocket> Datagrams<U> {
             received += self.inbox.len().max(1);
         }
         if !self.outbox.is_empty() {
-            return Verdict::Park;
+            Verdict::Park
+        } else if cx.world.is_draining() {
+            // Once more, and never again: a flood of datagrams must not hold up the end.
+            Verdict::Close
+        } else if cx.readiness.contains(Readiness::READABLE) {
+            Verdict::Again
+        } else {
+            Verdict::Park
         }
-        if cx.readiness.contains(Readiness::READABLE) {
-            return Verdict::Again;
-        }
-        if cx.world.is_draining() {
-            return Verdict::Close;
-        }
-        Verdict::Park
     }
 
     fn receive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {

@@ -35,6 +35,11 @@ const RETRY: Duration = Duration::from_millis(100);
 /// refusals must not take the descriptors that the clients are promised.
 pub const REFUSALS_AT_ONCE: u64 = 16;
 
+/// Accepts in a drain: far more than wait when the server is told to stop (Linux cuts a backlog
+/// at 4,096 unless told otherwise). Clients may come as fast as they are accepted, and a drain
+/// must end all the same.
+pub const ACCEPTS_PER_DRAIN: u32 = 65_536;
+
 /// What a listener accepts from: mio's, or a script in a test.
 pub trait Accept: event::Source + fmt::Debug {
     /// The accepted connection.
@@ -60,12 +65,17 @@ impl Accept for mio::net::TcpListener {
 #[derive(Debug)]
 pub struct Listener<A> {
     socket: A,
+    /// Accepts left once the server drains.
+    left: u32,
 }
 
 impl<A: Accept> Listener<A> {
     /// Listens on `socket`.
     pub fn new(socket: A) -> Self {
-        Self { socket }
+        Self {
+            socket,
+            left: ACCEPTS_PER_DRAIN,
+        }
     }
 
     /// The socket, to register it.
@@ -84,6 +94,9 @@ impl<A: Accept> Listener<A> {
                 cx.world.note_starved(cx.token);
                 return Verdict::Park;
             }
+            if cx.world.is_draining() {
+                self.left = self.left.saturating_sub(1);
+            }
             match self.socket.accept() {
                 Ok((stream, address)) => self.admit(stream, address, over, cx),
                 Err(error) => match Trouble::of(&error) {
@@ -94,7 +107,7 @@ impl<A: Accept> Listener<A> {
                 },
             }
         }
-        if cx.readiness.contains(Readiness::READABLE) {
+        if cx.readiness.contains(Readiness::READABLE) && self.left > 0 {
             return Verdict::Again;
         }
         // While the server drains, what the backlog held has now been accepted.

@@ -16,25 +16,27 @@ use crate::buffer::Buffer;
 use crate::greeting::{self, Answered, End, Framing};
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
 use crate::stream::{self, Received, Stream};
+use crate::warn_limited;
 use log::debug;
 use std::io;
 use std::mem;
 use std::time::Duration;
 
 /// Bytes of one read in line framing: large enough that a flood of lines costs few calls, small
-/// enough that a read of nothing but empty lines does not owe too much.
-pub const READ_BYTES: usize = 16 * 1_024;
+/// enough that a read of nothing but empty lines, 4,096 messages, does not keep the others
+/// waiting for long nor owe too much.
+pub const READ_BYTES: usize = 4 * 1_024;
 
 /// While more than this is owed to a client, nothing is read from it: a client that does not
 /// read stalls itself and nobody else (pitfall 7).
 pub const HIGH_WATER_BYTES: usize = 32 * 1_024;
 
-/// Reads of one client in one turn, and bytes read after which it has had its turn. Short reads
-/// mostly end the work after one; the bounds are for a client that sends as fast as it is read
-/// (pitfall 2). In line framing one full read spends the bytes.
+/// Reads of one client in one turn. Short reads mostly end the work after one; the bounds are for
+/// a client that sends as fast as it is read (pitfall 2).
 pub const READS_PER_TURN: usize = 4;
 
-/// See [`READS_PER_TURN`].
+/// Bytes of one client after which it has had its turn: one full read of lines, or four full
+/// chunks.
 pub const BYTES_PER_TURN: usize = READ_BYTES;
 
 /// How long the rest of the input is thrown away after the last byte was sent. Closing with
@@ -151,9 +153,9 @@ impl<T: Stream> Peer<T> {
                 peer.work(cx)
             }
             Phase::Lingering(cause) => peer.close(cause, cx),
-            Phase::Talking if peer.owed() == 0 => peer.close(Cause::IdleTimeout, cx),
+            Phase::Talking if peer.owed() == 0 => peer.give_up(Cause::IdleTimeout, cx),
             Phase::Greeting | Phase::Refusing | Phase::Talking | Phase::Ending(_) => {
-                peer.close(Cause::WriteTimeout, cx)
+                peer.give_up(Cause::WriteTimeout, cx)
             }
         })
     }
@@ -451,6 +453,21 @@ impl<T: Stream> Peer<T> {
             self.backlog = None;
         }
         Ok(sent)
+    }
+
+    /// Ends the connection because a limit was hit, and says which.
+    fn give_up<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
+        let limit = match cause {
+            Cause::IdleTimeout => "it has said nothing for --idle-timeout",
+            _ => "it has taken nothing of what it is owed for --write-timeout",
+        };
+        warn_limited!(
+            cx.world.limiters.timed_out,
+            cx.now,
+            "closing {}: {limit}",
+            cx.token
+        );
+        self.close(cause, cx)
     }
 
     fn close<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {

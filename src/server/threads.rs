@@ -174,7 +174,7 @@ fn report(shared: &Shared) {
 }
 
 /// A thread in `accept` hears nothing but a connection, so it is given one. What the backlog
-/// held is accepted with it, and then the thread finds that the next accept would block.
+/// held is accepted before it, and nothing after it, however fast clients come.
 fn wake_listener(address: SocketAddr, listener: &TcpListener, shared: &Shared) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let reachable = match address.ip() {
@@ -192,8 +192,12 @@ fn wake_listener(address: SocketAddr, listener: &TcpListener, shared: &Shared) -
 fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
         match listener.accept() {
+            // Behind its own waker stand only those who came after the signal.
             Ok((_, address))
-                if shared.draining.load(Relaxed) && lock(&shared.wakers).contains(&address) => {}
+                if shared.draining.load(Relaxed) && lock(&shared.wakers).contains(&address) =>
+            {
+                return;
+            }
             Ok((stream, address)) => start_client(stream, address, shared),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error)
@@ -311,10 +315,14 @@ fn serve_datagrams(socket: &UdpSocket, shared: &Shared) {
         reply.clear();
         let limit = shared.settings.max_datagram;
         match datagrams::answer(&input[..length], from, limit, &mut reply) {
-            Ok(()) if socket.send_to(&reply, from).is_ok() => {
+            Ok(()) => {
+                // Before it is sent, or a client could be answered and not be counted yet.
                 shared.datagrams.fetch_add(1, Relaxed);
+                if socket.send_to(&reply, from).is_err() {
+                    shared.datagrams.fetch_sub(1, Relaxed);
+                    debug!("a reply to {from} could not be sent");
+                }
             }
-            Ok(()) => debug!("a reply to {from} could not be sent"),
             Err(drop) => debug!("a datagram from {from} is not answered: {}", drop.name()),
         }
     }

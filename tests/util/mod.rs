@@ -11,7 +11,7 @@
 use nix::sys::signal::{self, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -153,14 +153,18 @@ impl Setup {
         if !process.stdout.comes("listening on ") {
             panic!("{self:?} does not listen: {:#?}", process.stderr.all());
         }
-        let line_framing = self
-            .flags
-            .iter()
-            .chain(self.environment.iter().map(|(_, value)| value))
-            .any(|word| word == "line");
+        let flag = self.flags.iter().position(|flag| flag == "--framing");
+        let framing = match flag {
+            Some(place) => &self.flags[place + 1],
+            None => self
+                .environment
+                .iter()
+                .find(|(name, _)| name == "HELLOOP_FRAMING")
+                .map_or("chunk", |(_, value)| value),
+        };
         Server {
             process,
-            welcome: if line_framing {
+            welcome: if framing == "line" {
                 b"Welcome!\n"
             } else {
                 b"Welcome!"
@@ -551,6 +555,7 @@ pub fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
                 String::from_utf8_lossy(&bytes[..filled])
             ),
             Ok(more) => filled += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!(
                 "{error} after {:?}",
                 String::from_utf8_lossy(&bytes[..filled])
@@ -610,7 +615,24 @@ pub fn ask_udp(socket: &UdpSocket, message: &[u8], reply: &[u8]) {
 #[track_caller]
 pub fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
     let mut datagram = vec![0; 65_536];
-    let length = socket.recv(&mut datagram).expect("no datagram came");
+    let length = loop {
+        match socket.recv(&mut datagram) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => break received.expect("no datagram came"),
+        }
+    };
     datagram.truncate(length);
     datagram
+}
+
+/// So many clients, or as many as this process may have descriptors for: fewer are told of, and
+/// never silent.
+pub fn clients_at_most(wanted: usize) -> usize {
+    const SPARE: u64 = 200; // what tests that run beside this one may have open
+    let limit = helloop::system::raise_descriptor_limit().saturating_sub(SPARE);
+    let clients = wanted.min(usize::try_from(limit).unwrap_or(wanted));
+    if clients < wanted {
+        println!("note: {clients} clients in place of {wanted}: the descriptor limit is {limit}");
+    }
+    clients
 }
