@@ -1,0 +1,153 @@
+//! How the cost of the pure parts grows: the same work among 100, 10,000 and 1,000,000 slots.
+//!
+//! ```text
+//! cargo bench --bench growth
+//! ```
+//!
+//! Slots and the ready list are O(1), deadlines O(log n), all amortised. At 1,000,000 the slots
+//! no longer fit the caches, and a visit out of order costs a miss or two more: that is all that
+//! grows. What the amortising
+//! hides, the one call that has to grow the memory, is told apart: it is the longest that a
+//! turn can be held up by it.
+
+use criterion::{BenchmarkId, Criterion, criterion_group};
+use helloop::greeting;
+use helloop::reactor::ready::{Readiness, Ready};
+use helloop::reactor::slots::Slots;
+use helloop::reactor::timers::{Time, Timers};
+use nix::time::ClockId;
+use std::hint::black_box;
+use std::time::Duration;
+
+const SIZES: [u32; 3] = [100, 10_000, 1_000_000];
+
+/// A source of the size that the server's sources have.
+type Source = [u64; 4];
+
+/// Slots visited one after the other jump about in memory, as events do. Odd and no multiple of
+/// five, so that every slot is visited before one is again.
+const STRIDE: u32 = 40_503;
+
+fn slots(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("slots: take a source, put it back");
+    for size in SIZES {
+        let mut slots = Slots::<Source>::default();
+        for _ in 0..size {
+            let token = slots.reserve();
+            slots.put(token.key, Source::default());
+        }
+        let mut key = 0;
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                key = (key + STRIDE) % size;
+                let token = slots.token(key);
+                assert!(slots.is_current(black_box(token)));
+                let source = slots.take(key).expect("every slot is taken");
+                slots.put(key, source);
+            });
+        });
+    }
+}
+
+fn ready(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ready list: mark a slot, pop one");
+    for size in SIZES {
+        let mut ready = Ready::default();
+        for key in 0..size {
+            ready.mark(key, Readiness::READABLE);
+        }
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                let key = ready.pop().expect("one is always marked");
+                ready.mark(black_box(key), Readiness::READABLE);
+            });
+        });
+    }
+}
+
+fn timers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deadlines: move one later, ask for the nearest");
+    for size in SIZES {
+        let mut timers = Timers::default();
+        let mut now = Time::ZERO;
+        for key in 0..size {
+            timers.set(key, now.after(Duration::from_secs(60)));
+        }
+        let mut key = 0;
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                // An idle timeout: each message moves its client's deadline.
+                key = (key + STRIDE) % size;
+                now = now.after(Duration::from_micros(1));
+                timers.set(key, now.after(Duration::from_secs(60)));
+                black_box(timers.nearest())
+            });
+        });
+    }
+}
+
+fn lines(criterion: &mut Criterion) {
+    let input = b"client 00042 a\n".repeat(64);
+    let (mut partial, mut replies) = (Vec::new(), Vec::new());
+    criterion.bench_function("greeting: 64 lines of 14 bytes", |bencher| {
+        bencher.iter(|| {
+            replies.clear();
+            greeting::answer_lines(&mut partial, black_box(&input), &mut replies)
+        });
+    });
+}
+
+/// The longest single call while the memory grows to 1,000,000 entries, by structure.
+fn longest_calls() {
+    const GOAL: Duration = Duration::from_millis(10);
+    let (mut slots, mut ready, mut timers) = (
+        Slots::<Source>::default(),
+        Ready::default(),
+        Timers::default(),
+    );
+    let mut longest = [Duration::ZERO; 3];
+    let later = Time::ZERO.after(Duration::from_secs(60));
+    for key in 0..1_000_000 {
+        let times = [
+            timed(|| {
+                let token = slots.reserve();
+                slots.put(token.key, Source::default());
+            }),
+            timed(|| ready.mark(key, Readiness::READABLE)),
+            timed(|| timers.set(key, later)),
+        ];
+        for (longest, time) in longest.iter_mut().zip(times) {
+            *longest = time.max(*longest);
+        }
+    }
+    for (name, time) in ["slots", "ready list", "deadlines"].iter().zip(longest) {
+        let verdict = if time <= GOAL {
+            "holds"
+        } else {
+            "does not hold"
+        };
+        println!("growth to 1,000,000, longest call: {name} {time:?} (goal 10 ms): {verdict}");
+    }
+}
+
+/// CPU time, page faults and all, so that whatever else the machine does is not counted.
+fn timed(work: impl FnOnce()) -> Duration {
+    let clock = || Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("a clock"));
+    let started = clock();
+    work();
+    clock() - started
+}
+
+criterion_group! {
+    name = parts;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(1));
+    targets = slots, ready, timers, lines
+}
+
+fn main() {
+    parts();
+    Criterion::default().configure_from_args().final_summary();
+    longest_calls();
+}
