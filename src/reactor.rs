@@ -21,20 +21,24 @@
 //! (12); and the wait retries what a signal cut short (11). The numbers are the pitfalls' in the
 //! crate's index. What the loop does it tells a [`Record`], if there is one.
 
+mod between;
 pub mod ready;
 pub mod record;
 pub mod slots;
+mod source;
 pub mod timers;
 
 pub use ready::Readiness;
 pub use record::{Call, Phase, Record};
 pub use slots::Token;
+pub use source::{Context, INTEREST, Source, Verdict};
 pub use timers::Time;
 
 use log::trace;
-use mio::{Events, Interest, Poll, Registry};
+use mio::{Events, Poll};
 use ready::Ready;
 use slots::Slots;
+use source::{Birth, since};
 use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
@@ -43,91 +47,6 @@ use timers::Timers;
 /// Events taken from the poll in one wait. More may be ready: they come with the next one, and
 /// since an event only marks, the order of the batches decides nothing (pitfall 16).
 const EVENTS_PER_WAIT: usize = 1_024;
-
-/// A deadline lies after the present, or a source that asked for "now" would be called for
-/// ever within one turn.
-const SHORTEST_DEADLINE: Duration = Duration::from_nanos(1);
-
-/// What the loop drives. A program has one plain `enum` of its sources, which implements this.
-pub trait Source: Sized {
-    /// What all sources of the program share: settings, statistics, scratch memory.
-    type World;
-
-    /// Registers the source with the poll, once and for good, under `token`.
-    ///
-    /// # Errors
-    ///
-    /// What the poll answers, out of memory say. The source is then dropped.
-    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()>;
-
-    /// Works on what `cx.readiness` allows, a bounded amount, and never blocks. May be called
-    /// for nothing: then it finds that an operation would block, and parks.
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict;
-
-    /// Is told that its deadline has passed.
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict;
-
-    /// Is told that it could not be registered, right before it is dropped.
-    fn unregistered(&mut self, error: &io::Error, now: Time, world: &mut Self::World);
-}
-
-/// What a source says when it was driven or expired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing to do until an event or the deadline.
-    Park,
-    /// The budget is spent, and there may be more to do: the next wait does not block.
-    Again,
-    /// Done for good: drop me at the end of the turn.
-    Close,
-}
-
-/// What a source may ask of the loop while it is driven.
-#[derive(Debug)]
-pub struct Context<'a, S: Source> {
-    /// The time at which this turn began.
-    pub now: Time,
-    /// The source's own name.
-    pub token: Token,
-    /// What the source may try; it clears what turned out to block.
-    pub readiness: Readiness,
-    /// What all sources share.
-    pub world: &'a mut S::World,
-    epoch: Option<Instant>,
-    slots: &'a mut Slots<S>,
-    timers: &'a mut Timers,
-    births: &'a mut Vec<Birth<S>>,
-}
-
-impl<S: Source> Context<'_, S> {
-    /// The time at this very moment, for a source that measures: one `now` a turn would make
-    /// everything within the turn look simultaneous. Virtual in a simulated loop.
-    #[must_use]
-    pub fn time(&self) -> Time {
-        self.epoch.map_or(self.now, since)
-    }
-
-    /// Sets the source's one deadline, or moves it.
-    pub fn deadline(&mut self, from_now: Duration) {
-        let deadline = self.now.after(from_now.max(SHORTEST_DEADLINE));
-        self.timers.set(self.token.key, deadline);
-    }
-
-    /// Takes the source's deadline back.
-    pub fn no_deadline(&mut self) {
-        self.timers.cancel(self.token.key);
-    }
-
-    /// Gives the loop a further source, which is born at the turn's end: registered, and marked
-    /// with `readiness`, which may be hopeful.
-    pub fn spawn(&mut self, readiness: Readiness, source: impl FnOnce(Token) -> S) {
-        let token = self.slots.reserve();
-        let source = source(token);
-        self.births.push((token, readiness, source));
-    }
-}
-
-type Birth<S> = (Token, Readiness, S);
 
 /// One event, boiled down: which source, and what it may try.
 pub type Mark = (Token, Readiness);
@@ -423,127 +342,6 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         self.epoch.map_or(self.now, since)
     }
 }
-
-/// What a program's own loop may do, between turns and nowhere else.
-impl<S: Source, R: Record<S>> Reactor<S, R> {
-    /// Gives the loop a source before its first turn.
-    ///
-    /// # Errors
-    ///
-    /// The source's registration's.
-    pub fn add(&mut self, mut source: S, readiness: Readiness) -> io::Result<Token> {
-        let token = self.slots.reserve();
-        if let Err(error) = source.register(self.poll.registry(), token) {
-            self.slots.free(token.key);
-            return Err(error);
-        }
-        if self.record.is_on() {
-            self.record.born(token, &source);
-        }
-        self.slots.put(token.key, source);
-        self.ready.mark(token.key, readiness);
-        Ok(token)
-    }
-
-    /// Marks a source as an event would: for wake-ups that no poll knows of.
-    pub fn wake(&mut self, token: Token, readiness: Readiness) {
-        if self.slots.is_current(token) {
-            self.ready.mark(token.key, readiness);
-        }
-    }
-
-    /// Does not let the next wait block: the program's own loop has more to do between turns.
-    pub fn hurry(&mut self) {
-        self.hurried = true;
-    }
-
-    /// Marks all sources.
-    pub fn wake_all(&mut self, readiness: Readiness) {
-        for (token, _) in self.slots.iter() {
-            self.ready.mark(token.key, readiness);
-        }
-    }
-
-    /// Calls `work` for one source, as if it was driven; for none if it is gone.
-    pub fn call_one(
-        &mut self,
-        token: Token,
-        world: &mut S::World,
-        work: impl FnOnce(&mut S, &mut Context<'_, S>) -> Verdict,
-    ) {
-        if self.slots.is_current(token) {
-            self.call(token.key, world, work);
-            self.settle(world);
-            self.begin(Phase::Between);
-        }
-    }
-
-    /// Calls `work` for every source, as if each was driven.
-    pub fn visit(
-        &mut self,
-        world: &mut S::World,
-        mut work: impl FnMut(&mut S, &mut Context<'_, S>) -> Verdict,
-    ) {
-        for key in 0..self.slots.end() {
-            self.call(key, world, &mut work);
-        }
-        self.settle(world);
-        self.begin(Phase::Between);
-    }
-
-    /// All sources with their names.
-    pub fn sources(&self) -> impl Iterator<Item = (Token, &S)> {
-        self.slots.iter()
-    }
-
-    /// All slots, those included that are free at present.
-    pub fn slots(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
-        self.slots.all()
-    }
-
-    /// How many sources there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether there is no source at all: then a turn would wait for ever.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    /// When the last turn began.
-    #[must_use]
-    pub fn now(&self) -> Time {
-        self.now
-    }
-
-    /// What the loop has counted of itself.
-    #[must_use]
-    pub fn turns(&self) -> Turns {
-        self.turns
-    }
-
-    /// Who is told what the loop does.
-    #[must_use]
-    pub fn record(&self) -> &R {
-        &self.record
-    }
-
-    /// Who is told what the loop does, to ask it or to tell it more.
-    pub fn record_mut(&mut self) -> &mut R {
-        &mut self.record
-    }
-}
-
-fn since(epoch: Instant) -> Time {
-    Time::ZERO.after(epoch.elapsed())
-}
-
-/// What sources are registered for: both directions, edge-triggered, once and for good, so that
-/// no message costs a call to change it.
-pub const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// HUP and ERR say "ask the socket", not "close" (pitfall 9): whoever reads and writes then
 /// finds what is still to be had, and the reason.

@@ -1,7 +1,7 @@
 //! The server: what it is made of, and the loop around its turns.
 //!
-//! **Owns** the settings, the shared [`World`], the `enum` of its event sources, and what is
-//! done between turns: the drain, the cap on all buffered bytes, the wake-ups of listeners that
+//! **Owns** the reactor with its [`Member`]s, the [`World`] that they share, and what is done
+//! between turns: the drain, the cap on all buffered bytes, the wake-ups of listeners that
 //! ran out of descriptors, reports. **Must never touch** a socket: that is the sources' work.
 //! **Invariant**: while it drains, every client is read once more, is sent what it is owed, and
 //! is ended (pitfall 17).
@@ -14,302 +14,34 @@ pub mod figures;
 pub mod limiter;
 pub mod listener;
 pub mod mail;
+pub mod member;
+pub mod outcome;
 pub mod parent;
 pub mod peer;
 pub mod signals;
 pub mod stats;
 pub mod threads;
 pub mod watch;
+pub mod world;
 
-use crate::greeting::Framing;
-use crate::observe::board::Board;
+pub use member::{Datagram, Member};
+pub use outcome::{Outcome, Summary};
+pub use world::{Limiters, Settings, Stage, World};
+
 use crate::observe::file::RecordingFile;
-use crate::observe::gate::Gate;
-use crate::observe::observer::Observer;
-use crate::reactor::{
-    Context, INTEREST, Reactor, Readiness, Record, Source, Time, Token, Turns, Verdict,
-};
+use crate::reactor::{Reactor, Readiness, Record, Time, Token, Turns, Verdict};
 use crate::warn_limited;
 use bind::Bound;
 use datagrams::{DatagramSocket, Datagrams};
-use limiter::Limiter;
 use listener::{Accept, Listener};
 use log::info;
-use mio::net::{TcpListener, TcpStream, UdpSocket};
-use mio::{Interest, Registry, event};
+use mio::net::{TcpListener, UdpSocket};
 use parent::Parent;
-use peer::{Peer, READ_BYTES};
 use signals::Signals;
-use stats::{Cause, Stats};
-use std::fmt;
+use stats::Cause;
 use std::io;
 use std::mem;
-use std::time::Duration;
 use watch::Watch;
-
-/// What the server allows, and how it speaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// What a message is on TCP.
-    pub framing: Framing,
-    /// How long the replies of one read are held.
-    pub delay: Duration,
-    /// The longest datagram answered, in bytes.
-    pub max_datagram: usize,
-    /// Clients at once; one more is refused.
-    pub max_clients: u64,
-    /// Bytes kept for all clients together.
-    pub max_buffered: usize,
-    /// How long a client may say nothing while it is owed nothing; `None`: for ever.
-    pub idle_timeout: Option<Duration>,
-    /// How long a client that is owed replies may take none of them.
-    pub write_timeout: Duration,
-    /// How long clients may take, when the server stops, to be sent what they are owed.
-    pub drain_timeout: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            framing: Framing::Chunk,
-            delay: Duration::ZERO,
-            max_datagram: 1_024,
-            max_clients: u64::MAX,
-            max_buffered: 64 * 1_024 * 1_024,
-            idle_timeout: None,
-            write_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// How far the server is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
-    /// Accepting and answering.
-    #[default]
-    Serving,
-    /// Asked to stop in this turn; at its end everybody is told.
-    Stopping,
-    /// Listeners close, each client is read once more and sent what it is owed.
-    Draining,
-    /// Draining took longer than allowed.
-    OutOfTime,
-}
-
-/// The limiters of log lines that clients can cause, one for each kind.
-#[derive(Debug, Default)]
-pub struct Limiters {
-    /// Clients over `--max-clients`.
-    pub refused: Limiter,
-    /// Accepts without descriptors or memory.
-    pub starved: Limiter,
-    /// Datagrams without an answer.
-    pub dropped: Limiter,
-    /// Errors of receiving datagrams.
-    pub receive_failed: Limiter,
-    /// Clients closed by a timeout.
-    pub timed_out: Limiter,
-    /// Clients closed for what they made the server keep.
-    pub buffered: Limiter,
-}
-
-/// What all sources of the server share.
-#[derive(Debug)]
-pub struct World {
-    /// What is allowed.
-    pub settings: Settings,
-    /// What is counted.
-    pub stats: Stats,
-    /// How far the server is.
-    pub stage: Stage,
-    /// Whether the counters are to be logged.
-    pub report_wanted: bool,
-    /// Whether the recording of the last turns is to be saved.
-    pub recording_wanted: bool,
-    /// Where observers ask.
-    pub board: Board,
-    /// Listeners that wait for a connection to end.
-    pub starved: Vec<Token>,
-    /// What keeps the log short.
-    pub limiters: Limiters,
-    /// What one read returned. Shared, since a source is done with it before the next is driven.
-    pub input: Box<[u8]>,
-    /// What it is answered with.
-    pub replies: Vec<u8>,
-}
-
-impl World {
-    /// A world for `settings`, in which nothing has happened yet.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            stats: Stats::default(),
-            stage: Stage::default(),
-            report_wanted: false,
-            recording_wanted: false,
-            board: Board::default(),
-            starved: Vec::new(),
-            limiters: Limiters::default(),
-            input: vec![0; READ_BYTES].into_boxed_slice(),
-            replies: Vec::new(),
-        }
-    }
-
-    /// Notes a listener that can only go on once a connection has ended.
-    pub fn note_starved(&mut self, listener: Token) {
-        // Once: its deadline and new connections make it try, and fail, again and again.
-        if !self.starved.contains(&listener) {
-            self.starved.push(listener);
-        }
-    }
-
-    /// Whether sources that find nothing more to do should end.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.stage != Stage::Serving
-    }
-}
-
-/// What UDP is served by: batches where the system has calls for them, single datagrams elsewhere.
-#[cfg(target_os = "linux")]
-pub type Datagram = batched::Batched;
-/// What UDP is served by.
-#[cfg(not(target_os = "linux"))]
-pub type Datagram = UdpSocket;
-
-/// One event source of the server. Those that there are few of are boxed, so that a client's
-/// slot is as small as a client. Generic over its sockets, so that tests script them and have
-/// the whole server in virtual time.
-#[derive(Debug)]
-pub enum Member<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
-    /// A client's connection.
-    Peer(Peer<A::Stream>),
-    /// A listening socket.
-    Listener(Box<Listener<A>>),
-    /// A UDP socket.
-    Datagrams(Box<Datagrams<U>>),
-    /// The signals.
-    Signals(Box<Signals>),
-    /// The listening socket of those who watch.
-    Gate(Box<Gate>),
-    /// The connection of one who watches.
-    Observer(Box<Observer<TcpStream>>),
-    /// The parent process, where the server is to end with it.
-    Parent(Box<Parent>),
-}
-
-// An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
-// sockets carry a check of their own in debug builds.
-#[cfg(not(debug_assertions))]
-const _: () = assert!(size_of::<Option<Member>>() + size_of::<u32>() <= 48);
-
-impl<A: Accept, U: DatagramSocket> Source for Member<A, U> {
-    type World = World;
-
-    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let (socket, interest): (&mut dyn event::Source, _) = match self {
-            Self::Peer(peer) => (peer.stream_mut(), INTEREST),
-            Self::Listener(listener) => (listener.socket_mut(), Interest::READABLE),
-            Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
-            Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
-            Self::Gate(gate) => (gate.socket_mut(), Interest::READABLE),
-            Self::Observer(observer) => (observer.stream_mut(), INTEREST),
-            Self::Parent(parent) => (parent.pipe_mut(), Interest::READABLE),
-        };
-        socket.register(registry, token.into(), interest)
-    }
-
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        match self {
-            Self::Peer(peer) => peer.drive(cx),
-            Self::Listener(listener) => listener.drive(cx),
-            Self::Datagrams(datagrams) => datagrams.drive(cx),
-            Self::Signals(signals) => signals.drive(cx),
-            Self::Gate(gate) => gate.drive(cx),
-            Self::Observer(observer) => observer.drive(cx),
-            Self::Parent(parent) => parent.drive(cx),
-        }
-    }
-
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        match self {
-            Self::Peer(peer) => peer.expire(cx),
-            Self::Listener(listener) => listener.expire(cx),
-            Self::Datagrams(_) | Self::Parent(_) => Verdict::Park,
-            Self::Signals(signals) => signals.expire(cx),
-            Self::Gate(gate) => gate.expire(cx),
-            Self::Observer(observer) => observer.expire(cx),
-        }
-    }
-
-    fn unregistered(&mut self, error: &io::Error, now: Time, world: &mut World) {
-        match self {
-            Self::Peer(peer) => {
-                peer.unregistered(world);
-                warn_limited!(
-                    world.limiters.starved,
-                    now,
-                    "a client could not be registered with the poll: {error}"
-                );
-            }
-            Self::Observer(observer) => observer.leave(&mut world.board),
-            Self::Listener(_)
-            | Self::Datagrams(_)
-            | Self::Signals(_)
-            | Self::Gate(_)
-            | Self::Parent(_) => {}
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everybody got what they were owed.
-    Drained,
-    /// Time ran out, and so many clients were still owed replies.
-    CutOff(usize),
-}
-
-impl Outcome {
-    /// The exit code that tells it: 0, or 1 where clients were cut off.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Drained => 0,
-            Self::CutOff(_) => 1,
-        }
-    }
-}
-
-/// What a run amounted to, in one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// TCP clients accepted.
-    pub clients: u64,
-    /// Messages they completed.
-    pub messages: u64,
-    /// Datagrams answered.
-    pub datagrams: u64,
-    /// How long the server was up.
-    pub up: Duration,
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let up = Duration::from_millis(u64::try_from(self.up.as_millis()).unwrap_or(u64::MAX));
-        write!(
-            formatter,
-            "served {} clients, {} messages, {} datagrams in {}",
-            self.clients,
-            self.messages,
-            self.datagrams,
-            humantime::format_duration(up)
-        )
-    }
-}
 
 /// The server, bound and ready to run. `R` is told what its loop does.
 #[derive(Debug)]

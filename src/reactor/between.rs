@@ -1,0 +1,121 @@
+//! What a program's own loop may do with the reactor between turns, and nowhere else.
+//!
+//! **Owns** nothing of its own. **Must never touch** the poll's events, nor wait.
+//! **Invariant**: when a function returns, the loop is again as between two turns.
+
+use super::record::{Phase, Record};
+use super::source::{Context, Source, Verdict};
+use super::{Reactor, Readiness, Time, Token, Turns};
+use std::io;
+
+impl<S: Source, R: Record<S>> Reactor<S, R> {
+    /// Gives the loop a source before its first turn.
+    ///
+    /// # Errors
+    ///
+    /// The source's registration's.
+    pub fn add(&mut self, mut source: S, readiness: Readiness) -> io::Result<Token> {
+        let token = self.slots.reserve();
+        if let Err(error) = source.register(self.poll.registry(), token) {
+            self.slots.free(token.key);
+            return Err(error);
+        }
+        if self.record.is_on() {
+            self.record.born(token, &source);
+        }
+        self.slots.put(token.key, source);
+        self.ready.mark(token.key, readiness);
+        Ok(token)
+    }
+
+    /// Marks a source as an event would: for wake-ups that no poll knows of.
+    pub fn wake(&mut self, token: Token, readiness: Readiness) {
+        if self.slots.is_current(token) {
+            self.ready.mark(token.key, readiness);
+        }
+    }
+
+    /// Does not let the next wait block: the program's own loop has more to do between turns.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// Marks all sources.
+    pub fn wake_all(&mut self, readiness: Readiness) {
+        for (token, _) in self.slots.iter() {
+            self.ready.mark(token.key, readiness);
+        }
+    }
+
+    /// Calls `work` for one source, as if it was driven; for none if it is gone.
+    pub fn call_one(
+        &mut self,
+        token: Token,
+        world: &mut S::World,
+        work: impl FnOnce(&mut S, &mut Context<'_, S>) -> Verdict,
+    ) {
+        if self.slots.is_current(token) {
+            self.call(token.key, world, work);
+            self.settle(world);
+            self.begin(Phase::Between);
+        }
+    }
+
+    /// Calls `work` for every source, as if each was driven.
+    pub fn visit(
+        &mut self,
+        world: &mut S::World,
+        mut work: impl FnMut(&mut S, &mut Context<'_, S>) -> Verdict,
+    ) {
+        for key in 0..self.slots.end() {
+            self.call(key, world, &mut work);
+        }
+        self.settle(world);
+        self.begin(Phase::Between);
+    }
+
+    /// All sources with their names.
+    pub fn sources(&self) -> impl Iterator<Item = (Token, &S)> {
+        self.slots.iter()
+    }
+
+    /// All slots, those included that are free at present.
+    pub fn slots(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
+        self.slots.all()
+    }
+
+    /// How many sources there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no source at all: then a turn would wait for ever.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// When the last turn began.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What the loop has counted of itself.
+    #[must_use]
+    pub fn turns(&self) -> Turns {
+        self.turns
+    }
+
+    /// Who is told what the loop does.
+    #[must_use]
+    pub fn record(&self) -> &R {
+        &self.record
+    }
+
+    /// Who is told what the loop does, to ask it or to tell it more.
+    pub fn record_mut(&mut self) -> &mut R {
+        &mut self.record
+    }
+}
