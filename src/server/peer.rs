@@ -75,6 +75,15 @@ pub enum Phase {
     Lingering(Cause),
 }
 
+/// What one turn's reads came to.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Replies wait for the delay.
+    held: bool,
+    /// The conversation ends, for this cause, once they are sent.
+    end: Option<Cause>,
+}
+
 /// What a peer holds only while it must.
 #[derive(Debug, Default)]
 struct Backlog {
@@ -238,7 +247,7 @@ impl<T: Stream> Peer<T> {
         }
     }
 
-    /// Reads and answers, within the budget.
+    /// Talks for one turn, and decides what comes of it: held, ended, or the next turn.
     fn talk<S: Source<World = World>>(
         &mut self,
         newborn: bool,
@@ -246,43 +255,10 @@ impl<T: Stream> Peer<T> {
     ) -> Verdict {
         let before = cx.world.stats.traffic;
         let was_owing = self.owed() > 0;
-        if let Err(error) = self.flush(cx) {
-            return self.close(Cause::from(&error), cx);
-        }
-        let mut held = false;
-        let mut end = None;
-        for _ in 0..READS_PER_TURN {
-            let read = cx.world.stats.traffic.bytes_in - before.bytes_in;
-            if end.is_some() || read >= BYTES_PER_TURN as u64 || !self.may_read(held, cx) {
-                break;
-            }
-            let answered = match self.receive(cx) {
-                Received::Bytes(count) => self.answer(count, cx),
-                Received::End => {
-                    end = Some(Cause::EndOfInput);
-                    self.answer_rest(cx)
-                }
-                Received::Blocked => break,
-                Received::Failed(error) => return self.close(Cause::from(&error), cx),
-            };
-            cx.world.stats.messages += u64::from(answered.messages);
-            end = answered.end.map(Cause::from).or(end);
-            if answered.is_any() && !cx.world.settings.delay.is_zero() {
-                held = true;
-                self.backlog_mut().owed.push(&cx.world.replies);
-                // The last read of a drain goes on, and all that it finds is held together.
-                if !cx.world.is_draining() {
-                    break;
-                }
-            } else if let Err(error) = self.deliver(cx) {
-                return self.close(Cause::from(&error), cx);
-            }
-        }
-        // That was the last read. Even who is owed nothing more is ended with care: what was
-        // sent last may still be on its way.
-        if cx.world.is_draining() {
-            end = end.or(Some(Cause::Drained));
-        }
+        let Heard { held, end } = match self.hear(cx) {
+            Ok(heard) => heard,
+            Err(error) => return self.close(Cause::from(&error), cx),
+        };
         if held {
             self.phase = Phase::Held(end);
             cx.deadline(cx.world.settings.delay);
@@ -301,6 +277,47 @@ impl<T: Stream> Peer<T> {
         } else {
             Verdict::Park
         }
+    }
+
+    /// Sends what is owed, then reads and answers, within the budget.
+    fn hear<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Heard> {
+        self.flush(cx)?;
+        let mut heard = Heard::default();
+        let before = cx.world.stats.traffic.bytes_in;
+        for _ in 0..READS_PER_TURN {
+            let read = cx.world.stats.traffic.bytes_in - before;
+            let spent = read >= BYTES_PER_TURN as u64 || heard.end.is_some();
+            if spent || !self.may_read(heard.held, cx) {
+                break;
+            }
+            let answered = match self.receive(cx) {
+                Received::Bytes(count) => self.answer(count, cx),
+                Received::End => {
+                    heard.end = Some(Cause::EndOfInput);
+                    self.answer_rest(cx)
+                }
+                Received::Blocked => break,
+                Received::Failed(error) => return Err(error),
+            };
+            cx.world.stats.messages += u64::from(answered.messages);
+            heard.end = answered.end.map(Cause::from).or(heard.end);
+            if !answered.is_any() || cx.world.settings.delay.is_zero() {
+                self.deliver(cx)?;
+                continue;
+            }
+            heard.held = true;
+            self.backlog_mut().owed.push(&cx.world.replies);
+            // The last read of a drain goes on, and all that it finds is held together.
+            if !cx.world.is_draining() {
+                break;
+            }
+        }
+        // In a drain that was the last read. Even who is owed nothing more is ended with care:
+        // what was sent last may still be on its way.
+        if cx.world.is_draining() {
+            heard.end = heard.end.or(Some(Cause::Drained));
+        }
+        Ok(heard)
     }
 
     /// Sets the deadline that fits: the write timeout from the last progress on while replies
