@@ -195,3 +195,28 @@ fn say(line: fmt::Arguments<'_>) -> Result<bool, Failure> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_flag_of_serve_has_its_environment_variable() {
+        let definition = Cli::command();
+        let serve = definition.find_subcommand("serve").expect("it is defined");
+        for flag in serve.get_arguments().filter(|flag| !flag.is_hide_set()) {
+            let name = flag.get_long().expect("serve has flags alone");
+            let variable = format!("HELLOOP_{}", name.replace('-', "_").to_uppercase());
+            assert_eq!(
+                flag.get_env().and_then(std::ffi::OsStr::to_str),
+                Some(variable.as_str()),
+                "--{name}"
+            );
+        }
+    }
+}

@@ -16,15 +16,15 @@
 //! - [`http`] fetches one page and saves its body.
 
 mod error;
-mod escape;
+
 pub mod http;
 pub mod names;
 pub mod tcp;
 pub mod udp;
 mod wire;
 
+pub use crate::escape::{escape, excerpt};
 pub use error::{Error, Service};
-pub use escape::{escape, excerpt};
 
 use std::io::Write;
 

@@ -35,8 +35,9 @@
 //!    and [`server::watch`] what the server does for it between turns.
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`],
-//! [`client`], [`stress`]), then [`greeting`], [`stream`] and [`buffer`] beside [`reactor`]. The
-//! reactor knows no protocol; the greeting knows no I/O; what observes knows no server.
+//! [`client`], [`stress`]), then [`greeting`], [`stream`], [`buffer`], [`escape`] and [`system`]
+//! beside [`reactor`]. The reactor knows no protocol; the greeting knows no I/O; what observes
+//! knows no server.
 //!
 //! # Words
 //!
@@ -86,6 +87,7 @@ compile_error!("helloop needs a Unix: it is built on file descriptors and their 
 pub mod buffer;
 pub mod cli;
 pub mod client;
+pub mod escape;
 pub mod greeting;
 pub mod observe;
 pub mod reactor;

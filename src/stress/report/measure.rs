@@ -8,7 +8,7 @@ use super::figures::{
     ProcessReport, SecondReport, Served, Verdict,
 };
 use super::{Report, SCHEMA_VERSION, exit};
-use crate::client::excerpt;
+use crate::escape::excerpt;
 use crate::greeting::Framing;
 use crate::stress::latency::{Latencies, Lateness};
 use crate::stress::plan::{Length, Transport};
