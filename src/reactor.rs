@@ -207,7 +207,8 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         self.timers.nearest().map(|deadline| deadline.since(now))
     }
 
-    /// Events set readiness bits, and nothing else. One for a source that is gone does nothing.
+    /// Events set readiness bits, and nothing else. One for a source that is gone does nothing;
+    /// nor does one that tells a source what it knows, for it has parked knowing that.
     fn mark(&mut self, marks: &[Mark]) {
         self.begin(Phase::Mark);
         let events = marks.len() as u64;
@@ -216,7 +217,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         for &(token, readiness) in marks {
             trace!("event for {token}: {readiness:?}");
             let is_current = self.slots.is_current(token);
-            if is_current {
+            if is_current && !self.ready.get(token.key).contains(readiness) {
                 self.ready.mark(token.key, readiness);
             }
             if self.record.is_on() {
