@@ -135,7 +135,7 @@ pub struct Stats {
     pub messages: u64,
     /// What went through the connections.
     pub traffic: Traffic,
-    /// Bytes that all clients together keep here: replies owed, and lines begun.
+    /// Memory kept for all clients together, in bytes: replies owed, and lines begun.
     pub buffered: usize,
     /// Datagrams received.
     pub datagrams: u64,
