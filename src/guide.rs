@@ -2,7 +2,9 @@
 //!
 //! You know the tutorial: `socket`, `bind`, `listen`, `accept`, a thread for each client, `recv`
 //! and `send`. You have heard that one thread can serve ten thousand clients, and would like to see
-//! how. No Rust is needed that cannot be guessed.
+//! how. Most of the Rust can be guessed. Three things help: `?` behind a call that failed returns
+//! its error from the function; `match` takes the first line that fits; and a socket is closed when
+//! the variable that holds it goes away, which is called **dropped**.
 //!
 //! Each step is a whole server at heart, a `fn serve` that speaks the tutorial's protocol:
 //! `Welcome!`, then `Hello, NAME!` to each NAME, until `exit`. It begins with what the step before

@@ -1,10 +1,10 @@
 //! Step 3: non-blocking, and busy.
 //!
 //! [Step 2](super::step2_threads) had a thread for each client because `read` may put the thread to
-//! sleep that calls it. It need not: a socket can be told to be **non-blocking**. A call that would
-//! have to wait then returns at once, with an error that is none: **would block**
-//! ([`WouldBlock`](std::io::ErrorKind::WouldBlock); the kernel's name is `EAGAIN`). It says:
-//! nothing there *at present*.
+//! sleep that calls it. It need not: a socket can be told to be **non-blocking** (Python:
+//! `setblocking(False)`). A call that would have to wait then returns at once, with an error that
+//! is none: **would block** ([`WouldBlock`](std::io::ErrorKind::WouldBlock); in Python
+//! `BlockingIOError`, in the kernel `EAGAIN`). It says: nothing there *at present*.
 //!
 //! So one thread can ask everybody in turn. What a thread knew by where it stood is now data: the
 //! list `clients`. ([`answer_chunk`](crate::greeting::answer_chunk) is this crate's greeting, the

@@ -2,7 +2,8 @@
 //!
 //! [Step 3](super::step3_busy) asked everybody, all the time. The kernel can be asked a better
 //! question: *which* of all these sockets is worth a try? Wait until there is one, and name it.
-//! Linux calls that `epoll`, macOS and the BSDs `kqueue`; [`mio`] is one small interface to both.
+//! Linux calls that `epoll`, macOS and the BSDs `kqueue`; [`mio`] is one small interface to both,
+//! as Python's `selectors` is.
 //!
 //! - Each socket, an **event source** from now on, is made known once: it is **registered** with
 //!   the poll's **registry**, for an **interest** (reading, writing, or both), under a **token**, a
@@ -10,9 +11,10 @@
 //! - `poll` is the one call that sleeps, for all clients at once. It brings **events**, each a
 //!   token and what may be tried there: the source's **readiness**.
 //!
-//! That is a **reactor**: a loop that waits for events and reacts to them. Nearly everybody's first
-//! one looks like this. ([`slab::Slab`] is a list with holes: a new client gets the number of one
-//! who left.)
+//! That is a **reactor**: a loop that waits for events and reacts to them. Under Python's `asyncio`
+//! there is one, and under most servers that hold very many clients. Nearly everybody's first one
+//! looks like this. ([`slab::Slab`] is a list with holes: a new client gets the number of one who
+//! left.)
 //!
 //! ```
 //! # mod step { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
@@ -80,7 +82,7 @@
 //! assert!(is_silent(&mut first)); // Michael is there, and is not read
 //! say(&mut first, "exit");
 //! expect(&mut first, "Hello, Michaelexit!");
-//! // And one client breaks off, and takes the server with it.
+//! // And one client breaks off (with a reset, by this option), and takes the server with it.
 //! socket2::SockRef::from(&first).set_linger(Some(std::time::Duration::ZERO))?;
 //! drop(first);
 //! # let ended = ended(&server);

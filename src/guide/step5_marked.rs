@@ -14,8 +14,8 @@
 //! bounded amount, its **budget**, and then stands behind all others. One round of the loop, a wait
 //! and all that follows from it, is a **turn**.
 //!
-//! (`admit`, which is not shown, registers a new client for reading *and* writing, and owes it its
-//! welcome.)
+//! (Not shown: the `use` lines, which are step 4's, and `admit`, which registers a new client for
+//! reading *and* writing, and owes it its welcome.)
 //!
 //! ```
 //! # mod step { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }

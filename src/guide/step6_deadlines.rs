@@ -138,6 +138,7 @@
 //! # let mut clients: Vec<_> = (0..100).map(|_| connect(address)).collect();
 //! # clients.iter_mut().for_each(|client| expect(client, "Welcome!"));
 //! # let started = Instant::now();
+//!
 //! // A hundred clients speak at the same time. The pauses together would be twenty seconds.
 //! clients.iter_mut().for_each(|client| say(client, "Ada"));
 //! clients.iter_mut().for_each(|client| expect(client, "Hello, Ada!"));

@@ -43,13 +43,13 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! (Hidden lines wait until both names have come. If the server is quicker it gets them one by one,
-//! which is why the tutorial's `recv(1024)` seems to work.) So a protocol over TCP must say itself
-//! where a message ends: its **framing**. This server has two. [`Framing::Chunk`] is the
-//! tutorial's: what one read returns is a message. It is right only as long as names are short
-//! enough to travel in one packet, and each side waits for the other's answer before it speaks
-//! again, as the tutorial's client does. [`Framing::Line`] ends a message at its line feed, and no
-//! longer depends on how the bytes are cut:
+//! (Hidden lines wait until both names have come. Where the server is quicker it gets them one by
+//! one, and the tutorial's `recv(1024)` seems to know where a name ends.) So a protocol over TCP
+//! must say itself where a message ends: its **framing**. This server has two. [`Framing::Chunk`]
+//! is the tutorial's: what one read returns is a message. It is right only as long as names are
+//! short enough to travel in one packet, and each side waits for the other's answer before it
+//! speaks again, as the tutorial's client does. [`Framing::Line`] ends a message at its line feed,
+//! and no longer depends on how the bytes are cut:
 //!
 //! ```
 //! use helloop::greeting::answer_lines;
