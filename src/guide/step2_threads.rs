@@ -7,7 +7,7 @@
 //! client has a thread that sleeps in its `read`. `converse` is step 1's, to the letter.
 //!
 //! ```
-//! # mod step { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
+//! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
 //! use std::io::{self, Read, Write};
 //! use std::net::{TcpListener, TcpStream};
 //! use std::thread;
@@ -34,7 +34,7 @@
 //!         stream.write_all(&[b"Hello, ", name, b"!"].concat())?;
 //!     }
 //! }
-//! # use step::*;
+//! # use clients::*;
 //! # #[cfg(target_os = "linux")]
 //! # fn threads() -> usize { std::fs::read_dir("/proc/self/task").unwrap().count() }
 //! # #[cfg(not(target_os = "linux"))]

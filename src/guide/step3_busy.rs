@@ -11,7 +11,7 @@
 //! one that the real server uses: it appends the reply to `reply`, or says that it is the end.)
 //!
 //! ```
-//! # mod step { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
+//! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
 //! use helloop::greeting::answer_chunk;
 //! use std::io::{self, ErrorKind, Read, Write};
 //! use std::net::{TcpListener, TcpStream};
@@ -54,7 +54,7 @@
 //!     stream.write_all(&reply)?;
 //!     Ok(true)
 //! }
-//! # use step::*;
+//! # use clients::*;
 //! # let (listener, address) = listen();
 //! # let server = start(move || serve(&listener, 3));
 //! # visit(address);

@@ -17,7 +17,7 @@
 //! left.)
 //!
 //! ```
-//! # mod step { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
+//! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
 //! use helloop::greeting::answer_chunk;
 //! use mio::net::{TcpListener, TcpStream};
 //! use mio::{Events, Interest, Poll, Token};
@@ -58,7 +58,7 @@
 //!     stream.write_all(&reply)?;
 //!     Ok(true)
 //! }
-//! # use step::*;
+//! # use clients::*;
 //! # type Server = std::sync::mpsc::Receiver<io::Result<()>>;
 //! # fn start_serving(listener: std::net::TcpListener, clients: usize) -> Server {
 //! #     listener.set_nonblocking(true).unwrap();

@@ -18,7 +18,7 @@
 //! reading *and* writing, and owes it its welcome.)
 //!
 //! ```
-//! # mod step { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
+//! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
 //! # use helloop::greeting::answer_chunk;
 //! # use mio::net::{TcpListener, TcpStream};
 //! # use mio::{Events, Interest, Poll, Registry, Token};
@@ -94,7 +94,7 @@
 //!     }
 //!     Verdict::Again
 //! }
-//! # use step::*;
+//! # use clients::*;
 //! # type Server = std::sync::mpsc::Receiver<io::Result<()>>;
 //! # fn start_serving(listener: std::net::TcpListener, clients: usize, pause: Duration) -> Server {
 //! #     listener.set_nonblocking(true).unwrap();

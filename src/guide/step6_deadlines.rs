@@ -24,7 +24,7 @@
 //! and parks. So it neither spins nor forgets those who wait.
 //!
 //! ```
-//! # mod step { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
+//! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
 //! # use helloop::greeting::answer_chunk;
 //! # use helloop::reactor::{Context, INTEREST, Reactor, Readiness, Source, Time, Token, Verdict};
 //! # use helloop::stream::{self, Received, Traffic};
@@ -114,7 +114,7 @@
 //!     let may_read = client.owed.is_empty() && cx.readiness.contains(Readiness::READABLE);
 //!     Ok(if may_read { Verdict::Again } else { Verdict::Park })
 //! }
-//! # use step::*;
+//! # use clients::*;
 //! # type Server = std::sync::mpsc::Receiver<io::Result<()>>;
 //! # fn start_serving(listener: std::net::TcpListener, clients: usize, pause: Duration) -> Server {
 //! #     listener.set_nonblocking(true).unwrap();
