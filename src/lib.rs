@@ -20,6 +20,9 @@
 //!
 //! # A reading order
 //!
+//! Whoever comes from the socket tutorial begins with the [`guide`]: from `socket()` to this loop in
+//! six small steps, each a whole server, each with what still goes wrong.
+//!
 //! 1. [`greeting`]: what is said. Bytes in, bytes out.
 //! 2. [`reactor`]: the turn; then its three books, each a page: [`reactor::ready`] (what may be
 //!    tried, and who is next), [`reactor::slots`] (who is meant), [`reactor::timers`] (when).
@@ -89,6 +92,7 @@ pub mod cli;
 pub mod client;
 pub mod escape;
 pub mod greeting;
+pub mod guide;
 pub mod observe;
 pub mod reactor;
 pub mod server;

@@ -1,0 +1,186 @@
+//! Step 6: deadlines in place of sleep.
+//!
+//! In [step 5](super::step5_marked) one client's pause was everybody's, and a source could not say
+//! "later". Here it can: it asks for a **deadline**, and parks. The loop waits for an event *or*
+//! for the nearest deadline, whichever comes first. That costs nothing: the wait has a timeout
+//! anyway, and the nearest deadline is what it is set to. Nobody sleeps but the loop, and the loop
+//! only as long as nobody has anything to do.
+//!
+//! From here on the loop is this crate's own [`Reactor`](crate::reactor::Reactor), so that only
+//! what a server has to say is left. It is step 5's loop with everything in it that was missing:
+//!
+//! | in step 5 | here |
+//! | --- | --- |
+//! | the `while` loop | [`Reactor::turn`](crate::reactor::Reactor::turn): wait, mark, drive, expire, settle |
+//! | a number in a slab | a [`Token`](crate::reactor::Token): the number, and which of its owners is meant |
+//! | `marked` | [`reactor::ready`](crate::reactor::ready): the same list, and what may be tried, a bit each |
+//! | `fn drive` | [`Source::drive`](crate::reactor::Source::drive), of an `enum` of all kinds of sources |
+//! | – | [`Context::deadline`](crate::reactor::Context::deadline), and [`Source::expire`](crate::reactor::Source::expire) when it has passed |
+//! | `read`, `write`, "would block" | [`stream::receive`](crate::stream::receive) and [`send`](crate::stream::send), which keep the bits true |
+//!
+//! Not shown: `register`, which passes a socket on to the registry, and `unregistered`, should that
+//! fail; `World`, the three variables that all sources share; and `accept`, which is step 5's with
+//! one arm more: when there is no descriptor left it asks for a deadline in a tenth of a second,
+//! and parks. So it neither spins nor forgets those who wait.
+//!
+//! ```
+//! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
+//! # use helloop::greeting::answer_chunk;
+//! # use helloop::reactor::{Context, INTEREST, Reactor, Readiness, Source, Time, Token, Verdict};
+//! # use helloop::stream::{self, Received, Traffic};
+//! # use mio::Registry;
+//! # use mio::net::{TcpListener, TcpStream};
+//! # use std::io;
+//! # use std::time::{Duration, Instant};
+//! # struct World { to_come: usize, pause: Duration, traffic: Traffic }
+//! enum Member { Listener(TcpListener), Client(Client) }
+//! struct Client { stream: TcpStream, owed: Vec<u8>, is_held: bool }
+//!
+//! fn serve(listener: TcpListener, to_come: usize, pause: Duration) -> io::Result<()> {
+//!     let mut reactor = Reactor::new()?;
+//!     let mut world = World { to_come, pause, traffic: Traffic::default() };
+//!     reactor.add(Member::Listener(listener), Readiness::READABLE)?;
+//!     while !reactor.is_empty() {
+//!         reactor.turn(&mut world)?; // wait, mark, drive, expire, settle
+//!     }
+//!     Ok(())
+//! }
+//!
+//! impl Source for Member {
+//!     type World = World; // what all sources share
+//! #   fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+//! #       match self {
+//! #           Self::Listener(socket) => registry.register(socket, token.into(), INTEREST),
+//! #           Self::Client(client) => {
+//! #               registry.register(&mut client.stream, token.into(), INTEREST)
+//! #           }
+//! #       }
+//! #   }
+//! #   fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut World) {}
+//!     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+//!         match self {
+//!             Self::Listener(socket) => accept(socket, cx),
+//!             Self::Client(client) if client.is_held => Verdict::Park,
+//!             Self::Client(client) => converse(client, cx).unwrap_or(Verdict::Close),
+//!         }
+//!     }
+//!     fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+//!         if let Self::Client(client) = self {
+//!             client.is_held = false; // its pause is over
+//!         }
+//!         self.drive(cx)
+//!     }
+//! }
+//! #
+//! # fn accept(socket: &TcpListener, cx: &mut Context<'_, Member>) -> Verdict {
+//! #     match socket.accept() {
+//! #         Ok((stream, _address)) => {
+//! #             let owed = b"Welcome!".to_vec();
+//! #             let client = Client { stream, owed, is_held: false };
+//! #             cx.spawn(Readiness::READABLE | Readiness::WRITABLE, |_| Member::Client(client));
+//! #             cx.world.to_come -= 1;
+//! #             if cx.world.to_come == 0 { Verdict::Close } else { Verdict::Again }
+//! #         }
+//! #         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+//! #             cx.readiness.clear(Readiness::READABLE);
+//! #             Verdict::Park
+//! #         }
+//! #         Err(_) => {
+//! #             cx.deadline(Duration::from_millis(100));
+//! #             Verdict::Park
+//! #         }
+//! #     }
+//! # }
+//!
+//! fn converse(client: &mut Client, cx: &mut Context<'_, Member>) -> io::Result<Verdict> {
+//!     let traffic = &mut cx.world.traffic;
+//!     if client.owed.is_empty() {
+//!         let mut input = [0; 1_024];
+//!         match stream::receive(&mut client.stream, &mut cx.readiness, &mut input, traffic) {
+//!             Received::Bytes(count) => {
+//!                 if answer_chunk(&input[..count], &mut client.owed).end.is_some() {
+//!                     return Ok(Verdict::Close);
+//!                 }
+//!                 client.is_held = true;
+//!                 cx.deadline(cx.world.pause); // in place of `time.sleep(1)`
+//!                 return Ok(Verdict::Park);
+//!             }
+//!             Received::Blocked => return Ok(Verdict::Park),
+//!             Received::End | Received::Failed(_) => return Ok(Verdict::Close),
+//!         }
+//!     }
+//!     let sent = stream::send(&mut client.stream, &mut cx.readiness, &client.owed, traffic)?;
+//!     client.owed.drain(..sent);
+//!     let may_read = client.owed.is_empty() && cx.readiness.contains(Readiness::READABLE);
+//!     Ok(if may_read { Verdict::Again } else { Verdict::Park })
+//! }
+//! # use clients::*;
+//! # type Server = std::sync::mpsc::Receiver<io::Result<()>>;
+//! # fn start_serving(listener: std::net::TcpListener, clients: usize, pause: Duration) -> Server {
+//! #     listener.set_nonblocking(true).unwrap();
+//! #     start(move || serve(TcpListener::from_std(listener), clients, pause))
+//! # }
+//! # let (listener, address) = listen();
+//! # let (mut first, mut second) = (connect(address), connect(address));
+//! # let server = start_serving(listener, 3, Duration::ZERO);
+//! # expect(&mut first, "Welcome!");
+//! # expect(&mut second, "Welcome!");
+//! # let name = "x".repeat(1_024);
+//! # say(&mut first, [&name, "Michael"].concat());
+//! # expect(&mut first, format!("Hello, {name}!Hello, Michael!"));
+//! # socket2::SockRef::from(&first).set_linger(Some(Duration::ZERO)).unwrap();
+//! # drop((first, second));
+//! # visit(address);
+//! # ended(&server).unwrap();
+//! # let (listener, address) = listen();
+//! # let pause = Duration::from_millis(200);
+//! # let server = start_serving(listener, 100, pause);
+//! # let mut clients: Vec<_> = (0..100).map(|_| connect(address)).collect();
+//! # clients.iter_mut().for_each(|client| expect(client, "Welcome!"));
+//! # let started = Instant::now();
+//!
+//! // A hundred clients speak at the same time. The pauses together would be twenty seconds.
+//! clients.iter_mut().for_each(|client| say(client, "Ada"));
+//! clients.iter_mut().for_each(|client| expect(client, "Hello, Ada!"));
+//! assert!(started.elapsed() >= pause && started.elapsed() < 50 * pause);
+//! # drop(clients);
+//! # ended(&server).unwrap();
+//! ```
+//!
+//! A hundred clients are held at the same time, and none of them holds anybody else. While one is
+//! held its events still mark it; it parks, and *keeps* its readiness, so that nothing is forgotten
+//! when its pause is over. And because a turn's work is told the time, and looks at no clock, a
+//! test can run it through a whole day in a moment: [`Reactor::step`] is a turn without the wait.
+//!
+//! # What still goes wrong
+//!
+//! The loop is whole. What is missing now is what this *server* owes to its clients, and each of
+//! these has its home in the crate and its test in `tests/pitfalls.rs`:
+//!
+//! - **Nobody is ever given up.** Who connects and says nothing, or takes nothing of what is owed,
+//!   keeps a descriptor for ever, and a program has only so many. Deadlines, again:
+//!   [`server::peer`], `p07_a_reader_that_never_reads_costs_bounded_memory` and
+//!   `p12_timers_without_system_calls_and_a_cancelled_one_never_fires`.
+//! - **`Close` is abrupt.** Where input is still unread, or still comes, the kernel answers it with
+//!   a **reset**, "forget this connection", which can destroy the replies that are still on their
+//!   way: [`Phase::Lingering`], `p10_closing_with_unread_input_lingers`.
+//! - **It cannot be told to stop** without breaking its word to those who are owed a reply:
+//!   [`server::Stage`], `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`.
+//! - **A descriptor that falls free is noticed late**, after up to a tenth of a second; and a
+//!   connection that died in the backlog, an error too, makes the next one wait as long:
+//!   [`server::listener`], `p04_every_failure_of_accept_is_survived`.
+//! - **A burst does not fit into the backlog.** [`mio::net::TcpListener::bind`] has it hold 128:
+//!   [`server::bind`], `p19_a_listen_backlog_that_bursts_fit_into`.
+//! - **It takes each read for a message.** That is the tutorial's protocol, and TCP promises
+//!   nothing of the kind: [TCP and UDP](super::tcp_and_udp).
+//!
+//! Then read [`reactor`], whose `turn` and `step` are one screen, and go on in the order that [the
+//! crate's first page](crate#a-reading-order) gives.
+//!
+//! [`Reactor::step`]: crate::reactor::Reactor::step
+//! [`server::peer`]: crate::server::peer
+//! [`Phase::Lingering`]: crate::server::peer::Phase::Lingering
+//! [`server::Stage`]: crate::server::Stage
+//! [`server::listener`]: crate::server::listener
+//! [`server::bind`]: crate::server::bind
+//! [`reactor`]: crate::reactor
