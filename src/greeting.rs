@@ -81,6 +81,7 @@ impl Answered {
 ///
 /// One line ending at its end stands outside the name and comes back as it came, so that
 /// `nc`, which sends whole lines, is greeted as a person expects.
+#[inline]
 pub fn answer_chunk(chunk: &[u8], replies: &mut Vec<u8>) -> Answered {
     let (name, ending) = split_ending(chunk);
     let end = (name == EXIT).then_some(End::Exit);

@@ -281,7 +281,9 @@ impl<T: Stream> Peer<T> {
 
     /// Sends what is owed, then reads and answers, within the budget.
     fn hear<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Heard> {
-        self.flush(cx)?;
+        if self.owed() > 0 {
+            self.flush(cx)?;
+        }
         let mut heard = Heard::default();
         let before = cx.world.stats.traffic.bytes_in;
         for _ in 0..READS_PER_TURN {
@@ -391,12 +393,15 @@ impl<T: Stream> Peer<T> {
     /// Whether there may be input, and it may be read. Replies that the delay released are sent
     /// before more is read, so that none is held twice.
     fn may_read<S: Source<World = World>>(&self, held: bool, cx: &Context<'_, S>) -> bool {
+        if !cx.readiness.contains(Readiness::READABLE) {
+            return false;
+        }
         let high_water = if cx.world.settings.delay.is_zero() || held {
             HIGH_WATER_BYTES
         } else {
             0
         };
-        cx.readiness.contains(Readiness::READABLE) && self.owed() <= high_water
+        self.owed() <= high_water
     }
 
     fn receive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Received {
@@ -452,6 +457,7 @@ impl<T: Stream> Peer<T> {
 
     /// Sends the shared replies behind what is owed already, and keeps only what the socket
     /// does not take (pitfall 6).
+    #[inline]
     fn deliver<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
         let sent = if self.owed() == 0 && cx.readiness.contains(Readiness::WRITABLE) {
             stream::send(
