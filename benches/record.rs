@@ -62,7 +62,7 @@ fn measure<R: Record<Counter>>(reactor: &mut Reactor<Counter, R>, marks: &[Mark]
     let start = Instant::now();
     for turn in 0..TURNS {
         let now = Time::ZERO.after(Duration::from_micros(u64::from(turn)));
-        reactor.step(now, black_box(marks), &mut world);
+        reactor.step(now, black_box(marks).iter().copied(), &mut world);
     }
     let calls = u64::from(TURNS) * u64::from(SOURCES);
     assert_eq!(black_box(world), calls);

@@ -1,8 +1,19 @@
-//! A byte queue that holds no memory while it is empty.
+//! A byte queue that holds little memory while it is empty.
 //!
 //! **Owns** bytes between the one who produced them and a socket that does not take them yet.
-//! **Must never touch** that socket. **Invariant**: an empty buffer has no memory, so that an
-//! idle client costs none; `len` is what was pushed and not consumed.
+//! **Must never touch** that socket. **Invariant**: an empty buffer keeps at most
+//! [`KEPT_BYTES`], so that it can be used again without an allocation, and a burst that has
+//! passed costs nothing; `len` is what was pushed and not consumed.
+
+/// Memory that an empty buffer may keep, in bytes: what one read of the server brings, so that a
+/// steady load allocates nothing.
+pub const KEPT_BYTES: usize = 4 * 1_024;
+
+/// Empties `bytes`, and keeps at most [`KEPT_BYTES`] of their memory for the next.
+pub fn forget(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.shrink_to(KEPT_BYTES);
+}
 
 /// Bytes in, bytes out, in order.
 #[derive(Debug, Default)]
@@ -56,7 +67,8 @@ impl Buffer {
         debug_assert!(count <= self.len(), "consumed more than there is");
         self.consumed += count;
         if self.consumed >= self.bytes.len() {
-            *self = Self::default();
+            forget(&mut self.bytes);
+            self.consumed = 0;
         }
     }
 }
@@ -67,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_empty_buffer_holds_no_memory() {
+    fn an_empty_buffer_holds_little_memory() {
         let mut buffer = Buffer::default();
         buffer.push(b"");
         assert_eq!(buffer.bytes.capacity(), 0);
@@ -76,28 +88,32 @@ mod tests {
         assert_eq!((buffer.as_slice(), buffer.len()), (&b"llo"[..], 3));
         buffer.consume(3);
         assert!(buffer.is_empty());
-        assert_eq!(buffer.bytes.capacity(), 0);
+        assert_eq!(buffer.memory(), 5);
+        buffer.push(&[0; 2 * KEPT_BYTES]);
+        assert_eq!(buffer.memory(), 2 * KEPT_BYTES);
+        buffer.consume(2 * KEPT_BYTES);
+        assert_eq!(buffer.memory(), KEPT_BYTES);
     }
 
     proptest! {
         /// What goes in comes out, once and in order; memory is the most that waited at once, and
-        /// none when nothing does.
+        /// little when nothing does.
         #[test]
-        fn is_a_queue(calls in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 0usize..60), 0..60)) {
+        fn is_a_queue(calls in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..4_000), 0usize..6_000), 0..40)) {
             let (mut buffer, mut model) = (Buffer::default(), Vec::new());
-            let mut most_since_empty = 0;
+            let mut most = 0;
             for (pushed, consumed) in calls {
                 buffer.push(&pushed);
                 model.extend_from_slice(&pushed);
-                most_since_empty = most_since_empty.max(model.len());
-                prop_assert!(buffer.bytes.capacity() <= 8.max(most_since_empty));
+                most = most.max(model.len());
+                prop_assert!(buffer.memory() <= 8.max(most));
                 let consumed = consumed.min(model.len());
                 buffer.consume(consumed);
                 model.drain(..consumed);
                 prop_assert_eq!(buffer.as_slice(), model.as_slice());
                 if buffer.is_empty() {
-                    prop_assert_eq!(buffer.bytes.capacity(), 0);
-                    most_since_empty = 0;
+                    prop_assert!(buffer.memory() <= KEPT_BYTES);
+                    most = most.min(KEPT_BYTES);
                 }
             }
         }

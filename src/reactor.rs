@@ -72,8 +72,6 @@ pub struct Turns {
 pub struct Reactor<S: Source, R: Record<S> = ()> {
     poll: Poll,
     events: Events,
-    /// The marks of the turn; kept for its memory.
-    marks: Vec<Mark>,
     /// Where time begins; `None` where time is what the caller of `step` says.
     epoch: Option<Instant>,
     /// When the present turn began.
@@ -133,7 +131,6 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_PER_WAIT),
-            marks: Vec::new(),
             epoch,
             now: Time::ZERO,
             slots: Slots::default(),
@@ -153,16 +150,17 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     ///
     /// The poll's. What happens to one source is never an error of the loop.
     pub fn turn(&mut self, world: &mut S::World) -> io::Result<()> {
-        let mut marks = mem::take(&mut self.marks);
-        let now = self.wait(&mut marks)?;
-        self.step(now, &marks, world);
-        self.marks = marks;
+        let now = self.wait()?;
+        // Lent to the step: each event becomes a mark on its way, and is kept nowhere else.
+        let events = mem::replace(&mut self.events, Events::with_capacity(0));
+        self.step(now, events.iter().map(boil_down), world);
+        self.events = events;
         Ok(())
     }
 
     /// The rest of a turn, which neither waits nor works by a clock: a test that calls it with
     /// times and marks of its own has the real loop in virtual time.
-    pub fn step(&mut self, now: Time, marks: &[Mark], world: &mut S::World) {
+    pub fn step(&mut self, now: Time, marks: impl IntoIterator<Item = Mark>, world: &mut S::World) {
         self.now = now;
         self.hurried = false;
         self.turns.turns += 1;
@@ -175,8 +173,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
 
     /// The only code that touches the poll's events and the clock. Blocks until an event, the
     /// next deadline, or not at all while sources are in the list.
-    fn wait(&mut self, marks: &mut Vec<Mark>) -> io::Result<Time> {
-        marks.clear();
+    fn wait(&mut self) -> io::Result<Time> {
         let ended = self.clock();
         if self.turns.turns > 0 {
             self.turns.longest = self.turns.longest.max(ended.since(self.now));
@@ -188,14 +185,12 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
             let polled = self.poll.poll(&mut self.events, timeout);
             now = self.clock();
             match polled {
-                Ok(()) => break,
+                Ok(()) => return Ok(now),
                 // A signal's own event follows; the deadline stays where it was (pitfall 11).
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        marks.extend(self.events.iter().map(boil_down));
-        Ok(now)
     }
 
     /// How long the next wait may last, seen from `now`: not at all while sources are in the
@@ -209,12 +204,11 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
 
     /// Events set readiness bits, and nothing else. One for a source that is gone does nothing;
     /// nor does one that tells a source what it knows, for it has parked knowing that.
-    fn mark(&mut self, marks: &[Mark]) {
+    fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) {
         self.begin(Phase::Mark);
-        let events = marks.len() as u64;
-        self.turns.events += events;
-        self.turns.most_events = self.turns.most_events.max(events);
-        for &(token, readiness) in marks {
+        let mut events = 0;
+        for (token, readiness) in marks {
+            events += 1;
             trace!("event for {token}: {readiness:?}");
             let is_current = self.slots.is_current(token);
             if is_current && !self.ready.get(token.key).contains(readiness) {
@@ -224,6 +218,8 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
                 self.record.marked(token, readiness, is_current);
             }
         }
+        self.turns.events += events;
+        self.turns.most_events = self.turns.most_events.max(events);
     }
 
     /// Each source that was in the list when the turn began is driven once. One that says

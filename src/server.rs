@@ -6,6 +6,7 @@
 //! **Invariant**: while it drains, every client is read once more, is sent what it is owed, and
 //! is ended (pitfall 17).
 
+pub mod backlog;
 #[cfg(target_os = "linux")]
 pub mod batched;
 pub mod bind;

@@ -59,6 +59,7 @@ pub enum Received {
 }
 
 /// Reads once into `buffer`, which must not be empty.
+#[inline]
 pub fn receive<T: Stream>(
     stream: &mut T,
     readiness: &mut Readiness,
@@ -94,6 +95,7 @@ pub fn receive<T: Stream>(
 /// # Errors
 ///
 /// The connection is broken.
+#[inline]
 pub fn send<T: Stream>(
     stream: &mut T,
     readiness: &mut Readiness,

@@ -452,7 +452,7 @@ impl Stage {
 
     fn pass(&mut self, duration: Duration) {
         self.now = self.now.after(duration);
-        self.reactor.step(self.now, &[], &mut self.world);
+        self.reactor.step(self.now, [], &mut self.world);
     }
 
     fn taken(&self) -> String {

@@ -347,7 +347,9 @@ impl Stage {
 
     fn step(&mut self, now: Time, marks: &[Mark]) {
         self.now = now;
-        self.server.reactor.step(now, marks, &mut self.server.world);
+        let server = &mut self.server;
+        let marks = marks.iter().copied();
+        server.reactor.step(now, marks, &mut server.world);
         assert_eq!(self.server.between_turns(), None);
     }
 

@@ -17,6 +17,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     pub fn add(&mut self, mut source: S, readiness: Readiness) -> io::Result<Token> {
         let token = self.slots.reserve();
         if let Err(error) = source.register(self.poll.registry(), token) {
+            self.slots.retire(token.key);
             self.slots.free(token.key);
             return Err(error);
         }

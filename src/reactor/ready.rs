@@ -93,6 +93,7 @@ pub struct Ready {
 
 impl Ready {
     /// Adds `readiness` to what is known of slot `key`, and puts the slot into the list.
+    #[inline]
     pub fn mark(&mut self, key: u32, readiness: Readiness) {
         let index = key as usize;
         if index >= self.bits.len() {

@@ -95,11 +95,11 @@ impl<S> Slots<S> {
         }
     }
 
-    /// Whether `token` still names its source.
+    /// Whether `token` still names its source. A slot's generation moves on when its owner is
+    /// retired, so no token that was ever given out names a slot that is free.
     #[must_use]
     pub fn is_current(&self, token: Token) -> bool {
         self.generations.get(token.key as usize) == Some(&token.generation)
-            && self.slab.contains(token.key as usize)
     }
 
     /// Takes the source out of slot `key`, which stays its own: whoever drives the source may

@@ -10,16 +10,18 @@
 //! never reads (7), half-close (8), ask the socket (9), linger (10), one client's error is its
 //! own (18). A peer has at most one deadline, and its phase says which.
 
+mod ending;
+
 use super::World;
+use super::backlog::{Backlog, Spares};
 use super::stats::Cause;
-use crate::buffer::Buffer;
-use crate::greeting::{self, Answered, End, Framing};
+use crate::buffer;
+use crate::greeting::{self, Answered, Framing};
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
 use crate::stream::{self, Received, Stream};
 use crate::warn_limited;
 use log::debug;
 use std::io;
-use std::mem;
 use std::time::Duration;
 
 /// Bytes of one read in line framing: large enough that a flood of lines costs few calls, small
@@ -54,6 +56,8 @@ const _: () = assert!(
         <= MAX_PEER_BYTES
 );
 const _: () = assert!(READ_BYTES >= greeting::MAX_CHUNK_BYTES);
+// A read leaves no line begun whose memory could not be used again.
+const _: () = assert!(READ_BYTES <= buffer::KEPT_BYTES);
 
 /// Where the conversation is. The variant says which deadline, if any, the peer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,26 +86,6 @@ struct Heard {
     held: bool,
     /// The conversation ends, for this cause, once they are sent.
     end: Option<Cause>,
-}
-
-/// What a peer holds only while it must.
-#[derive(Debug, Default)]
-struct Backlog {
-    /// Replies that the socket has not taken, or that the delay holds.
-    owed: Buffer,
-    /// A line begun.
-    partial: Vec<u8>,
-}
-
-impl Backlog {
-    fn is_empty(&self) -> bool {
-        self.owed.is_empty() && self.partial.is_empty()
-    }
-
-    /// What it costs in bytes, used or not: the limits must hold for memory.
-    fn memory(&self) -> usize {
-        self.owed.memory() + self.partial.capacity()
-    }
 }
 
 /// One client. Idle, it is a descriptor, a phase and a null pointer.
@@ -188,22 +172,6 @@ impl<T: Stream> Peer<T> {
         })
     }
 
-    /// Ends the connection from outside, between turns.
-    pub fn end<S: Source<World = World>>(
-        &mut self,
-        cause: Cause,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
-        self.accounted(cx, |peer, cx| peer.close(cause, cx))
-    }
-
-    /// The poll did not take the connection.
-    pub fn unregistered(&mut self, world: &mut World) {
-        let refused = self.phase == Phase::Refusing;
-        let cause = if refused { Cause::Busy } else { Cause::Failed };
-        world.stats.count_closed(cause);
-    }
-
     /// Keeps the sum of all buffered bytes true, whatever `work` does.
     fn accounted<S: Source<World = World>>(
         &mut self,
@@ -237,7 +205,9 @@ impl<T: Stream> Peer<T> {
                 cx.deadline(cx.world.settings.write_timeout);
                 let limit = cx.world.settings.max_clients;
                 let words = format!("Busy: {limit} of {limit} clients connected\n");
-                self.backlog_mut().owed.push(words.as_bytes());
+                self.backlog_mut(&mut cx.world.spares)
+                    .owed
+                    .push(words.as_bytes());
                 self.finish(Cause::Busy, cx)
             }
             Phase::Talking => self.talk(false, cx),
@@ -281,7 +251,9 @@ impl<T: Stream> Peer<T> {
 
     /// Sends what is owed, then reads and answers, within the budget.
     fn hear<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Heard> {
-        self.flush(cx)?;
+        if self.owed() > 0 {
+            self.flush(cx)?;
+        }
         let mut heard = Heard::default();
         let before = cx.world.stats.traffic.bytes_in;
         for _ in 0..READS_PER_TURN {
@@ -306,7 +278,10 @@ impl<T: Stream> Peer<T> {
                 continue;
             }
             heard.held = true;
-            self.backlog_mut().owed.push(&cx.world.replies);
+            let World {
+                spares, replies, ..
+            } = &mut *cx.world;
+            self.backlog_mut(spares).owed.push(replies);
             // The last read of a drain goes on, and all that it finds is held together.
             if !cx.world.is_draining() {
                 break;
@@ -342,61 +317,18 @@ impl<T: Stream> Peer<T> {
         }
     }
 
-    /// Sends what is owed, then our end of output. Behind the client's own end of input nothing
-    /// can come any more, and the connection is closed; else the rest is read and thrown away.
-    fn finish<S: Source<World = World>>(
-        &mut self,
-        cause: Cause,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
-        match self.flush(cx) {
-            Err(error) => return self.close(Cause::from(&error), cx),
-            Ok(0) => {}
-            Ok(_) => cx.deadline(cx.world.settings.write_timeout),
-        }
-        if self.owed() > 0 {
-            return Verdict::Park;
-        }
-        self.backlog = None;
-        if cause == Cause::EndOfInput || self.stream.shutdown_write().is_err() {
-            return self.close(cause, cx);
-        }
-        self.phase = Phase::Lingering(cause);
-        cx.deadline(LINGER);
-        self.discard(cause, cx)
-    }
-
-    /// Reads what still comes and throws it away, until the client's end of input.
-    fn discard<S: Source<World = World>>(
-        &mut self,
-        cause: Cause,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
-        let before = cx.world.stats.traffic.bytes_in;
-        for _ in 0..READS_PER_TURN {
-            if !cx.readiness.contains(Readiness::READABLE) {
-                return Verdict::Park;
-            }
-            match self.receive(cx) {
-                Received::Bytes(_) | Received::Blocked => {}
-                Received::End | Received::Failed(_) => return self.close(cause, cx),
-            }
-            if cx.world.stats.traffic.bytes_in - before >= BYTES_PER_TURN as u64 {
-                break;
-            }
-        }
-        Verdict::Again
-    }
-
     /// Whether there may be input, and it may be read. Replies that the delay released are sent
     /// before more is read, so that none is held twice.
     fn may_read<S: Source<World = World>>(&self, held: bool, cx: &Context<'_, S>) -> bool {
+        if !cx.readiness.contains(Readiness::READABLE) {
+            return false;
+        }
         let high_water = if cx.world.settings.delay.is_zero() || held {
             HIGH_WATER_BYTES
         } else {
             0
         };
-        cx.readiness.contains(Readiness::READABLE) && self.owed() <= high_water
+        self.owed() <= high_water
     }
 
     fn receive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Received {
@@ -423,6 +355,7 @@ impl<T: Stream> Peer<T> {
             input,
             replies,
             settings,
+            spares,
             ..
         } = &mut *cx.world;
         let input = &input[..count];
@@ -430,11 +363,9 @@ impl<T: Stream> Peer<T> {
         match settings.framing {
             Framing::Chunk => greeting::answer_chunk(input, replies),
             Framing::Line => {
-                let mut partial = self.take_partial();
-                let answered = greeting::answer_lines(&mut partial, input, replies);
-                if !partial.is_empty() {
-                    self.backlog_mut().partial = partial;
-                }
+                let partial = &mut self.backlog_mut(spares).partial;
+                let answered = greeting::answer_lines(partial, input, replies);
+                self.hand_on(spares);
                 answered
             }
         }
@@ -442,16 +373,22 @@ impl<T: Stream> Peer<T> {
 
     /// Answers what the end of input completes.
     fn answer_rest<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Answered {
-        let replies = &mut cx.world.replies;
+        let World {
+            replies, spares, ..
+        } = &mut *cx.world;
         replies.clear();
-        match cx.world.settings.framing {
-            Framing::Chunk => Answered::default(),
-            Framing::Line => greeting::answer_last_line(&mut self.take_partial(), replies),
-        }
+        // Chunks leave nothing behind: every one was a whole message.
+        let Some(backlog) = &mut self.backlog else {
+            return Answered::default();
+        };
+        let answered = greeting::answer_last_line(&mut backlog.partial, replies);
+        self.hand_on(spares);
+        answered
     }
 
     /// Sends the shared replies behind what is owed already, and keeps only what the socket
     /// does not take (pitfall 6).
+    #[inline]
     fn deliver<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
         let sent = if self.owed() == 0 && cx.readiness.contains(Readiness::WRITABLE) {
             stream::send(
@@ -464,7 +401,10 @@ impl<T: Stream> Peer<T> {
             0
         };
         if sent < cx.world.replies.len() {
-            self.backlog_mut().owed.push(&cx.world.replies[sent..]);
+            let World {
+                spares, replies, ..
+            } = &mut *cx.world;
+            self.backlog_mut(spares).owed.push(&replies[sent..]);
         }
         Ok(())
     }
@@ -484,45 +424,18 @@ impl<T: Stream> Peer<T> {
             &mut cx.world.stats.traffic,
         )?;
         backlog.owed.consume(sent);
-        if backlog.is_empty() {
-            self.backlog = None;
-        }
+        self.hand_on(&mut cx.world.spares);
         Ok(sent)
     }
 
-    fn close<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
-        // A refused client is counted as refused, however its connection ends.
-        let counted = match self.phase {
-            Phase::Ending(Cause::Busy) | Phase::Lingering(Cause::Busy) => Cause::Busy,
-            _ => cause,
-        };
-        cx.world.stats.count_closed(counted);
-        debug!("closed {}: {}", cx.token, cause.name());
-        Verdict::Close
+    fn backlog_mut(&mut self, spares: &mut Spares) -> &mut Backlog {
+        self.backlog.get_or_insert_with(|| spares.take())
     }
 
-    fn backlog_mut(&mut self) -> &mut Backlog {
-        self.backlog.get_or_insert_default()
-    }
-
-    /// The line begun so far; no memory if there is none.
-    fn take_partial(&mut self) -> Vec<u8> {
-        let Some(backlog) = &mut self.backlog else {
-            return Vec::new();
-        };
-        let partial = mem::take(&mut backlog.partial);
-        if backlog.is_empty() {
-            self.backlog = None;
-        }
-        partial
-    }
-}
-
-impl From<End> for Cause {
-    fn from(end: End) -> Self {
-        match end {
-            End::Exit => Self::Exit,
-            End::LineTooLong => Self::LineTooLong,
+    /// Lets go of a backlog that has become empty: an idle client keeps none.
+    fn hand_on(&mut self, spares: &mut Spares) {
+        if let Some(backlog) = self.backlog.take_if(|backlog| backlog.is_empty()) {
+            spares.put(backlog);
         }
     }
 }

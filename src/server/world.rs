@@ -4,6 +4,7 @@
 //! touch** a source. **Invariant**: a source is done with the scratch memory before the next one
 //! is driven.
 
+use super::backlog::Spares;
 use super::limiter::Limiter;
 use super::peer::READ_BYTES;
 use super::stats::Stats;
@@ -102,6 +103,8 @@ pub struct World {
     pub input: Box<[u8]>,
     /// What it is answered with.
     pub replies: Vec<u8>,
+    /// Where clients have the memory from that they need for a while.
+    pub spares: Spares,
 }
 
 impl World {
@@ -119,6 +122,7 @@ impl World {
             limiters: Limiters::default(),
             input: vec![0; READ_BYTES].into_boxed_slice(),
             replies: Vec::new(),
+            spares: Spares::default(),
         }
     }
 

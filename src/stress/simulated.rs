@@ -214,7 +214,6 @@ impl Run {
         for token in self.world.wake.drain(..) {
             self.reactor.wake(token, Readiness::NONE);
         }
-        self.marks.clear();
         for (token, wire) in &self.wires {
             let mut wire = wire.borrow_mut();
             if !silent {
@@ -226,7 +225,8 @@ impl Run {
             }
         }
         self.now = self.now.after(Duration::from_millis(1));
-        self.reactor.step(self.now, &self.marks, &mut self.world);
+        let marks = self.marks.drain(..);
+        self.reactor.step(self.now, marks, &mut self.world);
     }
 
     /// Steps until the run is over; the server is silent in the given milliseconds.

@@ -182,7 +182,7 @@ impl Rig {
     /// One step with these marks and no others.
     pub fn step_with_only(&mut self, marks: &[Mark]) {
         let Server { reactor, world, .. } = &mut self.server;
-        reactor.step(self.now, marks, world);
+        reactor.step(self.now, marks.iter().copied(), world);
         self.outcome = self.server.between_turns();
     }
 
