@@ -35,6 +35,8 @@
 //!
 //! Two chapters are about what is underneath, as this code has it: [TCP and UDP](tcp_and_udp), and
 //! [addresses and ports](addresses).
+//! The last one, [Break it](break_it), takes the answers out again, one at a time, and shows what a
+//! run makes of it.
 //!
 //! # The pages are tests
 //!
@@ -59,6 +61,7 @@
 //! crate's first page](crate#a-reading-order) gives.
 
 pub mod addresses;
+pub mod break_it;
 pub mod step1_blocking;
 pub mod step2_threads;
 pub mod step3_busy;

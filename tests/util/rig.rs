@@ -33,7 +33,7 @@ pub struct Waiting {
 }
 
 #[derive(Debug, Default)]
-pub struct Acceptor(Rc<RefCell<Waiting>>);
+pub struct Acceptor(pub Rc<RefCell<Waiting>>);
 
 impl Accept for Acceptor {
     type Stream = Scripted;
@@ -63,7 +63,7 @@ pub struct Post {
 }
 
 #[derive(Debug, Default)]
-pub struct PostBox(Rc<RefCell<Post>>);
+pub struct PostBox(pub Rc<RefCell<Post>>);
 
 impl DatagramSocket for PostBox {
     fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

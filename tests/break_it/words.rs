@@ -1,0 +1,263 @@
+//! What gets lost between a client's words and the answer: bytes, and memory.
+
+use crate::naive;
+use crate::rig::{Acceptor, PostBox};
+use crate::script::Scripted;
+use crate::stage::Stage;
+use crate::text::Text;
+use crate::util::{LIMIT, Server};
+use crate::{is_open, say, say_last, text_of};
+use helloop::reactor::Readiness;
+use helloop::server::datagrams::Datagrams;
+use helloop::server::peer::HIGH_WATER_BYTES;
+use helloop::server::stats::Drop;
+use helloop::server::{Member, Settings};
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+#[test]
+fn p06_the_rest_of_a_short_write() {
+    let mut text = Text::default();
+    let mut naive = Stage::naive();
+    let client = naive.client(naive::write_once, Scripted::with_room(18));
+    naive.until(10);
+    say(&client, b"Michael");
+    naive.until(20);
+    client.borrow_mut().make_room(100);
+    naive.until(30);
+    say(&client, b"Tracy");
+    naive.until(40);
+    let got = text_of(&client);
+    assert_eq!(got, "Welcome!Hello, MicHello, Tracy!");
+    text.naive(&naive, &format!("The client has read: {got}"));
+
+    let mut here = Stage::here(Settings::default());
+    let client = here.client(Scripted::with_room(18));
+    here.until(10);
+    say(&client, b"Michael");
+    here.until(20);
+    client.borrow_mut().make_room(100);
+    here.until(30);
+    say(&client, b"Tracy");
+    here.until(40);
+    let got = text_of(&client);
+    assert_eq!(got, "Welcome!Hello, Michael!Hello, Tracy!");
+    text.here(&here, &format!("The client has read: {got}"));
+    text.is_shown_as("p06");
+}
+
+#[test]
+fn p07_no_high_water_mark() {
+    let mut text = Text::default();
+    let mut naive = Stage::naive();
+    let to_naive = naive.client(naive::read_all, Scripted::with_room(8));
+    let mut here = Stage::here(Settings::default());
+    let to_here = here.client(Scripted::with_room(8));
+    naive.until(10);
+    here.until(10);
+    text.line("The client has sent   the naive code keeps   the code here keeps");
+    let mut sent = 0;
+    for kibibytes in [16, 64, 256, 1_024, 4_096] {
+        let more = vec![b'x'; kibibytes * 1_024 - sent];
+        sent += more.len();
+        say(&to_naive, &more);
+        say(&to_here, &more);
+        naive.settle();
+        here.settle();
+        let without = naive.program.owed();
+        let peers = here.program.reactor.sources();
+        let with: usize = peers.map(|(_, source)| owed_to(source)).sum();
+        assert!(without > sent, "it keeps whatever comes");
+        assert!(with <= HIGH_WATER_BYTES + 4 * 1_032);
+        text.line(format_args!("{sent:>17} B {without:>20} B {with:>19} B"));
+    }
+    text.is_shown_as("p07");
+}
+
+fn owed_to(source: &Member<Acceptor, PostBox>) -> usize {
+    match source {
+        Member::Peer(peer) => peer.owed(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn p08_the_end_of_input_taken_for_the_end() {
+    let mut text = Text::default();
+    let mut naive = Stage::naive();
+    let client = naive.client(naive::read_all, Scripted::with_room(8));
+    naive.until(10);
+    say_last(&client, b"Michael");
+    naive.until(20);
+    client.borrow_mut().make_room(100);
+    naive.until(30);
+    let got = text_of(&client);
+    assert_eq!(got, "Welcome!");
+    text.naive(
+        &naive,
+        &format!("The client, which still reads, has read: {got}"),
+    );
+
+    let mut here = Stage::here(Settings::default());
+    let client = here.client(Scripted::with_room(8));
+    here.until(10);
+    say_last(&client, b"Michael");
+    here.until(20);
+    client.borrow_mut().make_room(100);
+    here.until(30);
+    let got = text_of(&client);
+    assert_eq!(got, "Welcome!Hello, Michael!");
+    assert!(!is_open(&client));
+    text.here(
+        &here,
+        &format!("The client, which still reads, has read: {got}"),
+    );
+    text.is_shown_as("p08");
+}
+
+#[test]
+fn p09_hung_up_taken_for_gone() {
+    let mut text = Text::default();
+    let mut naive = Stage::naive();
+    let client = naive.client(naive::closed_means_gone, Scripted::roomy());
+    naive.until(10);
+    say_last(&client, b"Michael");
+    naive.until(20);
+    let unread = client.borrow().arrived.len();
+    assert_eq!((unread, text_of(&client).as_str()), (7, "Welcome!"));
+    text.naive(&naive, &format!("{unread} bytes are thrown away unread."));
+
+    let mut here = Stage::here(Settings::default());
+    let client = here.client(Scripted::roomy());
+    here.until(10);
+    say_last(&client, b"Michael");
+    here.until(20);
+    assert_eq!(text_of(&client), "Welcome!Hello, Michael!");
+    assert!(!is_open(&client));
+    text.here(&here, "What was sent before the end is read and answered.");
+    text.is_shown_as("p09");
+}
+
+/// A client that reads slowly, so that the kernel holds what it has not taken yet.
+fn slow_reader(server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// How many bytes came, and how they ended.
+fn read_out(stream: &mut TcpStream) -> (usize, String) {
+    let mut bytes = Vec::new();
+    let end = match stream.read_to_end(&mut bytes) {
+        Ok(_) => "the end of input".to_owned(),
+        Err(error) => error.kind().to_string(),
+    };
+    (bytes.len(), end)
+}
+
+/// On real sockets, for it is the kernel that destroys what was sent.
+#[test]
+fn p10_closing_with_unread_input() {
+    let mut text = Text::default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = slow_reader(listener.local_addr().unwrap());
+    client.write_all(b"exit\nand something more\n").unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    // The kernel takes all of it, so that nothing but the close can lose it.
+    let buffer = SockRef::from(&accepted);
+    buffer.set_send_buffer_size(200_000).unwrap();
+    accepted.set_write_timeout(Some(LIMIT)).unwrap();
+    let replies = vec![b'x'; 100_000];
+    naive::answer_and_drop(accepted, &replies).unwrap();
+    let (count, end) = read_out(&mut client);
+    assert!(count < replies.len(), "{count} bytes came through");
+    assert_eq!(end, "connection reset");
+    text.line(format_args!(
+        "The naive code: it wrote {} bytes, the client read some, then \"{end}\".",
+        replies.len()
+    ));
+
+    let server = Server::start(&["--framing", "line"]);
+    let mut client = slow_reader(server.tcp_address());
+    let names = [&[b'x'; 991][..], b"\n"].concat().repeat(100);
+    client.write_all(&names).unwrap();
+    client.write_all(b"exit\n").unwrap();
+    // More than the read that finds the exit takes with it.
+    client
+        .write_all(&b"and something more\n".repeat(1_000))
+        .unwrap();
+    server.wait_for_messages(101);
+    let (count, end) = read_out(&mut client);
+    let wanted = "Welcome!\n".len() + 100 * 1_000;
+    assert_eq!((count, end.as_str()), (wanted, "the end of input"));
+    text.line(format_args!(
+        "The code here: it wrote {wanted} bytes, the client read {count}, then \"{end}\"."
+    ));
+    text.is_shown_as("p10");
+}
+
+/// One forged datagram between two servers.
+#[test]
+fn p14_two_servers_that_greet_each_other() {
+    const ROUNDS: usize = 1_000;
+    let mut text = Text::default();
+    let (one, other) = (address(9_999), address(9_998));
+    let mut forged = (b"Ada".to_vec(), other);
+    let mut last = 0;
+    for round in 0..ROUNDS {
+        let socket = PostBox::default();
+        let post = socket.0.clone();
+        post.borrow_mut().arrived.push_back(Ok(forged.clone()));
+        let ended = naive::answer_everybody(&socket).unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::WouldBlock);
+        let (reply, to) = post.borrow_mut().sent.pop().expect("it answers everybody");
+        if round < 3 {
+            text.line(format_args!(
+                "The naive code, datagram {:>4}: {}",
+                round + 1,
+                String::from_utf8_lossy(&reply)
+            ));
+        }
+        last = reply.len();
+        forged = (reply, if to == other { one } else { other });
+    }
+    assert_eq!(last, 3 + ROUNDS * 8);
+    text.line(format_args!(
+        "The naive code, datagram {ROUNDS:>4}: {last} bytes, and it goes on"
+    ));
+    text.line("");
+
+    let first = answers_here(b"Ada", other);
+    assert_eq!(first, (vec![b"Hello, Ada!".to_vec()], 0));
+    let second = answers_here(&first.0[0], one);
+    assert_eq!(second, (Vec::new(), 1));
+    text.line("The code here,  datagram    1: Hello, Ada!");
+    text.line("The code here,  no second one: what is a greeting is counted, and not greeted");
+    text.is_shown_as("p14");
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// What the server here sends back, and how many greetings it has counted and left alone.
+fn answers_here(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
+    let mut here = Stage::here(Settings::default());
+    let socket = PostBox::default();
+    let post = socket.0.clone();
+    let member = Member::Datagrams(Box::new(Datagrams::new(socket)));
+    let token = here.program.add(member).unwrap();
+    post.borrow_mut()
+        .arrived
+        .push_back(Ok((datagram.to_vec(), from)));
+    here.turn(&[(token, Readiness::READABLE | Readiness::WRITABLE)]);
+    here.settle();
+    let dropped = here.program.world.stats.dropped[Drop::Greeting as usize];
+    let sent = &post.borrow().sent;
+    let sent = sent.iter().map(|(reply, _)| reply.clone()).collect();
+    (sent, dropped)
+}
