@@ -3,7 +3,7 @@
 //! **Owns** every number that says how much is sent, and how good is good enough.
 
 use crate::process::Server;
-use crate::{epoll, epoll_udp, memory, storm, tasks};
+use crate::{epoll, epoll_udp, growth, memory, storm, tasks};
 use helloop::greeting::Framing;
 use helloop::server::bind;
 use std::fmt;
@@ -11,7 +11,8 @@ use std::fmt;
 /// What the clients of a case do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Traffic {
-    /// Connected clients, of which the first `active` talk: `lines` messages each in one write.
+    /// Connected clients, of which `active` talk, evenly spread among the others: `lines` messages
+    /// each in one write.
     Tcp {
         framing: Framing,
         clients: usize,
@@ -86,7 +87,7 @@ const fn goals(of_epoll: f64, of_tokio: f64) -> [Goal; 2] {
     ]
 }
 
-const fn chunks(clients: usize, active: usize) -> Traffic {
+pub(crate) const fn chunks(clients: usize, active: usize) -> Traffic {
     Traffic::Tcp {
         framing: Framing::Chunk,
         clients,
@@ -157,6 +158,7 @@ impl Case {
         CASES
             .iter()
             .chain([&storm::CASE, &memory::CASE])
+            .chain(&growth::CASES)
             .find(|case| case.name == name)
             .expect("a case's name")
     }
@@ -190,6 +192,11 @@ impl Peer {
 
     /// Starts the peer for `case`: a binary of this package, or this bench under another role.
     pub(crate) fn start(self, case: &Case) -> Server {
+        self.start_with(case, &[])
+    }
+
+    /// As [`start`](Self::start); `flags` are for this server's command line.
+    pub(crate) fn start_with(self, case: &Case, flags: &[&str]) -> Server {
         let framing = match case.framing() {
             Framing::Chunk => "chunk",
             Framing::Line => "line",
@@ -203,7 +210,10 @@ impl Peer {
             framing,
         ];
         match self {
-            Self::Helloop => Server::start(env!("CARGO_BIN_EXE_helloop"), &helloop),
+            Self::Helloop => Server::start(
+                env!("CARGO_BIN_EXE_helloop"),
+                &[&helloop[..], flags].concat(),
+            ),
             Self::Threads => Server::start(
                 env!("CARGO_BIN_EXE_helloop"),
                 &[&helloop[..], &["--model", "threads"]].concat(),

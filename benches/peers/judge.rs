@@ -12,22 +12,22 @@ use std::time::Duration;
 const SLICES: usize = 10;
 
 /// One server with its clients.
-struct Contender {
-    peer: Peer,
+#[derive(Debug)]
+pub(crate) struct Contender {
     server: Server,
     load: Load,
+    /// Bursts of one slice.
+    bursts: usize,
     /// CPU time a message, in nanoseconds, by slice.
-    costs: Vec<f64>,
+    pub(crate) costs: Vec<f64>,
 }
 
 impl Contender {
-    fn start(peer: Peer, case: &Case) -> Self {
-        let server = peer.start(case);
-        let load = Load::start(case, server.address);
+    pub(crate) fn new(server: Server, load: Load, bursts: usize) -> Self {
         Self {
-            peer,
             server,
             load,
+            bursts,
             costs: Vec::new(),
         }
     }
@@ -72,29 +72,33 @@ pub(crate) fn judge(case: &Case, rounds: usize) {
     }
 }
 
-/// Starts all contenders afresh, and has them take turns. Each slice begins with another one, so
-/// that none profits from its place.
+/// Starts all contenders afresh, and has them take turns.
 fn play(case: &Case) -> Round {
-    let mut contenders: Vec<_> = case
-        .peers
-        .iter()
-        .map(|peer| Contender::start(*peer, case))
-        .collect();
-    for contender in &mut contenders {
-        contender.slice(case.bursts.div_ceil(4));
+    let start = |peer: &Peer| {
+        let server = peer.start(case);
+        let load = Load::start(case, server.address);
+        Contender::new(server, load, case.bursts)
+    };
+    let mut contenders: Vec<_> = case.peers.iter().map(start).collect();
+    take_turns(&mut contenders);
+    let costs = contenders.into_iter().map(|contender| contender.costs);
+    case.peers.iter().copied().zip(costs).collect()
+}
+
+/// Has each contender served slice after slice, in turn. Each slice begins with another one, so
+/// that none profits from its place.
+pub(crate) fn take_turns(contenders: &mut [Contender]) {
+    for contender in &mut *contenders {
+        contender.slice(contender.bursts.div_ceil(4));
     }
     for slice in 0..SLICES {
         let first = slice % contenders.len();
         for turn in 0..contenders.len() {
-            let at = (first + turn) % contenders.len();
-            let cost = contenders[at].slice(case.bursts);
-            contenders[at].costs.push(cost);
+            let contender = &mut contenders[(first + turn) % contenders.len()];
+            let cost = contender.slice(contender.bursts);
+            contender.costs.push(cost);
         }
     }
-    contenders
-        .into_iter()
-        .map(|contender| (contender.peer, contender.costs))
-        .collect()
 }
 
 /// One ratio a round: the median over its slices of one peer's cost over the other's.

@@ -32,10 +32,17 @@ pub(crate) fn run(case: &Case, server: SocketAddr) {
             active,
             lines,
         } => {
-            let mut clients: Vec<_> = (0..clients)
-                .map(|number| Client::connect(number, server, framing, lines))
-                .collect();
-            obey(|| burst(&mut clients[..active], lines));
+            let apart = clients / active;
+            let (mut talking, mut silent) = (Vec::new(), Vec::new());
+            for number in 0..clients {
+                let client = Client::connect(number, server, framing, lines);
+                if number % apart == 0 && talking.len() < active {
+                    talking.push(client);
+                } else {
+                    silent.push(client.stream);
+                }
+            }
+            obey(|| burst(&mut talking, lines));
         }
         Traffic::Visits { at_once } => obey(|| visit(server, at_once)),
         Traffic::Storm { clients } => obey(|| storm::connect_all(server, clients)),

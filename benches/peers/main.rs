@@ -18,6 +18,7 @@
 mod cases;
 mod epoll;
 mod epoll_udp;
+mod growth;
 mod judge;
 mod load;
 mod memory;
@@ -74,6 +75,9 @@ fn compare(options: &Options) {
         } else {
             judge::judge(case, rounds);
         }
+    }
+    if chosen(growth::NAME) && !options.syscalls {
+        growth::run(rounds);
     }
     if chosen(storm::NAME) && !options.syscalls {
         storm::run(rounds.min(storm::ROUNDS));
