@@ -99,10 +99,13 @@ mod tests {
         /// What goes in comes out, once and in order; memory is the most that waited at once, and
         /// little when nothing does.
         #[test]
-        fn is_a_queue(calls in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..4_000), 0usize..6_000), 0..40)) {
+        fn is_a_queue(
+            calls in prop::collection::vec((any::<u8>(), 0usize..4_000, 0usize..6_000), 0..40),
+        ) {
             let (mut buffer, mut model) = (Buffer::default(), Vec::new());
             let mut most = 0;
-            for (pushed, consumed) in calls {
+            for (first, length, consumed) in calls {
+                let pushed: Vec<u8> = (0..length).map(|n| first.wrapping_add(n as u8)).collect();
                 buffer.push(&pushed);
                 model.extend_from_slice(&pushed);
                 most = most.max(model.len());

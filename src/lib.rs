@@ -4,6 +4,28 @@
 //! listening socket, every connection and a UDP socket. The README says how to use the program;
 //! these pages are its map.
 //!
+//! # A thread for each client, and what it costs
+//!
+//! In the tutorial's server a thread sleeps in `recv` for each client. It is the simplest program
+//! that works ([`server::threads`] is it, with its pitfalls handled), and for a few hundred
+//! clients a good one. What it costs is a stack each, a switch from one thread to another for
+//! nearly every message, and a start and an end for every client. `helloop compare` measures that,
+//! the same load against both, in turn; on two virtual CPUs, 1,000 clients that talk all the time:
+//!
+//! | | one loop | a thread each |
+//! | --- | --- | --- |
+//! | threads | 1 | 1,005 |
+//! | memory a client | 53 B | 10.9 KiB |
+//! | context switches | 7,098 | 186,540 |
+//! | connects a second | 40,453 | 10,858 |
+//! | messages a second | 118,561 | 60,191 |
+//! | CPU time a message | 8.06 µs | 15.8 µs |
+//! | 99th percentile of the latency | 11.6 ms | 20.3 ms |
+//!
+//! What one loop costs is that nobody may wait: each call returns at once, and where a client was
+//! in its conversation, which a thread knows by where it stands in the code, must be written down.
+//! The rest of these pages is how.
+//!
 //! # The turn
 //!
 //! ```text
