@@ -102,10 +102,14 @@ fn all_is_well_with_a_server_that_behaves() {
         }
         assert_eq!(report["messages"]["sent"], report["messages"]["answered"]);
         assert_eq!(report["latency"]["samples"], report["messages"]["answered"]);
-        assert_eq!(
-            report["server"]["threads"].as_u64().unwrap() > 50,
-            model == Model::Threads
-        );
+        if cfg!(all(target_os = "linux", not(feature = "portable"))) {
+            assert_eq!(
+                report["server"]["threads"].as_u64().unwrap() > 50,
+                model == Model::Threads
+            );
+        } else {
+            assert!(report["server"].is_null(), "{}", report["server"]);
+        }
     }
 }
 
@@ -559,7 +563,10 @@ fn connects_are_ramped() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "Linux alone has a loopback network"
+)]
 fn clients_come_from_many_loopback_addresses() {
     let server = Server::start(&["-v"]);
     let flags = [
@@ -841,6 +848,10 @@ fn datagrams_of_a_schedule_overtake_those_that_are_lost() {
 /// As many as a limit of 20,000 descriptors a process has room for; fewer where it is lower,
 /// and then the test says so.
 #[test]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "one source address has not so many ports"
+)]
 fn nineteen_thousand_clients_are_connected_greeted_and_answered() {
     const WANTED: u64 = 19_000;
     let limit = helloop::system::raise_descriptor_limit();
@@ -995,6 +1006,10 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "Linux alone knows a process's figures"
+)]
 fn the_json_form_keeps_its_keys() {
     let flags = [
         "--udp",

@@ -18,6 +18,7 @@ use super::stats::Cause;
 use super::{Outcome, Settings, Summary};
 use crate::greeting::{self, Answered, Framing};
 use crate::reactor::Time;
+use crate::system;
 use crate::warn_limited;
 use log::{debug, info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -208,7 +209,10 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
             {
                 return;
             }
-            Ok((stream, address)) => start_client(stream, address, shared),
+            Ok((stream, address)) => {
+                system::pass_on_options(listener, &stream);
+                start_client(stream, address, shared);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error)
                 if matches!(
