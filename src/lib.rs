@@ -57,7 +57,7 @@
 //!
 //! # The pitfalls
 //!
-//! Each has its home, and a test in `tests/pitfalls.rs` that fails when the handling is taken out.
+//! Each has its home, and a test in `tests/pitfalls` that fails when the handling is taken out.
 //!
 //! | pitfall | its home | its test |
 //! | --- | --- | --- |
