@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long an accept that found no descriptor waits before the next.
+/// How long an accept that found no descriptor waits before the next: as long as the reactor's.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// What all threads share.
