@@ -40,7 +40,7 @@
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`],
 //! [`client`], [`stress`]), then [`greeting`], [`stream`], [`buffer`], [`escape`] and [`system`]
 //! beside [`reactor`]. The reactor knows no protocol; the greeting knows no I/O; what observes
-//! knows no server.
+//! knows no server. [`system`] says what is Linux's alone, and what takes its place elsewhere.
 //!
 //! # Words
 //!
