@@ -116,7 +116,7 @@
 //! more are taken; [`CLIENTS_PER_SOURCE`] has the figures. And there is a snare in the `bind`
 //! above: it must choose a port before it knows to whom the client will connect, so it takes one
 //! that nobody has at this address, whatever the server. `IP_BIND_ADDRESS_NO_PORT` leaves the
-//! choice to `connect`. `clients_come_from_many_loopback_addresses` in `tests/stress.rs`.
+//! choice to `connect`. `clients_come_from_many_loopback_addresses` in `tests/stress`.
 //!
 //! # IPv6
 //!

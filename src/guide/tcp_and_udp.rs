@@ -152,7 +152,7 @@
 //! reply must ask again after a while. But then the first one may have been late rather than lost,
 //! and two replies come to one name. [`client::udp`] has both, and `udp_tries_again_what_was_lost`,
 //! `udp_takes_a_doubled_reply_once` and `udp_takes_no_late_reply_for_the_next_names` in
-//! `tests/clients.rs` show them.
+//! `tests/clients` show them.
 //!
 //! Nor does anything prove that a datagram comes from where it says. A forged one can make two
 //! servers greet each other without end: [`answer_datagram`] is silent to what is a greeting
