@@ -62,7 +62,7 @@
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`],
 //! [`client`], [`stress`]), then [`greeting`], [`stream`], [`buffer`], [`escape`] and [`system`]
 //! beside [`reactor`]. The reactor knows no protocol; the greeting knows no I/O; what observes
-//! knows no server.
+//! knows no server. [`system`] says what is Linux's alone, and what takes its place elsewhere.
 //!
 //! # Words
 //!
@@ -79,7 +79,7 @@
 //!
 //! # The pitfalls
 //!
-//! Each has its home, and a test in `tests/pitfalls.rs` that fails when the handling is taken out.
+//! Each has its home, and a test in `tests/pitfalls` that fails when the handling is taken out.
 //!
 //! | pitfall | its home | its test |
 //! | --- | --- | --- |

@@ -7,8 +7,6 @@
 //! is ended (pitfall 17).
 
 pub mod backlog;
-#[cfg(target_os = "linux")]
-pub mod batched;
 pub mod bind;
 pub mod datagrams;
 pub mod figures;
@@ -22,11 +20,22 @@ pub mod peer;
 pub mod signals;
 pub mod stats;
 pub mod threads;
+// Linux has calls for many datagrams (see `system`); every Unix has those for one.
+#[cfg_attr(
+    all(target_os = "linux", not(feature = "portable")),
+    path = "server/udp/batched.rs"
+)]
+#[cfg_attr(
+    not(all(target_os = "linux", not(feature = "portable"))),
+    path = "server/udp/single.rs"
+)]
+pub mod udp;
 pub mod watch;
 pub mod world;
 
-pub use member::{Datagram, Member};
+pub use member::Member;
 pub use outcome::{Outcome, Summary};
+pub use udp::Datagram;
 pub use world::{Limiters, Settings, Stage, World};
 
 use crate::observe::file::RecordingFile;
@@ -36,7 +45,7 @@ use bind::Bound;
 use datagrams::{DatagramSocket, Datagrams};
 use listener::{Accept, Listener};
 use log::info;
-use mio::net::{TcpListener, UdpSocket};
+use mio::net::TcpListener;
 use parent::Parent;
 use signals::Signals;
 use stats::Cause;
@@ -87,8 +96,8 @@ impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
             sockets.set_nonblocking()?;
             let tcp = TcpListener::from_std(sockets.tcp);
             self.add(Member::Listener(Box::new(Listener::new(tcp))))?;
-            if let Some(udp) = sockets.udp.map(UdpSocket::from_std) {
-                self.add(Member::Datagrams(Box::new(Datagrams::new(udp.into()))))?;
+            if let Some(udp) = sockets.udp.map(Datagram::from_std) {
+                self.add(Member::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }
         Ok(())

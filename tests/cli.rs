@@ -527,7 +527,7 @@ fn reuse_port_lets_two_share() {
     assert_refused(&ended, &["the port is in use"]);
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[test]
 fn a_backlog_that_the_system_cuts_is_warned_of() {
     let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();

@@ -31,7 +31,10 @@ const FIGURES: [&str; 10] = [
 ];
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "Linux alone knows a process's figures"
+)]
 fn both_models_stand_side_by_side() {
     let ended = run_helloop(&[&BRIEF[..], &["300", "--json"]].concat());
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -59,7 +62,7 @@ fn both_models_stand_side_by_side() {
 
 /// A thread takes what a descriptor does not: where threads run out, the row says so.
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg_attr(not(target_os = "linux"), ignore = "how ulimit -v counts is Linux's")]
 fn a_model_that_cannot_hold_the_clients_is_a_row_that_says_so() {
     // So few address space that a thousand threads' stacks do not fit, and a loop does.
     let flags = [&BRIEF[..], &["600"]].concat().join(" ");

@@ -9,7 +9,7 @@ use helloop::reactor::{Reactor, Readiness};
 use helloop::server::datagrams::Datagrams;
 use helloop::server::listener::Listener;
 use helloop::server::stats::Stats;
-use helloop::server::{Member, Server, Settings};
+use helloop::server::{Datagram, Member, Server, Settings};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -31,7 +31,8 @@ struct Bench {
 impl Bench {
     fn new(framing: Framing) -> Self {
         let tcp = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let udp = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        udp.set_nonblocking(true).unwrap();
         let addresses = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
         let settings = Settings {
             framing,
@@ -39,7 +40,7 @@ impl Bench {
         };
         let mut server = Server::with_reactor(Reactor::new().unwrap(), settings);
         let listener = Member::Listener(Box::new(Listener::new(tcp)));
-        let datagrams = Member::Datagrams(Box::new(Datagrams::new(udp.into())));
+        let datagrams = Member::Datagrams(Box::new(Datagrams::new(Datagram::from_std(udp))));
         for member in [listener, datagrams] {
             server.reactor.add(member, Readiness::NONE).unwrap();
         }
@@ -207,10 +208,9 @@ fn resident_bytes(process: u32) -> u64 {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 #[cfg_attr(
-    debug_assertions,
-    ignore = "sockets are larger in debug builds; needs 19,100 descriptors"
+    any(debug_assertions, not(target_os = "linux")),
+    ignore = "sockets are larger in debug builds; needs /proc and 19,100 descriptors"
 )]
 fn an_idle_client_costs_at_most_64_bytes() {
     assert!(helloop::system::raise_descriptor_limit() > 19_100);

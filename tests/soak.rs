@@ -4,6 +4,8 @@
 //! Ignored in a plain `cargo test` for its length; `.ci/run` runs it by name. HELLOOP_SOAK
 //! changes how many seconds each of its two rounds lasts.
 
+#![cfg(target_os = "linux")]
+
 mod util;
 
 use socket2::SockRef;

@@ -18,6 +18,7 @@ use crate::greeting::{Framing, greet};
 /// What one read takes at most, in bytes: the longest reply and more, so that a server's other
 /// words come whole.
 const READ_BYTES: usize = 4_096;
+const _: () = assert!(READ_BYTES > names::MAX_NAME_BYTES + b"Hello, !\n".len());
 
 /// How long the rest of unexpected words is waited for, so that the error quotes the sentence
 /// and not its first byte.

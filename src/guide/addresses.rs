@@ -16,7 +16,7 @@
 //!   machine's address cannot be bound (`an_address_of_another_machine` in `tests/cli.rs`).
 //! - **`0.0.0.0`**, the **unspecified** address: every IPv4 address that the machine has.
 //! - **A name**, `localhost` say, is looked up, and stands for all addresses that it has. Here each
-//!   of them is listened on (`a_host_name_is_all_its_addresses` in `tests/protocol.rs`).
+//!   of them is listened on (`a_host_name_is_all_its_addresses` in `tests/protocol`).
 //!
 //! ```
 //! # use std::io;
@@ -116,7 +116,7 @@
 //! more are taken; [`CLIENTS_PER_SOURCE`] has the figures. And there is a snare in the `bind`
 //! above: it must choose a port before it knows to whom the client will connect, so it takes one
 //! that nobody has at this address, whatever the server. `IP_BIND_ADDRESS_NO_PORT` leaves the
-//! choice to `connect`. `clients_come_from_many_loopback_addresses` in `tests/stress.rs`.
+//! choice to `connect`. `clients_come_from_many_loopback_addresses` in `tests/stress`.
 //!
 //! # IPv6
 //!
@@ -126,7 +126,7 @@
 //! come from addresses like `::ffff:192.0.2.1`. Whether it does differs from system to system; on
 //! Linux it does unless told otherwise, and a listener on `0.0.0.0` then cannot have the same port.
 //! So this server says what it means: `IPV6_V6ONLY`, IPv6 alone, and who wants both listens on both
-//! (`ipv6_leaves_ipv4_alone` in `tests/protocol.rs`).
+//! (`ipv6_leaves_ipv4_alone` in `tests/protocol`).
 //!
 //! # Binding again
 //!
@@ -150,7 +150,7 @@
 //! connect often suffers from nothing else. This server asks for so long a backlog that bursts fit
 //! into it ([`Options::backlog`]), says so when the system cuts it, and accepts up to
 //! [`ACCEPTS_PER_TURN`] in every turn: `p19_a_listen_backlog_that_bursts_fit_into` in
-//! `tests/pitfalls.rs`, `a_backlog_that_the_system_cuts_is_warned_of` in `tests/cli.rs`.
+//! `tests/pitfalls`, `a_backlog_that_the_system_cuts_is_warned_of` in `tests/cli.rs`.
 //!
 //! [`server::bind`]: crate::server::bind
 //! [`stress::connect`]: crate::stress::connect

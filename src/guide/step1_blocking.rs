@@ -67,8 +67,8 @@
 //! last lines of the program show it: the second client is connected, for the kernel has seen to
 //! that, and is not greeted. One who connects and falls silent stops the server for everybody.
 //!
-//! `p05_accept_must_not_starve_clients_nor_they_it` in `tests/pitfalls.rs` asks of a server that
+//! `p05_accept_must_not_starve_clients_nor_they_it` in `tests/pitfalls` asks of a server that
 //! neither of the two holds up the other, and `two_hundred_clients_wait_together` in
-//! `tests/protocol.rs` that two hundred clients get on side by side. This server does neither.
+//! `tests/protocol` that two hundred clients get on side by side. This server does neither.
 //!
 //! Next: [a thread for each client](super::step2_threads).

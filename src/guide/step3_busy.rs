@@ -83,7 +83,7 @@
 //! - **A reply can be cut in two.** The kernel keeps for each connection only so many bytes that
 //!   the other side has not taken. On a non-blocking socket `write` takes what has room, be it half
 //!   a name, and `write_all` then stumbles over "would block", with no word of how far it came: the
-//!   rest is lost. `p06_short_writes_and_would_block_on_write` in `tests/pitfalls.rs` gives a
+//!   rest is lost. `p06_short_writes_and_would_block_on_write` in `tests/pitfalls` gives a
 //!   client room for one byte at a time.
 //!
 //! The server asks everybody because it does not know who has something to say. But somebody knows:

@@ -104,7 +104,7 @@
 //!
 //! - **One read, or one accept, an event.** One edge stood for two connections, and the second was
 //!   left in the backlog; one edge stood for 1,031 bytes, and seven of them were left:
-//!   `p01_drain_or_remember_under_edge_triggering` in `tests/pitfalls.rs`, as are all that follow.
+//!   `p01_drain_or_remember_under_edge_triggering` in `tests/pitfalls`, as are all that follow.
 //! - **What everybody then does** is to read in a loop until the socket would block. But a client
 //!   that sends as fast as it is read keeps the loop there for good. Whoever stops before that must
 //!   remember that there is more, for no event will:

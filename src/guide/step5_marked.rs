@@ -140,7 +140,7 @@
 //! - **Whoever sleeps, sleeps for all.** The tutorial's `time.sleep(1)` did no harm in a thread of
 //!   its client's own. Here it stops the one thread that there is, and the last lines show the
 //!   price: four clients wait for four pauses. With two hundred clients the tutorial's one second
-//!   is more than three minutes: `two_hundred_clients_wait_together` in `tests/protocol.rs`. The
+//!   is more than three minutes: `two_hundred_clients_wait_together` in `tests/protocol`. The
 //!   same holds for anything that takes long: a look-up of a name, a disk that is slow, a large
 //!   sum.
 //! - **A verdict is missing**: not now, but later, event or not. When `accept` fails because the
@@ -148,7 +148,7 @@
 //!   a wake-up, for their edge is past; `Again` would try at once, and for ever, in vain:
 //!   `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`. And a client that takes
 //!   nothing of what it is owed would have to be given up some day:
-//!   `p07_a_reader_that_never_reads_costs_bounded_memory`. Both are in `tests/pitfalls.rs`.
+//!   `p07_a_reader_that_never_reads_costs_bounded_memory`. Both are in `tests/pitfalls`.
 //! - **Small things**: `marked.contains` walks the whole list ([`reactor::ready`] has one bit a
 //!   slot for it); a registration that fails still ends the loop by way of `?`, and so does a
 //!   signal (`p11_eintr_is_retried_to_the_deadline`).

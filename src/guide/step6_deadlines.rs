@@ -155,7 +155,7 @@
 //! # What still goes wrong
 //!
 //! The loop is whole. What is missing now is what this *server* owes to its clients, and each of
-//! these has its home in the crate and its test in `tests/pitfalls.rs`:
+//! these has its home in the crate and its test in `tests/pitfalls`:
 //!
 //! - **Nobody is ever given up.** Who connects and says nothing, or takes nothing of what is owed,
 //!   keeps a descriptor for ever, and a program has only so many. Deadlines, again:

@@ -101,7 +101,7 @@
 //! input still unread, or no longer knows of the connection. Then reading and writing fail
 //! ("connection reset by peer", "broken pipe"). That connection is over, and no other one:
 //! `p08_half_close_fin_is_not_gone`, `p18_one_clients_error_never_touches_another` and
-//! `p10_closing_with_unread_input_lingers` in `tests/pitfalls.rs`.
+//! `p10_closing_with_unread_input_lingers` in `tests/pitfalls`.
 //!
 //! # A datagram is a message
 //!
@@ -145,14 +145,14 @@
 //!
 //! (On Linux and the other Unixes; Windows calls the cut an error.) The server therefore reads with
 //! room for one byte more than it will answer: what fills it was too long, and is dropped rather
-//! than answered in part (`a_long_datagram_is_dropped_and_never_cut` in `tests/protocol.rs`).
+//! than answered in part (`a_long_datagram_is_dropped_and_never_cut` in `tests/protocol`).
 //!
 //! On one machine datagrams are rarely lost; over a network, and wherever one comes and there is no
 //! room for it, they are, and the tutorial's client then waits in `recv` for ever. Who needs the
 //! reply must ask again after a while. But then the first one may have been late rather than lost,
 //! and two replies come to one name. [`client::udp`] has both, and `udp_tries_again_what_was_lost`,
 //! `udp_takes_a_doubled_reply_once` and `udp_takes_no_late_reply_for_the_next_names` in
-//! `tests/clients.rs` show them.
+//! `tests/clients` show them.
 //!
 //! Nor does anything prove that a datagram comes from where it says. A forged one can make two
 //! servers greet each other without end: [`answer_datagram`] is silent to what is a greeting

@@ -12,6 +12,7 @@ const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 's
     style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'\r\n";
 
+/// What a person reads in a terminal.
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// An answer that is ready.

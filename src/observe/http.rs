@@ -13,7 +13,7 @@ pub const MAX_HEAD_BYTES: usize = 8 * 1_024;
 /// The longest target of a request, in bytes; the longest that means something has 20.
 pub const MAX_TARGET_BYTES: usize = 1_024;
 
-/// The most header lines of a request.
+/// The most header lines of a request: a browser sends some twenty.
 const MAX_HEADERS: usize = 64;
 
 /// What an answer says first.

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// an idle connection too.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// How long an observer may take nothing of an answer.
+/// How long an observer may take nothing of an answer: as patient as with its request.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// How long the rest of the input is thrown away behind the last answer, lest a reset destroy
@@ -32,7 +32,7 @@ pub const SNAPSHOT_PERIOD: Duration = Duration::from_millis(100);
 /// Bytes of one read: a browser's whole request.
 const READ_BYTES: usize = 2 * 1_024;
 
-/// Requests answered, or reads made, in one turn.
+/// Requests answered, or reads made, in one turn: few, for clients are what the loop is for.
 const STEPS_PER_TURN: usize = 4;
 
 /// Where the conversation is. The variant says which deadline the observer has.

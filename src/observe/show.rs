@@ -7,8 +7,8 @@
 
 use super::is_meant;
 use super::trace::{self, Detail, Event, Kind, Who};
-use super::words::Story;
-use crate::reactor::{Token, Verdict};
+use super::words::{self, Story};
+use crate::reactor::Token;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem;
@@ -147,11 +147,7 @@ impl<W: Write> Ladder<'_, W> {
             before: before.0,
             after: after.0,
         };
-        let verdict = match verdict {
-            Verdict::Park => "park",
-            Verdict::Again => "again",
-            Verdict::Close => "close",
-        };
+        let verdict = words::verdict(*verdict);
         let change = if was == is {
             String::new()
         } else {

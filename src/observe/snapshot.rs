@@ -19,7 +19,7 @@ pub const MAX_CELLS: u32 = 32_768;
 /// Turns shown, the last ones.
 pub const MAX_LANES: usize = 48;
 
-/// How many phases a turn has.
+/// How many phases a turn has: the five of its picture, and the time between turns.
 const PHASES: usize = 6;
 
 /// One event of the stream. Times are in microseconds since the loop was made.

@@ -6,8 +6,8 @@
 use super::State;
 use super::record::{Recorder, What};
 use super::trace::Bits;
-use super::words::Story;
-use crate::reactor::{Phase, Time, Token, Verdict};
+use super::words::{self, Story};
+use crate::reactor::{Phase, Time, Token};
 use serde::Serialize;
 use std::collections::VecDeque;
 
@@ -102,11 +102,7 @@ fn words(what: &What, phase: Phase) -> String {
                 before: call.before,
                 after: call.after,
             };
-            let verdict = match call.verdict {
-                Verdict::Park => "park",
-                Verdict::Again => "again",
-                Verdict::Close => "close",
-            };
+            let verdict = words::verdict(call.verdict);
             let change = if was == is {
                 String::new()
             } else {

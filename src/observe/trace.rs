@@ -165,6 +165,7 @@ impl TryFrom<String> for Who {
 #[serde(into = "String", try_from = "String")]
 pub struct Bits(pub Readiness);
 
+/// How a recording writes readiness; read back by the same words.
 const BIT_NAMES: [(Readiness, &str); 3] = [
     (Readiness::READABLE, "readable"),
     (Readiness::WRITABLE, "writable"),

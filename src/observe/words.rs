@@ -5,7 +5,7 @@
 //! its own readiness. **Invariant**: a call that did anything is told by what it did.
 
 use super::Tally;
-use crate::reactor::Readiness;
+use crate::reactor::{Readiness, Verdict};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -60,6 +60,16 @@ pub struct Story {
     pub before: Readiness,
     /// What is left of that.
     pub after: Readiness,
+}
+
+/// What a source answered, in a word.
+#[must_use]
+pub fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Park => "park",
+        Verdict::Again => "again",
+        Verdict::Close => "close",
+    }
 }
 
 /// A call in words: what was done, and what of it met its end. `read 12 B, write 17 B`,

@@ -4,6 +4,7 @@
 //! are then used for: both models start from the same ones. **Invariant**: an address that is
 //! bound has TCP and, unless it is not wanted, UDP on one and the same port number.
 
+use crate::system;
 use log::warn;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::fmt;
@@ -151,7 +152,7 @@ fn listen(address: SocketAddr, options: &Options) -> io::Result<TcpListener> {
     // A restart binds at once, although connections of the last run are in TIME_WAIT. It does
     // not let two servers listen on one port.
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit these on Linux: two system calls less a client.
+    // For the accepted sockets, which inherit these or are given them: see `pass_on_options`.
     socket.set_tcp_nodelay(true)?;
     if let Some(silence) = options.keepalive {
         SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(silence))?;
@@ -205,13 +206,10 @@ fn explain(address: SocketAddr, protocol: &str, error: &io::Error) -> Error {
     ))
 }
 
-/// The system cuts a longer backlog down in silence, so it is said here. Linux tells its limit;
-/// elsewhere the file is not there, and nothing is said.
+/// The system cuts a longer backlog down in silence, so it is said here. Where
+/// the limit is not known, nothing is said.
 fn warn_of_short_queue(backlog: u32) {
-    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
-        .ok()
-        .and_then(|limit| limit.trim().parse::<u32>().ok());
-    if let Some(limit) = somaxconn.filter(|limit| *limit < backlog) {
+    if let Some(limit) = system::backlog_limit().filter(|limit| *limit < backlog) {
         warn!(
             "--backlog {backlog} is cut to {limit} by this system: raise it with \
              `sysctl -w net.core.somaxconn={backlog}`"

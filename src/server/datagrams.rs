@@ -29,7 +29,8 @@ pub const MAX_DATAGRAM_BYTES: usize = 65_499;
 /// Ports below this belong to services (RFC 6335, system ports). Some answer whatever comes.
 const FIRST_USER_PORT: u16 = 1_024;
 
-/// What datagrams come from and go to: mio's socket, or a script in a test.
+/// What datagrams come from and go to: a [`Datagram`](super::udp::Datagram), or a script in a
+/// test.
 pub trait DatagramSocket: event::Source + fmt::Debug {
     /// Receives one datagram, cut to the buffer.
     ///
@@ -65,16 +66,6 @@ pub trait DatagramSocket: event::Source + fmt::Debug {
     fn send(&mut self, outbox: &Outbox) -> io::Result<usize> {
         let (reply, to) = outbox.first().ok_or(io::ErrorKind::InvalidInput)?;
         self.send_to(reply, to).map(|_| 1)
-    }
-}
-
-impl DatagramSocket for mio::net::UdpSocket {
-    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        Self::recv_from(self, buffer)
-    }
-
-    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-        Self::send_to(self, datagram, to)
     }
 }
 

@@ -14,6 +14,7 @@ use super::peer::{Peer, log_accepted};
 use super::{Member, World};
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
 use crate::stream::Stream;
+use crate::system;
 use crate::warn_limited;
 use mio::event;
 use nix::errno::Errno;
@@ -56,7 +57,9 @@ impl Accept for mio::net::TcpListener {
     type Stream = mio::net::TcpStream;
 
     fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
-        Self::accept(self)
+        let (stream, address) = Self::accept(self)?;
+        system::pass_on_options(self, &stream);
+        Ok((stream, address))
     }
 }
 

@@ -3,30 +3,20 @@
 //! **Owns** which source is registered for what and who is called. **Must never touch** what a
 //! source does then. **Invariant**: an idle client's slot is at most 48 bytes.
 
-#[cfg(target_os = "linux")]
-use super::batched;
 use super::datagrams::{DatagramSocket, Datagrams};
 use super::listener::{Accept, Listener};
 use super::parent::Parent;
 use super::peer::Peer;
 use super::signals::Signals;
+use super::udp::Datagram;
 use super::world::World;
 use crate::observe::gate::Gate;
 use crate::observe::observer::Observer;
 use crate::reactor::{Context, INTEREST, Source, Time, Token, Verdict};
 use crate::warn_limited;
-#[cfg(not(target_os = "linux"))]
-use mio::net::UdpSocket;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, event};
 use std::io;
-
-/// What UDP is served by: batches where the system has calls for them, single datagrams elsewhere.
-#[cfg(target_os = "linux")]
-pub type Datagram = batched::Batched;
-/// What UDP is served by.
-#[cfg(not(target_os = "linux"))]
-pub type Datagram = UdpSocket;
 
 /// One event source of the server. Those that there are few of are boxed, so that a client's
 /// slot is as small as a client. Generic over its sockets, so that tests script them and have

@@ -18,6 +18,7 @@ use super::stats::Cause;
 use super::{Outcome, Settings, Summary};
 use crate::greeting::{self, Answered, Framing};
 use crate::reactor::Time;
+use crate::system;
 use crate::warn_limited;
 use log::{debug, info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -31,10 +32,10 @@ use std::net::{
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long an accept that found no descriptor waits before the next.
+/// How long an accept that found no descriptor waits before the next: as long as the reactor's.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// What all threads share.
@@ -54,6 +55,23 @@ struct Shared {
     /// Clients that are owed replies at present.
     owing: AtomicU64,
     news: Sender<News>,
+}
+
+impl Shared {
+    fn new(settings: Settings, news: Sender<News>) -> Self {
+        Self {
+            settings,
+            draining: AtomicBool::new(false),
+            clients: Mutex::default(),
+            wakers: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            datagrams: AtomicU64::new(0),
+            unserved: AtomicU64::new(0),
+            owing: AtomicU64::new(0),
+            news,
+        }
+    }
 }
 
 /// What the main thread waits for.
@@ -86,18 +104,7 @@ pub fn run(
 ) -> io::Result<(Outcome, Summary)> {
     let started = Instant::now();
     let (news, inbox) = mpsc::channel();
-    let shared = Arc::new(Shared {
-        settings,
-        draining: AtomicBool::new(false),
-        clients: Mutex::default(),
-        wakers: Mutex::default(),
-        accepted: AtomicU64::new(0),
-        messages: AtomicU64::new(0),
-        datagrams: AtomicU64::new(0),
-        unserved: AtomicU64::new(0),
-        owing: AtomicU64::new(0),
-        news: news.clone(),
-    });
+    let shared = Arc::new(Shared::new(settings, news.clone()));
     spawn("signals", move || {
         for signal in &mut signals {
             if news.send(News::Signal(signal)).is_err() {
@@ -105,33 +112,12 @@ pub fn run(
             }
         }
     })?;
-    let mut listeners = Vec::new();
-    for Bound { address, tcp, udp } in bound {
-        let tcp = Arc::new(tcp);
-        let (listener, state) = (Arc::clone(&tcp), Arc::clone(&shared));
-        let thread = spawn("accept", move || accept_all(&listener, &state))?;
-        listeners.push((address, tcp, thread));
-        if let Some(udp) = udp {
-            let state = Arc::clone(&shared);
-            spawn("udp", move || serve_datagrams(&udp, &state))?;
-        }
-    }
-
-    loop {
-        match inbox.recv() {
-            Ok(News::Signal(SIGUSR1)) => report(&shared),
-            Ok(News::Ended) => {}
-            Ok(News::Signal(_)) | Err(_) => break,
-        }
-    }
+    let listeners = listen(bound, &shared)?;
+    wait_for_stop(&shared, &inbox);
     info!("stopping: a second signal ends at once");
     shared.draining.store(true, Relaxed);
-    for (address, listener, thread) in listeners {
-        match wake_listener(address, &listener, &shared) {
-            Ok(()) if thread.join().is_ok() => {}
-            Ok(()) => warn!("the thread that accepted on {address} has panicked"),
-            Err(error) => warn!("the thread that accepts on {address} is left behind: {error}"),
-        }
+    for listener in listeners {
+        listener.end(&shared);
     }
     // Each client is read once more: a read finds what has come, and then the end of input.
     for stream in lock(&shared.clients).values() {
@@ -149,6 +135,55 @@ pub fn run(
         up: started.elapsed(),
     };
     Ok((outcome, summary))
+}
+
+/// A listening socket, and the thread that accepts from it.
+struct Listener {
+    address: SocketAddr,
+    socket: Arc<TcpListener>,
+    thread: JoinHandle<()>,
+}
+
+impl Listener {
+    /// What waits is accepted, and then nothing more.
+    fn end(self, shared: &Shared) {
+        let address = self.address;
+        match wake_listener(address, &self.socket, shared) {
+            Ok(()) if self.thread.join().is_ok() => {}
+            Ok(()) => warn!("the thread that accepted on {address} has panicked"),
+            Err(error) => warn!("the thread that accepts on {address} is left behind: {error}"),
+        }
+    }
+}
+
+/// Starts a thread for each socket.
+fn listen(bound: Vec<Bound>, shared: &Arc<Shared>) -> io::Result<Vec<Listener>> {
+    let mut listeners = Vec::with_capacity(bound.len());
+    for Bound { address, tcp, udp } in bound {
+        let socket = Arc::new(tcp);
+        let (listener, state) = (Arc::clone(&socket), Arc::clone(shared));
+        let thread = spawn("accept", move || accept_all(&listener, &state))?;
+        listeners.push(Listener {
+            address,
+            socket,
+            thread,
+        });
+        if let Some(udp) = udp {
+            let state = Arc::clone(shared);
+            spawn("udp", move || serve_datagrams(&udp, &state))?;
+        }
+    }
+    Ok(listeners)
+}
+
+fn wait_for_stop(shared: &Shared, inbox: &mpsc::Receiver<News>) {
+    loop {
+        match inbox.recv() {
+            Ok(News::Signal(SIGUSR1)) => report(shared),
+            Ok(News::Ended) => {}
+            Ok(News::Signal(_)) | Err(_) => return,
+        }
+    }
 }
 
 fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
@@ -208,7 +243,10 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
             {
                 return;
             }
-            Ok((stream, address)) => start_client(stream, address, shared),
+            Ok((stream, address)) => {
+                system::pass_on_options(listener, &stream);
+                start_client(stream, address, shared);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error)
                 if matches!(
@@ -344,7 +382,7 @@ fn serve_datagrams(socket: &UdpSocket, shared: &Shared) {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 

@@ -16,7 +16,8 @@ use crate::stream::{self, Received};
 use log::debug;
 use std::io;
 
-/// Reads of one client in one turn.
+/// Reads of one client in one turn: four hold the replies of any pipeline of short names, and a
+/// server that floods one client must not hold up the others.
 const READS_PER_TURN: usize = 4;
 
 /// How a server that is full begins its one line (the protocol's `Busy: 100 of 100 clients

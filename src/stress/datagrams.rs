@@ -14,7 +14,8 @@ use crate::reactor::{Context, Readiness, Source, Time, Verdict};
 use log::debug;
 use std::io;
 
-/// Datagrams received by one client in one turn.
+/// Datagrams received by one client in one turn: more than it mostly waits for, and a relay that
+/// floods one client must not hold up the others.
 const DATAGRAMS_PER_TURN: usize = 16;
 
 /// Datagrams that a client may wait for at once (open loop): as many as it remembers.

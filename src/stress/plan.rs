@@ -35,7 +35,8 @@ pub const MAX_PIPELINE: u32 = 1_024;
 /// The digits behind each datagram's name, by which a reply is matched to it.
 pub const NUMBER_BYTES: usize = 8;
 
-/// The longest name of a datagram, number included: the reply must fit one datagram.
+/// The longest name of a datagram, number included: the reply must fit one datagram
+/// over IPv4: 65,507 bytes, less the eight of `Hello, ` and `!`.
 pub const MAX_DATAGRAM_NAME_BYTES: usize = 65_499;
 
 /// One run.

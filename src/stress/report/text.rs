@@ -7,7 +7,7 @@ use super::Report;
 use super::figures::{Bar, LatencyReport, ProcessReport};
 use std::fmt::{self, Write as _};
 
-/// Columns of the longest bar.
+/// Columns of the longest bar: its words and numbers beside it fit 80.
 const BAR_COLUMNS: usize = 40;
 
 /// Seconds of a run that are listed one by one; of a longer one, evenly chosen ones.

@@ -4,8 +4,8 @@
 //! mean. **Invariant**: each direction has headers of its own, since sending overwrites the
 //! names in them and receiving does not put them back.
 
-use super::datagrams::DatagramSocket;
-use super::mail::{BATCH, Inbox, Outbox};
+use crate::server::datagrams::DatagramSocket;
+use crate::server::mail::{BATCH, Inbox, Outbox};
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token, event};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -13,6 +13,9 @@ use std::array;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+
+/// What UDP is served by here.
+pub type Datagram = Batched;
 
 /// A UDP socket that receives and sends in batches.
 #[derive(Debug)]
@@ -24,10 +27,12 @@ pub struct Batched {
     names: Vec<Option<SockaddrStorage>>,
 }
 
-impl From<UdpSocket> for Batched {
-    fn from(socket: UdpSocket) -> Self {
+impl Batched {
+    /// Takes over a socket, which must not block.
+    #[must_use]
+    pub fn from_std(socket: std::net::UdpSocket) -> Self {
         Self {
-            socket,
+            socket: UdpSocket::from_std(socket),
             incoming: MultiHeaders::preallocate(BATCH, None),
             outgoing: MultiHeaders::preallocate(BATCH, None),
             names: Vec::with_capacity(BATCH),

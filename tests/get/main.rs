@@ -1,0 +1,123 @@
+//! `get` against an HTTP server of the test's: each form of body, and each way to break one.
+//!
+//! Each server is a thread that reads one request and says what it is given. After every error the
+//! folder is looked at: what is not a whole page must leave no file at all.
+
+mod broken;
+mod files;
+mod whole;
+
+use helloop::client::Error;
+use helloop::client::http::{self, Fault, Options, Saved};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Far more than any of this takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A time-out that is to be reached.
+pub(crate) const SOON: Duration = Duration::from_millis(300);
+
+/// Runs a script as the server of one request, which it is joined for.
+pub(crate) fn server(
+    script: impl FnOnce(&mut TcpStream) -> io::Result<()> + Send + 'static,
+) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/a/page.html?q", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        // The client may well leave before the end: that is what some tests are about.
+        let _ = script(&mut stream);
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = io::copy(&mut stream, &mut io::sink());
+        String::from_utf8(request).unwrap()
+    });
+    (url, server)
+}
+
+/// A server that says these bytes and closes.
+pub(crate) fn say(response: impl Into<Vec<u8>>) -> (String, JoinHandle<String>) {
+    let response = response.into();
+    server(move |stream| stream.write_all(&response))
+}
+
+/// A folder for one page, and the options to fetch it there.
+pub(crate) struct Get {
+    pub(crate) folder: TempDir,
+    pub(crate) options: Options,
+}
+
+impl Get {
+    pub(crate) fn new(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            url: url.to_owned(),
+            output: Some(folder.path().join("page")),
+            force: false,
+            max_bytes: 1 << 20,
+            timeout: PATIENCE,
+        };
+        Self { folder, options }
+    }
+
+    pub(crate) fn run(&self) -> (String, Result<Saved, Error>) {
+        let mut out = Vec::new();
+        let result = http::run(&self.options, &mut out, false);
+        (String::from_utf8(out).unwrap(), result)
+    }
+
+    pub(crate) fn page(&self) -> PathBuf {
+        self.folder.path().join("page")
+    }
+
+    pub(crate) fn saved(&self) -> Vec<u8> {
+        assert_eq!(self.files(), ["page"], "the page and nothing else");
+        fs::read(self.page()).unwrap()
+    }
+
+    /// Every file, hidden ones included.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let names = fs::read_dir(self.folder.path()).unwrap();
+        names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+}
+
+pub(crate) fn text(error: &Error) -> String {
+    let text = error.to_string();
+    assert!(!text.contains(char::is_control), "one line: {text:?}");
+    text
+}
+
+/// Fetches a response that must not be believed; returns why it was not.
+pub(crate) fn refused(response: impl Into<Vec<u8>>) -> Error {
+    let (url, server) = say(response);
+    let get = Get::new(&url);
+    let error = get.run().1.unwrap_err();
+    assert_eq!(get.files(), [""; 0], "{error}");
+    assert_eq!(error.exit_code(), 1);
+    server.join().unwrap();
+    text(&error);
+    error
+}
+
+#[track_caller]
+pub(crate) fn assert_fault(error: &Error, expected: &Fault) {
+    assert!(
+        matches!(error, Error::Response { fault, .. } if fault == expected),
+        "{error:?} is not {expected:?}"
+    );
+}

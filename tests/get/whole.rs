@@ -1,0 +1,181 @@
+//! Responses that are whole, each form of them.
+
+use crate::{Get, say, server, text};
+use helloop::client::Error;
+use helloop::client::http::{self, Saved};
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+#[test]
+fn each_form_of_body_is_saved_and_the_header_shown() {
+    let page = "<html>\r\n\r\nnot the header's end</html>";
+    let length = format!(
+        "Content-Length: {}\r\n\r\n{page}and what is not asked for",
+        page.len()
+    );
+    let chunked = format!(
+        "Transfer-Encoding: chunked\r\n\r\n4\r\n{}\r\n{:X};x=\"y\"\r\n{}\r\n0\r\nA: b\r\n\r\n",
+        &page[..4],
+        page.len() - 4,
+        &page[4..]
+    );
+    for rest in [length, chunked, format!("A: b\r\n\r\n{page}")] {
+        let (header, _) = rest.split_once("\r\n\r\n").unwrap();
+        let status = "HTTP/1.1 200 OK\r\n";
+        let (url, server) = say(format!("{status}{rest}"));
+        let get = Get::new(&url);
+        let (out, result) = get.run();
+        let saved = Saved {
+            path: get.page(),
+            bytes: page.len() as u64,
+            status: 200,
+        };
+        assert_eq!(result.unwrap(), saved);
+        assert_eq!(get.saved(), page.as_bytes());
+        assert_eq!(out, format!("{status}{header}\r\n"));
+        let request = server.join().unwrap();
+        let host = url
+            .strip_prefix("http://")
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap();
+        let start = format!("GET /a/page.html?q HTTP/1.1\r\nHost: {host}\r\n");
+        assert!(request.starts_with(&start), "{request}");
+        assert!(request.contains("\r\nConnection: close\r\n"), "{request}");
+        assert!(request.contains("\r\nUser-Agent: helloop/"), "{request}");
+    }
+}
+
+#[test]
+fn a_response_in_single_bytes_is_the_same() {
+    let response = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
+        \r\n5\r\nhello\r\n0\r\n\r\n";
+    let (url, server) = server(|stream| {
+        stream.set_nodelay(true)?;
+        response
+            .bytes()
+            .try_for_each(|byte| stream.write_all(&[byte]))
+    });
+    let get = Get::new(&url);
+    let (out, result) = get.run();
+    assert_eq!(result.unwrap().bytes, 5);
+    assert_eq!(get.saved(), b"hello");
+    assert!(out.starts_with("HTTP/1.1 200 OK\r\n"), "{out}");
+    server.join().unwrap();
+}
+
+#[test]
+fn a_body_that_is_complete_is_not_waited_for_to_close() {
+    for (fields, body) in [
+        ("Content-Length: 5\r\n", "hello"),
+        ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+        ("Content-Length: 0\r\n", ""),
+    ] {
+        let (url, server) = server(move |stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\n{fields}\r\n{body}")?;
+            // To the client's end: the server's own comes only after it.
+            io::copy(stream, &mut io::sink()).map(drop)
+        });
+        let get = Get::new(&url);
+        get.run().1.unwrap();
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_large_body_is_saved_byte_for_byte() {
+    let page: Vec<u8> = (0..1_u32 << 20)
+        .map(|number| (number % 251) as u8)
+        .collect();
+    let mut response =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len()).into_bytes();
+    response.extend_from_slice(&page);
+    let (url, server) = say(response);
+    let get = Get::new(&url);
+    get.run().1.unwrap();
+    assert!(get.saved() == page);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_status_without_a_body_waits_for_none() {
+    for status in [204, 304] {
+        let (url, server) = server(move |stream| {
+            write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\n")?;
+            io::copy(stream, &mut io::sink()).map(drop)
+        });
+        let get = Get::new(&url);
+        let saved = get.run().1.unwrap();
+        assert_eq!((saved.status, saved.bytes), (status, 0));
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_redirect_is_shown_and_not_followed() {
+    let (url, server) = say("HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\nmoved");
+    let get = Get::new(&url);
+    let (out, result) = get.run();
+    assert_eq!(result.unwrap().status, 302);
+    assert!(out.contains("Location: http://x/\r\n"), "{out}");
+    assert_eq!(get.saved(), b"moved");
+    server.join().unwrap();
+}
+
+#[test]
+fn an_error_status_saves_its_body_and_exits_22() {
+    for status in [400, 404, 503] {
+        let (url, server) = say(format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: 4\r\n\r\ngone"
+        ));
+        let get = Get::new(&url);
+        let (out, result) = get.run();
+        let error = result.unwrap_err();
+        assert!(
+            matches!(&error, Error::Status { status: s, .. } if *s == status),
+            "{error:?}"
+        );
+        assert_eq!(error.exit_code(), 22);
+        assert!(text(&error).contains(&status.to_string()), "{error}");
+        assert!(
+            out.starts_with(&format!("HTTP/1.1 {status} X\r\n")),
+            "{out}"
+        );
+        assert_eq!(get.saved(), b"gone");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn the_header_is_escaped_for_a_terminal() {
+    let (url, server) = say(b"HTTP/1.1 200 OK\r\nX: \xff\xc2\x9b31m \xe6\x96\xb0\r\n\r\n".to_vec());
+    let get = Get::new(&url);
+    let mut out = Vec::new();
+    http::run(&get.options, &mut out, true).unwrap();
+    let shown = "HTTP/1.1 200 OK\nX: \\xff\\u{9b}31m 新\n";
+    assert_eq!(String::from_utf8(out).unwrap(), shown);
+    server.join().unwrap();
+}
+
+#[test]
+fn an_ipv6_literal_is_reached() {
+    // Where the machine has no IPv6 there is nothing to test.
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        return;
+    };
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1_024];
+        let count = stream.read(&mut request).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap();
+        String::from_utf8_lossy(&request[..count]).into_owned()
+    });
+    let get = Get::new(&format!("http://{address}/"));
+    get.run().1.unwrap();
+    let host = format!("\r\nHost: {address}\r\n");
+    let request = server.join().unwrap();
+    assert!(request.contains(&host), "{request}");
+}

@@ -1,0 +1,99 @@
+//! Where a server listens.
+
+use crate::util::{Model, ask, ask_udp, connect, expect, figure, udp};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+both_models! {
+    ipv6,
+    ipv6_leaves_ipv4_alone,
+    several_addresses,
+    a_host_name_is_all_its_addresses,
+    without_udp,
+}
+
+/// Whether this machine has an IPv6 loopback.
+fn has_ipv6() -> bool {
+    let has = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if !has {
+        eprintln!("skipped: this machine has no ::1");
+    }
+    has
+}
+
+fn ipv6(model: Model) {
+    if !has_ipv6() {
+        return;
+    }
+    let server = model.setup(&[]).listen(&["[::1]:0"]).start();
+    assert!(server.tcp_address().is_ipv6());
+    server.assert_serves();
+    ask_udp(&server.udp(), b"Ada", b"Hello, Ada!");
+}
+
+/// `[::]` is IPv6 alone, so 0.0.0.0 can be listened on beside it.
+fn ipv6_leaves_ipv4_alone(model: Model) {
+    if !has_ipv6() {
+        return;
+    }
+    let ipv4 = model.setup(&[]).listen(&["0.0.0.0:0"]).start();
+    let port = ipv4.tcp_address().port();
+    let listen = format!("[::]:{port}");
+    let ipv6 = model.setup(&[]).listen(&[&listen]).start();
+    assert!(ipv6.tcp_address().is_ipv6());
+    // Each hears its own alone.
+    for (here, server) in [
+        (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &ipv4),
+        (SocketAddr::from((Ipv6Addr::LOCALHOST, port)), &ipv6),
+    ] {
+        ask(&mut connect(here), b"Ada", b"Welcome!Hello, Ada!");
+        ask_udp(&udp(here), b"Ada", b"Hello, Ada!");
+        assert_eq!(figure(&server.counters(), "accepted "), 1);
+    }
+}
+
+/// Shows that every address is served, over TCP and UDP.
+fn assert_serves_all(addresses: &[(SocketAddr, bool)]) {
+    for (address, has_udp) in addresses {
+        let mut stream = connect(*address);
+        expect(&mut stream, b"Welcome!");
+        ask(&mut stream, b"Ada", b"Hello, Ada!");
+        assert!(has_udp);
+        ask_udp(&udp(*address), b"Ada", b"Hello, Ada!");
+    }
+}
+
+fn several_addresses(model: Model) {
+    let listen = ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:0"];
+    let server = model.setup(&[]).listen(&listen).start();
+    let mut addresses = server.addresses(3);
+    assert_eq!(addresses.len(), 3);
+    assert_ne!(addresses[0], addresses[2]);
+    assert_eq!(addresses[1].0.ip(), Ipv4Addr::UNSPECIFIED);
+    addresses[1].0.set_ip(Ipv4Addr::LOCALHOST.into());
+    assert_serves_all(&addresses);
+}
+
+fn a_host_name_is_all_its_addresses(model: Model) {
+    let server = model.setup(&[]).listen(&["localhost:0"]).start();
+    server.assert_serves();
+    // All lines come before the first client is served.
+    let addresses = server.addresses(1);
+    assert!(
+        addresses
+            .iter()
+            .all(|(address, _)| address.ip().is_loopback())
+    );
+    assert_serves_all(&addresses);
+}
+
+fn without_udp(model: Model) {
+    let server = model.start(&["--no-udp"]);
+    let (address, has_udp) = server.addresses(1)[0];
+    assert!(!has_udp);
+    server.assert_serves();
+    let socket = udp(address);
+    socket.send(b"Ada").unwrap();
+    let refused = socket.recv(&mut [0; 64]).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}

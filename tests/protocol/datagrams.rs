@@ -1,0 +1,205 @@
+//! Datagrams: what is answered, to whom, and what is left unsaid.
+
+use crate::util::{LIMIT, Model, Server, ask_udp, receive_udp};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+both_models! {
+    datagrams_are_answered_to_where_they_came_from,
+    a_long_datagram_is_dropped_and_never_cut,
+    the_longest_datagram,
+    a_greeting_is_not_answered,
+    a_low_port_is_not_answered,
+    two_servers_do_not_greet_each_other,
+    two_servers_and_one_forged_packet,
+}
+
+fn datagrams_are_answered_to_where_they_came_from(model: Model) {
+    let server = model.start(&["--delay", "1h"]);
+    let sockets: Vec<_> = (0..10).map(|_| server.udp()).collect();
+    for (number, socket) in sockets.iter().enumerate() {
+        socket.send(format!("{number}").as_bytes()).unwrap();
+    }
+    for (number, socket) in sockets.iter().enumerate() {
+        assert_eq!(receive_udp(socket), format!("Hello, {number}!").as_bytes());
+    }
+    let socket = &sockets[0];
+    ask_udp(socket, b"", b"Hello, !");
+    ask_udp(socket, b"Michael\n", b"Hello, Michael!\n");
+    ask_udp(socket, b"Michael\r\n", b"Hello, Michael!\r\n");
+    ask_udp(socket, b"exit", b"Hello, exit!");
+    ask_udp(socket, b"exit\n", b"Hello, exit!\n");
+}
+
+/// Sends what must not be answered, and something behind it: the first reply is to that.
+#[track_caller]
+fn assert_unanswered(server: &Server, datagram: &[u8]) {
+    let socket = server.udp();
+    socket.send(datagram).unwrap();
+    ask_udp(&socket, b"Ada", b"Hello, Ada!");
+}
+
+fn a_long_datagram_is_dropped_and_never_cut(model: Model) {
+    let server = model.start(&["-v"]);
+    let name = [b'x'; 1_024];
+    let reply = [b"Hello, ".as_slice(), &name, b"!"].concat();
+    ask_udp(&server.udp(), &name, &reply);
+    assert_unanswered(&server, &[b'x'; 1_025]);
+    assert_unanswered(&server, &[b'x'; 60_000]);
+    server.stderr().wait_for("longer than --max-datagram");
+    if model == Model::Reactor {
+        let counters = server.counters();
+        assert!(
+            counters.contains("datagrams 5 answered 3 errors 0"),
+            "{counters}"
+        );
+        assert!(counters.contains("dropped, longer than --max-datagram: 2"));
+    }
+    let server = model.start(&["--max-datagram", "4"]);
+    ask_udp(&server.udp(), b"Mike", b"Hello, Mike!");
+    assert_unanswered(&server, b"Sarah");
+    if model == Model::Reactor {
+        let last = server.stop();
+        assert!(
+            last.stderr
+                .contains("dropped, longer than --max-datagram: 1")
+        );
+        assert!(last.stdout.contains(" 2 datagrams in "), "{}", last.stdout);
+    }
+}
+
+/// 65,507 bytes is what a datagram over IPv4 has room for, and the reply is eight longer than
+/// the name.
+fn the_longest_datagram(model: Model) {
+    let server = model.start(&["--max-datagram", "65499"]);
+    let name = vec![b'x'; 65_499];
+    let reply = [b"Hello, ".as_slice(), &name, b"!"].concat();
+    ask_udp(&server.udp(), &name, &reply);
+    assert_unanswered(&server, &[b'x'; 65_500]);
+}
+
+fn a_greeting_is_not_answered(model: Model) {
+    let server = model.start(&["-v"]);
+    assert_unanswered(&server, b"Hello, Michael!");
+    assert_unanswered(&server, b"Hello, Michael!\n");
+    assert_unanswered(&server, b"Hello, Michael!\r\n");
+    assert_unanswered(&server, b"Hello, !");
+    assert_unanswered(&server, b"Hello, Hello, Michael!!");
+    server.stderr().wait_for("not answered: itself a greeting");
+    // What only resembles one is a name.
+    let socket = server.udp();
+    ask_udp(&socket, b"Hello, Michael", b"Hello, Hello, Michael!");
+    ask_udp(&socket, b"Michael!", b"Hello, Michael!!");
+    ask_udp(&socket, b"hello, Michael!", b"Hello, hello, Michael!!");
+    if model == Model::Reactor {
+        let counters = server.counters();
+        assert!(
+            counters.contains("dropped, itself a greeting: 5"),
+            "{counters}"
+        );
+    }
+}
+
+/// Below 1024 live services that answer whatever comes.
+fn a_low_port_is_not_answered(model: Model) {
+    let server = model.start(&["-v"]);
+    let bound = (900..1_024)
+        .rev()
+        .map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)))
+        .find(|bound| {
+            let error = bound.as_ref().err();
+            error.is_none_or(|error| error.kind() != io::ErrorKind::AddrInUse)
+        });
+    let socket = match bound {
+        Some(Ok(socket)) => socket,
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("skipped: ports below 1024 need a right that is missing here");
+            return;
+        }
+        other => panic!("{other:?}"),
+    };
+    socket.send_to(b"Ada", server.tcp_address()).unwrap();
+    ask_udp(&server.udp(), b"fence", b"Hello, fence!");
+    socket.set_nonblocking(true).unwrap();
+    let silence = socket.recv_from(&mut [0; 64]).unwrap_err();
+    assert_eq!(silence.kind(), io::ErrorKind::WouldBlock);
+    server
+        .stderr()
+        .wait_for("not answered: from a port below 1024");
+    if model == Model::Reactor {
+        let counters = server.counters();
+        assert!(
+            counters.contains("dropped, from a port below 1024: 1"),
+            "{counters}"
+        );
+    }
+}
+
+/// What one says is carried to the other, and back if there is anything to carry back.
+fn two_servers_do_not_greet_each_other(model: Model) {
+    let (one, other) = (model.start(&[]), model.start(&[]));
+    for name in ["Ada", "", "Ada\n", "Ada\r\n", "Hello, Ada", "!", "\n"] {
+        let socket = one.udp();
+        socket.send(name.as_bytes()).unwrap();
+        let greeting = receive_udp(&socket);
+        assert!(greeting.starts_with(b"Hello, "), "{name:?}");
+        assert_unanswered(&other, &greeting);
+        assert_unanswered(&one, &greeting);
+    }
+}
+
+/// The real thing: a packet that says it comes from the other server. Needs the right to make
+/// one.
+fn two_servers_and_one_forged_packet(model: Model) {
+    let (one, other) = (model.start(&["-v"]), model.start(&["-v"]));
+    let forged = forge(b"Ada", one.tcp_address(), other.tcp_address());
+    if let Err(error) = forged {
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+        eprintln!("skipped: raw sockets need a right that is missing here");
+        return;
+    }
+    // The other answers to the one, and there it ends.
+    other
+        .stderr()
+        .wait_for(&format!("of 3 bytes from {}", one.tcp_address()));
+    one.stderr()
+        .wait_for(&format!("of 11 bytes from {}", other.tcp_address()));
+    for server in [&one, &other, &one, &other] {
+        ask_udp(&server.udp(), b"fence", b"Hello, fence!");
+    }
+    let between = |server: &Server, from: &Server| {
+        let from = format!("bytes from {}", from.tcp_address());
+        let lines = server.stderr().all();
+        let received = |line: &&String| line.contains("datagram of ") && line.ends_with(&from);
+        lines.iter().filter(received).count()
+    };
+    assert_eq!((between(&one, &other), between(&other, &one)), (1, 1));
+}
+
+/// Sends a datagram with a source address of our choice.
+fn forge(payload: &[u8], from: SocketAddr, to: SocketAddr) -> io::Result<()> {
+    let (SocketAddr::V4(source), SocketAddr::V4(destination)) = (from, to) else {
+        panic!("IPv4 only");
+    };
+    let udp_length = u16::try_from(8 + payload.len()).unwrap();
+    let mut packet = Vec::new();
+    // Version and header length, service, total length (the kernel's), id, fragment.
+    packet.extend([0x45, 0, 0, 0, 0, 0, 0, 0]);
+    // Time to live, protocol, checksum (the kernel's).
+    packet.extend([64, 17, 0, 0]);
+    packet.extend(source.ip().octets());
+    packet.extend(destination.ip().octets());
+    packet.extend(source.port().to_be_bytes());
+    packet.extend(destination.port().to_be_bytes());
+    packet.extend(udp_length.to_be_bytes());
+    // No checksum: IPv4 lets UDP do without.
+    packet.extend([0, 0]);
+    packet.extend(payload);
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP))?;
+    socket.set_header_included_v4(true)?;
+    socket.set_write_timeout(Some(LIMIT))?;
+    let sent = socket.send_to(&packet, &SockAddr::from(destination))?;
+    assert_eq!(sent, packet.len());
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What is asked for is what is done: clients, messages, schedules, addresses.
+
+use crate::util::{Model, Server};
+use crate::{run, spawned, stress};
+
+#[test]
+fn all_is_well_with_a_server_that_behaves() {
+    for model in [Model::Reactor, Model::Threads] {
+        let server = model.start(&[]);
+        let flags = "--clients 50 --duration 500ms --warmup 100ms";
+        let (ended, report) = stress(server.tcp_address(), flags);
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_eq!(report["verdict"]["achieved"], true);
+        for stage in ["requested", "connected", "greeted", "answered", "peak"] {
+            assert_eq!(report["clients"][stage], 50, "{stage}");
+        }
+        assert_eq!(report["messages"]["sent"], report["messages"]["answered"]);
+        assert_eq!(report["latency"]["samples"], report["messages"]["answered"]);
+        if cfg!(all(target_os = "linux", not(feature = "portable"))) {
+            assert_eq!(
+                report["server"]["threads"].as_u64().unwrap() > 50,
+                model == Model::Threads
+            );
+        } else {
+            assert!(report["server"].is_null(), "{}", report["server"]);
+        }
+    }
+}
+
+#[test]
+fn the_clients_that_are_refused_are_counted_with_the_servers_words() {
+    let server = Server::start(&["--max-clients", "100"]);
+    let to = server.tcp_address();
+    let ended = run(&format!(
+        "--to {to} --clients 200 --duration 300ms --warmup 0s"
+    ));
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    for words in [
+        "200 requested, 200 connected, 100 greeted, 100 answered",
+        "lost, busy: 100",
+        "the server said: \"Busy: 100 of 100 clients connected\"",
+        "NOT ACHIEVED: 100 of 200 clients were connected and greeted",
+    ] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn only_the_active_talk_and_the_others_stay() {
+    let flags = "--clients 50 --active 5 --messages 500 --warmup 0s";
+    let (ended, report) = spawned(flags);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(
+        (
+            &report["clients"]["greeted"],
+            &report["clients"]["answered"]
+        ),
+        (&50.into(), &5.into())
+    );
+    assert_eq!(report["messages"]["answered"], 500);
+    assert_eq!(report["clients"]["peak"], 50);
+}
+
+#[test]
+fn lines_in_a_pipeline_are_checked_one_by_one() {
+    let flags = "--clients 3 --framing line --pipeline 16 --messages 4000 --name= --warmup 0s";
+    let (ended, report) = spawned(flags);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(report["messages"]["answered"], 4_000);
+    assert_eq!(report["messages"]["bytes_out"], 4_000);
+    assert_eq!(report["messages"]["bytes_in"], 4_000 * "Hello, !\n".len());
+}
+
+#[test]
+fn a_pipeline_over_the_servers_high_water_mark_goes_on() {
+    let flags = "--clients 2 --framing line --pipeline 1024 --messages 8192 --size 1000";
+    let (ended, report) = spawned(&format!("{flags} --warmup 0s"));
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(report["messages"]["answered"], 8_192);
+}
+
+#[test]
+fn a_schedule_is_carried_out_to_the_message() {
+    let flags = "--clients 7 --rate 3456 --duration 2s --warmup 300ms";
+    for more in ["", "--udp", "--framing line --pipeline 4"] {
+        let (ended, report) = spawned(&format!("{flags} {more}"));
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_eq!(report["plan"]["loop"], "open");
+        assert_eq!(
+            report["messages"]["sent"].as_u64().unwrap().abs_diff(6_912),
+            0,
+            "{more:?}"
+        );
+    }
+}
+
+#[test]
+fn connects_are_ramped() {
+    let flags = "--clients 50 --connect-rate 100 --messages 50 --warmup 0s";
+    let (ended, report) = spawned(flags);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(report["connects"]["seconds"].as_f64().unwrap() >= 0.45);
+}
+
+#[test]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "Linux alone has a loopback network"
+)]
+fn clients_come_from_many_loopback_addresses() {
+    let server = Server::start(&["-v"]);
+    let flags = "--clients 1100 --active 1 --messages 20 --warmup 0s";
+    let (ended, report) = stress(server.tcp_address(), flags);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(report["plan"]["sources"], 2);
+    server.stderr().wait_for("accepted 127.0.0.2:");
+}
+
+/// As many as a limit of 20,000 descriptors a process has room for; fewer where it is lower,
+/// and then the test says so.
+#[test]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "one source address has not so many ports"
+)]
+fn nineteen_thousand_clients_are_connected_greeted_and_answered() {
+    const WANTED: u64 = 19_000;
+    let limit = helloop::system::raise_descriptor_limit();
+    let clients = WANTED.min(limit.saturating_sub(100));
+    if clients < WANTED {
+        eprintln!("only {clients} clients: this process may have {limit} descriptors");
+    }
+    let messages = 2 * clients;
+    let flags = format!("--clients {clients} --messages {messages} --warmup 0s --timeout 30s");
+    let (ended, report) = spawned(&flags);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    for stage in ["requested", "connected", "greeted", "answered", "peak"] {
+        assert_eq!(report["clients"][stage], clients, "{stage}");
+    }
+    assert_eq!(report["messages"]["answered"], messages);
+    assert_eq!(report["server"]["threads"], 1);
+}

@@ -1,0 +1,56 @@
+//! A run that is interrupted, and a spawned server that outlives nobody.
+
+use crate::process::{child_of, group_of, is_gone, wait_for};
+use crate::util::Server;
+use crate::{start, with_report};
+use nix::sys::signal::Signal;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn ctrl_c_reports_what_there_is() {
+    let server = Server::start(&[]);
+    let to = server.tcp_address();
+    let flags = "--clients 10 --duration 60s --warmup 100ms --json -";
+    let load = start(&format!("--to {to} {flags}"));
+    thread::sleep(Duration::from_millis(1_500));
+    load.signal(Signal::SIGINT);
+    let (ended, report) = with_report(load.wait());
+    assert_eq!(ended.code, Some(130), "{ended:#?}");
+    assert_eq!(report["interrupted"], true);
+    assert!(report["messages"]["answered"].as_u64().unwrap() > 0);
+    assert!(report["messages"]["seconds"].as_f64().unwrap() < 30.0);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let load = start("--spawn --clients 5 --warmup 0s -- --delay 9s");
+    let server = wait_for(|| child_of(load.id()));
+    thread::sleep(Duration::from_millis(1_000));
+    load.signal(Signal::SIGINT);
+    // The report comes, and the server drains what it holds.
+    load.stdout.wait_for("INTERRUPTED");
+    load.signal(Signal::SIGINT);
+    let asked = Instant::now();
+    wait_for(|| is_gone(load.id()).then_some(()));
+    assert!(asked.elapsed() < Duration::from_secs(4));
+    let ended = load.wait();
+    assert_eq!(ended.code, Some(130), "{ended:#?}");
+    // By itself, since its standard input has ended.
+    wait_for(|| is_gone(server).then_some(()));
+}
+
+#[test]
+fn a_spawned_server_does_not_outlive_a_load_that_is_killed() {
+    for model in ["reactor", "threads"] {
+        let load = start(&format!(
+            "--spawn --clients 5 --duration 60s -- --model {model}"
+        ));
+        let server = wait_for(|| child_of(load.id()));
+        // Its own group: Ctrl-C at a terminal does not reach it.
+        assert_eq!(group_of(server), Some(server));
+        load.signal(Signal::SIGKILL);
+        load.wait();
+        wait_for(|| is_gone(server).then_some(()));
+    }
+}
