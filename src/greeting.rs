@@ -24,6 +24,19 @@ pub const MAX_LINE_BYTES: usize = 65_536;
 /// What a client that broke [`MAX_LINE_BYTES`] reads last.
 pub const LINE_TOO_LONG: &[u8] = b"Error: line longer than 65536 bytes\n";
 
+/// How a refusal begins.
+pub const BUSY: &[u8] = b"Busy: ";
+
+/// What a client over the limit of `max_clients` reads in place of the welcome, in both framings.
+#[must_use]
+pub fn refusal(max_clients: u64) -> String {
+    format!("Busy: {max_clients} of {max_clients} clients connected\n")
+}
+
+/// The longest name for whose reply one datagram over IPv4 has room, in bytes: 65,507, less the
+/// eight of `Hello, ` and `!`.
+pub const MAX_DATAGRAM_BYTES: usize = 65_499;
+
 /// How much longer a line's reply is than the line: an empty line, one byte with its ending,
 /// is answered with the nine bytes of `Hello, !\n`.
 pub const MAX_REPLY_GROWTH: usize = 9;
@@ -251,6 +264,12 @@ mod tests {
             assert_eq!(replies, *expected, "{}", input.escape_ascii());
             assert_eq!((answered.messages, answered.end), (1, None));
         }
+    }
+
+    #[test]
+    fn a_refusal_begins_as_clients_expect() {
+        assert_eq!(refusal(100), "Busy: 100 of 100 clients connected\n");
+        assert!(refusal(100).as_bytes().starts_with(BUSY));
     }
 
     #[test]

@@ -6,10 +6,9 @@
 use super::values::{between, duration, keepalive, positive, some_duration};
 use super::watching::{Watching, invitation};
 use super::{Failure, say};
-use crate::greeting::Framing;
+use crate::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::observe::board::{MAX_OBSERVERS, MAX_REFUSED};
 use crate::server::bind::{self, Bound};
-use crate::server::datagrams::MAX_DATAGRAM_BYTES;
 use crate::server::parent;
 use crate::server::peer::MAX_PEER_BYTES;
 use crate::server::watch::Watch;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::wire::{Wire, deadline, is_time_out, resolve};
 use super::{Error, Service, excerpt, names, show};
-use crate::greeting::{Framing, greet};
+use crate::greeting::{BUSY, Framing, greet};
 
 /// What one read takes at most, in bytes: the longest reply and more, so that a server's other
 /// words come whole.
@@ -169,7 +169,7 @@ impl<'a> Conversation<'a> {
             }
         }
         let to = self.wire.to();
-        if got.starts_with(b"Busy: ") {
+        if got.starts_with(BUSY) {
             let words = excerpt(got.trim_ascii_end());
             return Error::Busy { to, words };
         }

@@ -22,10 +22,6 @@ use std::net::SocketAddr;
 /// Datagrams received in one turn: as many as fit a turn of other work (pitfall 5).
 pub const DATAGRAMS_PER_TURN: usize = BATCH;
 
-/// The longest name for whose reply one datagram over IPv4 has room: 65,507 bytes, less the
-/// eight of `Hello, ` and `!`.
-pub const MAX_DATAGRAM_BYTES: usize = 65_499;
-
 /// Ports below this belong to services (RFC 6335, system ports). Some answer whatever comes.
 const FIRST_USER_PORT: u16 = 1_024;
 

@@ -203,8 +203,7 @@ impl<T: Stream> Peer<T> {
             Phase::Refusing => {
                 self.phase = Phase::Ending(Cause::Busy);
                 cx.deadline(cx.world.settings.write_timeout);
-                let limit = cx.world.settings.max_clients;
-                let words = format!("Busy: {limit} of {limit} clients connected\n");
+                let words = greeting::refusal(cx.world.settings.max_clients);
                 self.backlog_mut(&mut cx.world.spares)
                     .owed
                     .push(words.as_bytes());

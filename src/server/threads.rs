@@ -10,13 +10,13 @@
 //! there is no cap on clients, nor on time.
 
 use super::bind::Bound;
-use super::datagrams::{self, MAX_DATAGRAM_BYTES};
+use super::datagrams;
 use super::limiter::Limiter;
 use super::peer::{LINGER, READ_BYTES};
 use super::signals::end_at_the_second;
 use super::stats::Cause;
 use super::{Outcome, Settings, Summary};
-use crate::greeting::{self, Answered, Framing};
+use crate::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
 use crate::reactor::Time;
 use crate::system;
 use crate::warn_limited;

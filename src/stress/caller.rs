@@ -11,6 +11,7 @@
 use super::World;
 use super::connect::Connecting;
 use super::tally::{Cause, Reached, WORDS_BYTES};
+use crate::greeting::BUSY;
 use crate::reactor::{Context, Readiness, Source, Time, Verdict};
 use crate::stream::{self, Received};
 use log::debug;
@@ -19,10 +20,6 @@ use std::io;
 /// Reads of one client in one turn: four hold the replies of any pipeline of short names, and a
 /// server that floods one client must not hold up the others.
 const READS_PER_TURN: usize = 4;
-
-/// How a server that is full begins its one line (the protocol's `Busy: 100 of 100 clients
-/// connected`).
-const BUSY: &[u8] = b"Busy: ";
 
 /// How far the client is. Each phase but the quiet ones has the plan's timeout as its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! clock. **Invariant**: a client's whole state is how far it is in the shared script.
 
 use super::connect::Sources;
-use crate::greeting::{self, Framing, MAX_CHUNK_BYTES, MAX_LINE_BYTES};
+use crate::greeting::{self, Framing, MAX_CHUNK_BYTES, MAX_DATAGRAM_BYTES, MAX_LINE_BYTES};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -34,10 +34,6 @@ pub const MAX_PIPELINE: u32 = 1_024;
 
 /// The digits behind each datagram's name, by which a reply is matched to it.
 pub const NUMBER_BYTES: usize = 8;
-
-/// The longest name of a datagram, number included: the reply must fit one datagram
-/// over IPv4: 65,507 bytes, less the eight of `Hello, ` and `!`.
-pub const MAX_DATAGRAM_NAME_BYTES: usize = 65_499;
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -97,7 +93,7 @@ impl Plan {
             // An empty chunk cannot be sent: it would be no chunk.
             Transport::Tcp(Framing::Chunk) => (1, MAX_CHUNK_BYTES),
             Transport::Tcp(Framing::Line) => (0, MAX_LINE_BYTES),
-            Transport::Udp => (NUMBER_BYTES, MAX_DATAGRAM_NAME_BYTES),
+            Transport::Udp => (NUMBER_BYTES, MAX_DATAGRAM_BYTES),
         };
         let length = self.name.len();
         if length < least || length > most {
