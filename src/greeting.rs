@@ -267,6 +267,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_begun_completes_nothing() {
+        let (mut partial, mut replies) = (Vec::new(), Vec::new());
+        assert!(!answer_lines(&mut partial, b"Mich", &mut replies).is_any());
+        assert!(answer_lines(&mut partial, b"ael\n", &mut replies).is_any());
+        // The end alone is something: an over-long line is no message, and is answered.
+        let too_long = [b'x'; MAX_LINE_BYTES + 1];
+        let answered = answer_lines(&mut partial, &too_long, &mut replies);
+        assert!(answered.is_any());
+        assert_eq!(answered.messages, 0);
+    }
+
+    #[test]
     fn a_refusal_begins_as_clients_expect() {
         assert_eq!(refusal(100), "Busy: 100 of 100 clients connected\n");
         assert!(refusal(100).as_bytes().starts_with(BUSY));
