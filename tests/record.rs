@@ -407,10 +407,11 @@ fn three_clients_under_delay_are_the_picture_of_the_readme() {
     let picture = ladder(&recorder, Filter::default());
     print!("{picture}");
     assert_eq!(picture, include_str!("three-clients.txt"));
-    let readme = include_str!("../README.md");
-    if readme.contains("helloop show three-clients.json") {
-        assert!(readme.contains(&picture), "the README has another picture");
-    }
+    let commands = util::readme::commands();
+    let shown =
+        |command: &&util::readme::Command| command.typed == "helloop show three-clients.json";
+    let shown = commands.iter().find(shown).expect("it is in the README");
+    assert_eq!(picture, shown.output, "the README has another picture");
     // The same by the command itself.
     let (_folder, path) = recording();
     trace::write(&recorder, &mut File::create(&path).unwrap()).unwrap();
