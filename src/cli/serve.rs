@@ -42,8 +42,8 @@ use std::time::Duration;
 pub(super) struct Serve {
     /// Where to listen; repeatable.
     ///
-    /// IPv4, \[IPv6\] or a host name; port 0 finds a free port. On a machine with several
-    /// addresses UDP answers from the right one only if each is named.
+    /// An IPv4 address, one of IPv6 in brackets, or a host name; port 0 finds a free port. On a
+    /// machine with several addresses UDP answers from the right one only if each is named.
     #[arg(
         long,
         env = "HELLOOP_LISTEN",

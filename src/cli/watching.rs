@@ -22,7 +22,7 @@ pub(super) struct Watching {
     /// Record the loop's last turns, for `helloop show`.
     ///
     /// Saved on SIGUSR2 and at the end, in the Chrome trace event format, which
-    /// <https://ui.perfetto.dev> opens too.
+    /// ui.perfetto.dev opens too.
     #[arg(
         long,
         env = "HELLOOP_RECORD",
