@@ -17,16 +17,12 @@ use util::readme::{self, Command};
 use util::{Ended, Process, Server, helloop, run_helloop};
 
 /// What is run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 3] = [
     ("cargo test", "runs this"),
     ("cargo doc --open", "built by .ci/run, warnings are errors"),
     (
         "nc 127.0.0.1 9999",
         "tests/tutorial.rs, nc_says_what_the_readme_shows",
-    ),
-    (
-        "helloop show three-clients.json",
-        "tests/record.rs, three_clients_under_delay_are_the_picture_of_the_readme",
     ),
 ];
 
@@ -35,8 +31,7 @@ const CLIENTS: u64 = 1_100;
 
 /// What the README's commands are run with.
 struct Scene {
-    chunk: Server,
-    line: Server,
+    server: Server,
     /// Answers like `python3 -m http.server`.
     http: SocketAddr,
     folder: TempDir,
@@ -45,8 +40,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self {
-            chunk: Server::start(&[]),
-            line: Server::start(&["--framing", "line"]),
+            server: Server::start(&[]),
             http: http_server(),
             folder: tempfile::tempdir().unwrap(),
         }
@@ -127,6 +121,7 @@ fn treat(command: &Command, scene: &Scene) {
         "serve" => serve(command, arguments, scene),
         "tcp" | "udp" => greet(command, arguments, scene),
         "get" => get(command, arguments, scene),
+        "show" => assert_eq!(run(&arguments).stdout, command.output),
         "stress" if !arguments.contains(&"-h".to_owned()) => stress(command, arguments, scene),
         "compare" => compare(command, arguments),
         "stress" | "man" | "completions" => {
@@ -171,7 +166,7 @@ fn serve(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
 }
 
 fn greet(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
-    arguments.extend(["--to".to_owned(), scene.chunk.tcp_address().to_string()]);
+    arguments.extend(["--to".to_owned(), scene.server.tcp_address().to_string()]);
     let ended = run(&arguments);
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
@@ -203,7 +198,6 @@ fn get(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
 fn stress(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (spawned, checked, with_slo) = (has("--spawn"), has("--check"), has("--slo"));
-    let of_lines = has("line");
     let (mut clients, mut pipeline) = (100, 1); // the defaults
     if !checked {
         change(&mut arguments, "--clients", |value| {
@@ -230,8 +224,7 @@ fn stress(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
     }
     .to_vec();
     if !spawned {
-        let server = if of_lines { &scene.line } else { &scene.chunk };
-        extent.extend(["--to".to_owned(), server.tcp_address().to_string()]);
+        extent.extend(["--to".to_owned(), scene.server.tcp_address().to_string()]);
     }
     arguments.splice(1..1, extent);
     let ended = run(&arguments);

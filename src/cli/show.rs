@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Show a recording of the loop as a ladder: time, turn, token, what happened.
 ///
 /// A turn is one wait, and one step with what came of it. A token names a source: #3.0 is the
-/// first owner of slot 3, #3.1 the second. #0.0 is a listener.
+/// first owner of slot 3, #3.1 the second.
 ///
 /// Exit codes: 0 shown; 1 it is no recording; 2 wrong usage.
 #[derive(Args, Debug)]
