@@ -318,13 +318,19 @@ fn each_command_does_and_prints_what_the_readme_shows() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "Linux alone knows a process's figures"
+)]
 fn each_load_of_the_readme_runs_and_reports_in_its_rows() {
     run_all(|command| command == "stress");
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "Linux alone knows a process's figures"
+)]
 fn the_comparison_of_the_readme_has_its_rows() {
     run_all(|command| command == "compare");
 }

@@ -13,9 +13,9 @@ fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
     let rows = readme::between("| part | keys |\n| --- | --- |\n", "\n\n").lines();
     rows.map(|row| {
         let (part, keys) = row.trim_matches('|').split_once(" | ").expect("two cells");
-        let part = readme::quoted(part).first().map_or_else(String::new, |name| {
-            format!("/{}", name.replace("[]", "/0"))
-        });
+        let part = readme::quoted(part)
+            .first()
+            .map_or_else(String::new, |name| format!("/{}", name.replace("[]", "/0")));
         // What stands in brackets is said of the key before it.
         let pieces = keys.split('(').enumerate();
         let outside = pieces.map(|(place, piece)| match place {
