@@ -7,6 +7,7 @@
 mod compare;
 mod fetch;
 mod greet;
+mod manual;
 mod serve;
 mod show;
 mod stress;
@@ -17,23 +18,26 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 
 /// A greeting server on one thread, its clients and its load.
 ///
-/// Without a command, helloop serves: `helloop` is `helloop serve`.
+/// Without a command helloop serves, with the flags of `helloop serve`: `helloop --delay 1s` is
+/// `helloop serve --delay 1s`.
 #[derive(Debug, Parser)]
 #[command(
     name = "helloop",
     version,
     after_help = "Examples:\n  \
-        helloop                              serve TCP and UDP on 127.0.0.1:9999\n  \
-        helloop tcp Michael Tracy            greet over TCP\n  \
-        helloop udp Sarah                    greet over UDP\n  \
-        helloop get http://127.0.0.1:8080/   fetch a page over a plain socket\n  \
-        helloop stress --spawn --clients 10k stress a server with very many clients\n  \
-        helloop compare                      one loop, or a thread a client?"
+        helloop                                # serve TCP and UDP on 127.0.0.1:9999\n  \
+        helloop --observe 127.0.0.1:9998       # the same, and show the loop on a page\n  \
+        helloop tcp Michael Tracy              # greet over TCP\n  \
+        helloop udp Sarah                      # greet over UDP\n  \
+        helloop stress --spawn --clients 10k   # stress a server with very many clients\n  \
+        helloop compare                        # one loop, or a thread for each client?\n  \
+        helloop man stress | man -l -          # a command's man page"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -53,11 +57,13 @@ enum Command {
     Show(show::Show),
     Stress(Box<stress::Stress>),
     Compare(compare::Compare),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 #[derive(Args, Debug)]
 struct Verbosity {
-    /// Log each connection's story; twice: each event too.
+    /// Log each connection's story; -vv: each event too.
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Logging")]
     verbose: u8,
     /// Log errors only.
@@ -126,31 +132,19 @@ impl From<crate::client::Error> for Failure {
 /// the version are answered here, and end the process.
 #[must_use]
 pub fn run() -> u8 {
-    let mut definition = Cli::command();
-    let matches = definition.get_matches_mut();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    if let Some(stray) = stray_flag(&matches) {
-        let words = format!("--{stray} belongs behind the command");
-        definition.error(ErrorKind::ArgumentConflict, words).exit();
-    }
+    let cli = asked(std::env::args_os()).unwrap_or_else(|error| error.exit());
     cli.verbosity.start_logging();
     let done = match &cli.command {
-        None => serve(&cli.serve, &matches, &mut definition),
-        Some(Command::Serve(arguments)) => {
-            let given = matches.subcommand_matches("serve").unwrap_or(&matches);
-            serve(arguments, given, &mut definition)
-        }
+        None => cli.serve.run(),
+        Some(Command::Serve(arguments)) => arguments.run(),
         Some(Command::Tcp(arguments)) => arguments.run(),
         Some(Command::Udp(arguments)) => arguments.run(),
         Some(Command::Get(arguments)) => arguments.run(),
         Some(Command::Show(arguments)) => arguments.run(),
+        Some(Command::Stress(arguments)) => arguments.run(),
         Some(Command::Compare(arguments)) => arguments.run(),
-        Some(Command::Stress(arguments)) => {
-            if let Err(words) = arguments.check_usage() {
-                definition.error(ErrorKind::ArgumentConflict, words).exit();
-            }
-            arguments.run()
-        }
+        Some(Command::Completions(arguments)) => arguments.run(),
+        Some(Command::Man(arguments)) => arguments.run(),
     };
     done.unwrap_or_else(|failure| {
         if !failure.words.is_empty() {
@@ -159,6 +153,35 @@ pub fn run() -> u8 {
         }
         failure.code
     })
+}
+
+/// What these arguments ask for; an error where it contradicts itself.
+fn asked<A: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<Cli, clap::Error> {
+    let mut definition = manual::laid_out(Cli::command());
+    let matches = definition.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
+    cli.check(&matches)
+        .map_err(|words| definition.error(ErrorKind::ArgumentConflict, words))?;
+    Ok(cli)
+}
+
+impl Cli {
+    /// Whether the flags that were given belong together.
+    fn check(&self, given: &clap::ArgMatches) -> Result<(), String> {
+        if let Some(stray) = stray_flag(given) {
+            return Err(format!("--{stray} belongs behind the command"));
+        }
+        match &self.command {
+            None => self.serve.check_model(given),
+            Some(Command::Serve(serve)) => {
+                serve.check_model(given.subcommand_matches("serve").unwrap_or(given))
+            }
+            Some(Command::Stress(stress)) => stress.check_usage(),
+            Some(_) => Ok(()),
+        }
+    }
 }
 
 /// A flag of `serve` that was given before the name of a command, where it would mean nothing.
@@ -172,22 +195,16 @@ fn stray_flag(given: &clap::ArgMatches) -> Option<String> {
         .map(|id| id.replace('_', "-"))
 }
 
-fn serve(
-    arguments: &serve::Serve,
-    given: &clap::ArgMatches,
-    definition: &mut clap::Command,
-) -> Result<u8, Failure> {
-    if let Err(words) = arguments.check_model(given) {
-        definition.error(ErrorKind::ArgumentConflict, words).exit();
-    }
-    arguments.run()
-}
-
 /// Prints one line on standard output at once, for scripts read it. Whether somebody still
 /// reads there: a reader that left is no error.
 fn say(line: fmt::Arguments<'_>) -> Result<bool, Failure> {
+    put(format!("{line}\n").as_bytes())
+}
+
+/// The same for what is whole already.
+fn put(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(format_args!(

@@ -55,11 +55,22 @@ fn processes_with_reuse_port_share_the_clients() {
 }
 
 #[test]
-fn the_readme_has_the_configuration_that_is_tested() {
-    let readme = include_str!("../README.md");
-    if readme.contains("frontend greetings") {
-        assert!(readme.contains(include_str!("haproxy.cfg")));
+fn the_configuration_of_the_readme_is_whole() {
+    let text = configuration();
+    for place in [
+        "0.0.0.0:9999",
+        "192.0.2.1:9999 port 9998",
+        "192.0.2.2:9999 port 9998",
+    ] {
+        assert_eq!(text.matches(place).count(), 1, "{place}");
     }
+}
+
+/// What the README tells HAProxy.
+fn configuration() -> String {
+    let blocks = util::readme::blocks_in("haproxy");
+    assert_eq!(blocks.len(), 1);
+    blocks[0].text.clone()
 }
 
 /// HAProxy with the configuration of the README, at addresses of the test's.
@@ -74,7 +85,7 @@ impl Balancer {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let mut text = include_str!("haproxy.cfg").replace("0.0.0.0:9999", &address.to_string());
+        let mut text = configuration().replace("0.0.0.0:9999", &address.to_string());
         for (place, server) in ["192.0.2.1", "192.0.2.2"].into_iter().zip(servers) {
             let gate = gate_of(server).port();
             let here = format!("{} port {gate}", server.tcp_address());

@@ -259,7 +259,7 @@ fn each_flag_has_its_variable() {
     flags.retain(|flag| !["verbose", "quiet", "help", "version"].contains(flag));
     assert!(flags.len() >= 14, "{flags:?}");
     for flag in flags {
-        let variable = format!("[env: {}=", variable_of(flag));
+        let variable = format!("[env: {}]", variable_of(flag));
         assert!(
             help.stdout.contains(&variable),
             "no {variable} for --{flag}"

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use util::Server;
+use util::{Process, Server, helloop};
 
 /// Clients that stay.
 struct Crowd(Vec<TcpStream>);
@@ -190,4 +190,68 @@ fn at_nineteen_thousand_clients_the_page_stays_readable() {
     // Every cell has its place on the screen.
     let fits = "document.getElementById('grid').clientHeight < innerHeight && cell.size >= 3";
     browser.wait_for(fits);
+}
+
+/// Microseconds of load until the rates of the page are curves.
+const CURVES_US: u64 = 20_000_000;
+
+/// A server in the middle of its work, in many states at once. With
+/// `HELLOOP_SCREENSHOTS=src/observe` this makes the picture of the README, which
+/// `pngquant --force --ext .png 160 src/observe/page.png` then makes small.
+#[test]
+#[ignore = "needs a browser"]
+fn the_picture_of_the_readme() {
+    let server = start(&["--delay", "1s"]);
+    let browser = Browser::start(1_200, 985, false);
+    browser.open(&format!("http://{}/", gate_of(&server)));
+    browser.wait_for("document.body.dataset.state === 'live'");
+    let mut crowd = Crowd::join(&server, 120);
+    browser.wait_for("document.getElementById('count-waiting').textContent === '120'");
+    // Some leave, and their slots are used again.
+    crowd.0.truncate(60);
+    browser.wait_for("Number(document.getElementById('count-free').textContent) >= 60");
+    let to = server.tcp_address().to_string();
+    let load = |flags: &[&str]| {
+        let load = ["stress", "--to", &to, "--duration", "10m", "--warmup", "0s"];
+        Process::start(helloop(&[&load[..], flags].concat()))
+    };
+    let _chunks = load(&["--clients", "300", "--rate", "100"]);
+    let _datagrams = load(&["--udp", "--clients", "10", "--rate", "300"]);
+    browser.wait_for("document.getElementById('count-waiting').textContent > '0'");
+    let begun = browser.run("return shown.at").as_f64().unwrap();
+    browser.wait_for(&format!("shown.at > {begun} + {CURVES_US}"));
+    // Some say exit, and do not hang up; some others do.
+    for client in crowd.0.iter_mut().skip(35) {
+        client.write_all(b"exit").unwrap();
+    }
+    crowd.0.drain(..15);
+    browser.wait_for("document.getElementById('count-lingering').textContent === '25'");
+    let held = browser
+        .run("return codes.lastIndexOf(LETTERS.indexOf('h'))")
+        .as_i64()
+        .unwrap();
+    point_at_slot(&browser, held);
+    browser.wait_for("/read 16 B/.test(document.getElementById('story').textContent)");
+    browser.screenshot("page");
+    for (state, least) in [
+        ("waiting", 150.0),
+        ("held", 50.0),
+        ("lingering", 1.0),
+        ("free", 10.0),
+    ] {
+        assert!(
+            browser.number(&format!("count-{state}")) >= least,
+            "{state}"
+        );
+    }
+    assert!(browser.number("figure-datagrams") > 0.0);
+}
+
+fn point_at_slot(browser: &Browser, slot: i64) {
+    let place = browser.run(&format!(
+        "const box = document.getElementById('grid').getBoundingClientRect(); \
+         return [box.left + ({slot} % cell.columns + .5) * cell.size, \
+                 box.top + (Math.floor({slot} / cell.columns) + .5) * cell.size]"
+    ));
+    browser.point(place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
 }

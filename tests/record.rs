@@ -406,16 +406,19 @@ fn three_clients_under_delay_are_the_picture_of_the_readme() {
     let recorder = three_clients();
     let picture = ladder(&recorder, Filter::default());
     print!("{picture}");
-    assert_eq!(picture, include_str!("three-clients.txt"));
-    let readme = include_str!("../README.md");
-    if readme.contains("helloop show three-clients.json") {
-        assert!(readme.contains(&picture), "the README has another picture");
-    }
-    // The same by the command itself.
-    let (_folder, path) = recording();
+    let commands = util::readme::commands();
+    let typed = "helloop show tests/three-clients.json";
+    let shown = commands.iter().find(|command| command.typed == typed);
+    let shown = &shown.expect("it is in the README").output;
+    assert_eq!(&picture, shown, "the README has another picture");
+    // The same by the command itself, of this recording and of the one that a reader is given,
+    // which was made here.
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("three-clients.json");
     trace::write(&recorder, &mut File::create(&path).unwrap()).unwrap();
-    let shown: Ended = run(helloop(&["show", path.to_str().unwrap()]));
-    assert_eq!((shown.code, shown.stdout), (Some(0), picture));
+    for path in [path.to_str().unwrap(), "tests/three-clients.json"] {
+        let shown: Ended = run(helloop(&["show", path]));
+        assert_eq!((shown.code, &shown.stdout), (Some(0), &picture), "{path}");
+    }
     let events = load(&path);
     assert_times_rise(&events);
     assert_slices_nest(&events);

@@ -7,6 +7,7 @@
 #[macro_use]
 mod util;
 
+use util::readme::{self, Block};
 use util::{Model, Process, ask, ask_udp, connect, expect, expect_last, run};
 
 use std::io::Write;
@@ -23,6 +24,8 @@ both_models! {
     the_python_udp_client,
     #[ignore = "needs nc"]
     nc_in_chunk_framing,
+    #[ignore = "needs nc"]
+    nc_says_what_the_readme_shows,
     #[ignore = "needs nc"]
     nc_in_line_framing,
     #[ignore = "needs nc"]
@@ -57,39 +60,25 @@ fn the_udp_exchange(model: Model) {
     ask_udp(&socket, b"Sarah", b"Hello, Sarah!");
 }
 
-/// The tutorial's TCP client, line for line.
-const PYTHON_TCP_CLIENT: &str = "\
-import socket
-
-s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-s.connect(('127.0.0.1', 9999))
-print(s.recv(1024).decode('utf-8'))
-for data in [b'Michael', b'Tracy', b'Sarah']:
-    s.send(data)
-    print(s.recv(1024).decode('utf-8'))
-s.send(b'exit')
-s.close()
-";
-
-/// The tutorial's UDP client, line for line.
-const PYTHON_UDP_CLIENT: &str = "\
-import socket
-
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for data in [b'Michael', b'Tracy', b'Sarah']:
-    s.sendto(data, ('127.0.0.1', 9999))
-    print(s.recv(1024).decode('utf-8'))
-s.close()
-";
+/// The tutorial's client that the README prints, line for line, and what it prints itself.
+fn client_of_the_readme(socket: &str) -> (String, String) {
+    let blocks = readme::blocks();
+    let is_client = |block: &&[Block]| {
+        block[0].language == "python"
+            && block[0].text.contains(socket)
+            && block[1].language == "text"
+    };
+    let found = blocks.windows(2).find(is_client).expect("a client");
+    (found[0].text.clone(), found[1].text.clone())
+}
 
 const GREETINGS: &str = "Hello, Michael!\nHello, Tracy!\nHello, Sarah!\n";
 
 fn the_python_tcp_client(model: Model) {
     let server = model.start(&[]);
-    assert_eq!(
-        python(PYTHON_TCP_CLIENT, server.tcp_address()),
-        format!("Welcome!\n{GREETINGS}")
-    );
+    let (client, prints) = client_of_the_readme("SOCK_STREAM");
+    assert_eq!(prints, format!("Welcome!\n{GREETINGS}"));
+    assert_eq!(python(&client, server.tcp_address()), prints);
     assert!(
         server
             .stop()
@@ -101,7 +90,9 @@ fn the_python_tcp_client(model: Model) {
 
 fn the_python_udp_client(model: Model) {
     let server = model.start(&[]);
-    assert_eq!(python(PYTHON_UDP_CLIENT, server.tcp_address()), GREETINGS);
+    let (client, prints) = client_of_the_readme("SOCK_DGRAM");
+    assert_eq!(prints, GREETINGS);
+    assert_eq!(python(&client, server.tcp_address()), prints);
 }
 
 /// Runs a script of the tutorial's, its port replaced, and returns what it prints.
@@ -142,6 +133,25 @@ fn nc_in_chunk_framing(model: Model) {
         nc.wait().stdout,
         "Welcome!Hello, Michael!\nHello, Tracy!\r\n"
     );
+}
+
+/// On a terminal what is typed stands between what is answered.
+fn nc_says_what_the_readme_shows(model: Model) {
+    let server = model.start(&[]);
+    let commands = readme::commands();
+    let shown = commands
+        .iter()
+        .find(|command| command.typed.starts_with("nc "));
+    let words = readme::words(&shown.unwrap().typed);
+    assert_eq!(words, ["nc", "127.0.0.1", "9999"]);
+    let mut nc = nc(&[], server.tcp_address());
+    let typed = ["Michael\n", "exit\n"];
+    type_in(&mut nc, typed[0]);
+    nc.stdout.wait_for("Welcome!Hello, Michael!");
+    type_in(&mut nc, typed[1]);
+    let answered = nc.wait().stdout;
+    let terminal = answered.replace("Welcome!", &format!("Welcome!{}", typed[0])) + typed[1];
+    assert_eq!(terminal, shown.unwrap().output);
 }
 
 /// Lines may be piped in all at once.

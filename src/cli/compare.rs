@@ -17,14 +17,17 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Put one loop and the tutorial's thread for each client under the same load, side by side.
+/// Compare one loop with a thread for each client, under the same load.
 ///
 /// Each run has a server of its own. The models take turns, in rounds, without a delay and with
-/// one. Exit codes: 0 also where a model cannot hold the clients (its row says so); 1 could not
-/// start; 130 interrupted.
+/// one. Told are medians, side by side.
+///
+/// Exit codes: 0 compared, also where a model cannot hold the clients (its row says so); 1 could
+/// not start; 2 wrong usage; 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop compare\n  \
+    helloop compare                                            # about a minute and a half\n  \
+    helloop compare --clients 200 --duration 1s --rounds 1     # a first look\n  \
     helloop compare --clients 5000 --duration 10s --rounds 5")]
 pub(super) struct Compare {
     /// Clients of each run.
@@ -38,7 +41,9 @@ pub(super) struct Compare {
     #[arg(long, value_name = "N", default_value = "3",
           value_parser = |text: &str| between(text, 1, 1_000))]
     rounds: u64,
-    /// The delay of the second table: the tutorial's server sleeps so long for each message.
+    /// The delay of the second table.
+    ///
+    /// For so long the tutorial's server sleeps before each reply.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_duration)]
     delay: Duration,
     /// Write JSON in place of the tables.

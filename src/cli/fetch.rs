@@ -13,16 +13,20 @@ use std::time::Duration;
 
 /// Fetch a page over a plain TCP socket: print its header, save its body.
 ///
-/// HTTP/1.1 with `Connection: close`, as the tutorial does it; no https. The exit code is 22 for
-/// a status of 400 and above.
+/// HTTP/1.1 with `Connection: close`, as the tutorial does it; no https.
+///
+/// Exit codes: 0 the body is saved, whole; 1 it is not; 2 wrong usage; 22 the status is 400 or
+/// above.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop get http://127.0.0.1:8080/index.html\n  \
+    helloop get http://127.0.0.1:8080/index.html   # into index.html\n  \
     helloop get http://localhost:8080/ -o page.html --force")]
 pub(super) struct Get {
     /// What to fetch: http://HOST[:PORT][/PATH].
     url: String,
-    /// The file for the body. [default: the last part of the URL's path, or index.html]
+    /// The file for the body [default: by the URL, else index.html]
+    ///
+    /// By the URL: the last part of its path. A file that exists stays as it is without --force.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace a file that exists.
@@ -31,7 +35,7 @@ pub(super) struct Get {
     /// The largest body that is saved.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive)]
     max_bytes: u64,
-    /// The limit on everything together.
+    /// The limit on all of it together.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_duration)]
     timeout: Duration,
 }

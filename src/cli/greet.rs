@@ -13,44 +13,56 @@ use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-/// Greet over TCP: print the welcome and a reply for each name, then say exit.
+/// Greet over TCP: print the welcome and a reply for each name.
+///
+/// Each name waits for its whole reply; at the end `exit` is said. Bytes that could command a
+/// terminal are shown escaped there, and as they came elsewhere.
+///
+/// Exit codes: 0 all were greeted; 1 they were not; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop tcp                          Michael, Tracy and Sarah; on a terminal it asks\n  \
+    helloop tcp                          # Michael, Tracy and Sarah; on a terminal it asks\n  \
     helloop tcp Michael 'Grace Hopper'\n  \
     helloop tcp --to '[::1]:9999' --framing line Sarah")]
 pub(super) struct Tcp {
     /// The server.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
     to: String,
-    /// What a message is; the server's must be the same.
+    /// What a message is.
+    ///
+    /// The server's must be the same.
     #[arg(long, value_enum, default_value_t)]
     framing: FramingName,
     /// The longest wait for the connection, and for each reply.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_duration)]
     timeout: Duration,
-    /// Whom to greet.
+    /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }
 
 /// Greet over UDP: print a reply for each name.
+///
+/// A datagram may be lost, and its reply too: a name without a reply is sent again.
+///
+/// Exit codes: 0 all were greeted; 1 they were not; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop udp Michael Tracy Sarah\n  \
+    helloop udp                          # Michael, Tracy and Sarah; on a terminal it asks\n  \
+    helloop udp Michael 'Grace Hopper'\n  \
     helloop udp --to 127.0.0.1:9999 --tries 5 --timeout 200ms Sarah")]
 pub(super) struct Udp {
     /// The server.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
     to: String,
-    /// How often a name is sent before it is given up: a datagram may be lost.
+    /// How often a name is sent before it is given up.
     #[arg(long, value_name = "N", default_value = "3",
           value_parser = |text: &str| between(text, 1, u64::from(u32::MAX)))]
     tries: u64,
     /// How long each try is waited for.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_duration)]
     timeout: Duration,
-    /// Whom to greet.
+    /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }

@@ -23,16 +23,25 @@ use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
 ///
-/// On a signal the server drains: it takes who waits and nobody after, answers what has come, sends what it
-/// owes and then exits with 0, or with 1 if --drain-timeout ran out first. A second signal ends
-/// it at once. SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
+/// On a signal the server drains: it takes who waits and nobody after, answers what has come,
+/// and sends what it owes. A second signal ends it at once. SIGUSR1 logs all counters; SIGUSR2
+/// saves the recording that --record makes.
+///
+/// Each flag has an environment variable, and wins over it.
+///
+/// Exit codes: 0 drained; 1 cannot serve, or --drain-timeout ran out; 2 wrong usage; 130 and 143
+/// ended by a second Ctrl-C or SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
+    helloop serve --delay 1s -v               # the tutorial's pause, each client's story told\n  \
     helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
-    helloop serve --framing line --delay 1s -v\n  \
+    helloop serve --observe 127.0.0.1:9998    # the loop at work, on a page\n  \
+    helloop serve --record loop.json          # the last turns, for `helloop show`\n  \
     helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --write-timeout 10s --max-clients 10k")]
 pub(super) struct Serve {
-    /// Where to listen: IPv4, [IPv6] or a host name. Repeatable; port 0 finds a free port. On a
+    /// Where to listen; repeatable.
+    ///
+    /// An IPv4 address, one of IPv6 in brackets, or a host name; port 0 finds a free port. On a
     /// machine with several addresses UDP answers from the right one only if each is named.
     #[arg(
         long,
@@ -48,15 +57,21 @@ pub(super) struct Serve {
           value_parser = FalseyValueParser::new(), help_heading = "Listening")]
     no_udp: bool,
     /// Connections that may wait to be accepted.
+    ///
+    /// Where the system has a lower limit (net.core.somaxconn), that counts, and the log says so.
     #[arg(long, env = "HELLOOP_BACKLOG", value_name = "N", default_value = "4096",
           value_parser = |text: &str| between(text, 1, i32::MAX as u64), help_heading = "Listening")]
     backlog: u64,
-    /// Let further processes listen on the same ports and share the clients.
+    /// Share the ports with further processes that do so too.
+    ///
+    /// The system shares new clients out among them.
     #[arg(long, env = "HELLOOP_REUSE_PORT", action = ArgAction::SetTrue,
           value_parser = FalseyValueParser::new(), help_heading = "Listening")]
     reuse_port: bool,
 
-    /// What a TCP message is: what one read returns, or a line.
+    /// What a message is.
+    ///
+    /// Over TCP; a datagram is a message by itself.
     #[arg(
         long,
         env = "HELLOOP_FRAMING",
@@ -65,38 +80,55 @@ pub(super) struct Serve {
         help_heading = "Protocol"
     )]
     framing: FramingName,
-    /// How long the replies of one read are held, as the tutorial's sleep does.
+    /// Hold replies for so long, as the tutorial's sleep does.
+    ///
+    /// What one read asked for is held together, and that client alone waits. Datagrams are
+    /// never delayed.
     #[arg(long, env = "HELLOOP_DELAY", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Protocol")]
     delay: Duration,
-    /// The longest datagram that is answered, in bytes.
+    /// The longest datagram that is answered.
+    ///
+    /// 1 to 65499 bytes; a longer one is dropped and counted.
     #[arg(long, env = "HELLOOP_MAX_DATAGRAM", value_name = "SIZE", default_value = "1024",
           value_parser = |text: &str| between(text, 1, MAX_DATAGRAM_BYTES as u64),
           help_heading = "Protocol")]
     max_datagram: u64,
 
-    /// Clients at once; one more is told Busy. [default: the descriptor limit less a reserve]
+    /// Clients at once [default: the descriptor limit less a reserve]
+    ///
+    /// One more reads `Busy: ...` in place of the welcome, and its connection ends.
     #[arg(long, env = "HELLOOP_MAX_CLIENTS", value_name = "N", value_parser = positive,
           help_heading = "Limits")]
     max_clients: Option<u64>,
-    /// Bytes kept for all clients together; above it the largest holder is closed.
+    /// Bytes kept for all clients together.
+    ///
+    /// Above that the client for which most is kept is closed.
     #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
           value_parser = |text: &str| between(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
           help_heading = "Limits")]
     max_buffered: u64,
     /// Close a client that says nothing for so long; 0s: never.
+    ///
+    /// Without it one host can hold every slot: set it where anybody can connect.
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
-    /// Close a client that takes nothing of what it is owed for so long.
+    /// Close a client that takes nothing it is owed.
+    ///
+    /// After so long in which it took not one byte of its replies.
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = some_duration, help_heading = "Limits")]
     write_timeout: Duration,
-    /// Ask after a client that is silent for so long (TCP keepalive); 0s: never.
+    /// Ask after a client silent for so long; 0s: never.
+    ///
+    /// TCP keepalive: the system asks, and a client that has vanished is closed.
     #[arg(long, env = "HELLOOP_KEEPALIVE", value_name = "TIME", default_value = "300s",
           value_parser = keepalive, help_heading = "Limits")]
     keepalive: Duration,
-    /// How long clients may take at the end to be sent what they are owed.
+    /// How long a drain may take.
+    ///
+    /// Clients are sent what they are owed; who is owed something still is cut off then.
     #[arg(long, env = "HELLOOP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
           value_parser = duration, help_heading = "Limits")]
     drain_timeout: Duration,
@@ -104,7 +136,10 @@ pub(super) struct Serve {
     #[command(flatten)]
     watching: Watching,
 
-    /// How clients are served: by one loop, or by the tutorial's thread for each.
+    /// How clients are served.
+    ///
+    /// The threads are the tutorial's; they honour the flags under Listening (without
+    /// --reuse-port) and Protocol, and --drain-timeout, alone.
     #[arg(
         long,
         env = "HELLOOP_MODEL",

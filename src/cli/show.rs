@@ -12,12 +12,17 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 /// Show a recording of the loop as a ladder: time, turn, token, what happened.
+///
+/// A turn is one wait, and one step with what came of it. A token names a source: #3.0 is the
+/// first owner of slot 3, #3.1 the second.
+///
+/// Exit codes: 0 shown; 1 it is no recording; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop serve --record loop.json     and, after some clients, Ctrl-C\n  \
-    helloop show loop.json               all of it\n  \
-    helloop show loop.json --turn 7      one turn\n  \
-    helloop show loop.json --token 3.0   one client's story")]
+    helloop serve --record loop.json     # and, after some clients, Ctrl-C\n  \
+    helloop show loop.json               # all of it\n  \
+    helloop show loop.json --turn 7      # one turn\n  \
+    helloop show loop.json --token 3.0   # one client's story")]
 pub(super) struct Show {
     /// What `helloop serve --record FILE` has written.
     file: PathBuf,

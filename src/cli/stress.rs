@@ -28,33 +28,40 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Connect very many clients to a server, keep them talking, check every byte of every reply, and
-/// say what was measured and whether to believe it.
+/// Stress a server with very many clients, and say whether to believe the figures.
+///
+/// Clients connect, are welcomed, and keep talking; every byte of every reply is checked. Ctrl-C
+/// ends the run and reports what there is; a second one ends the program at once.
 ///
 /// Exit codes: 0 all as asked; 1 could not start; 2 wrong usage; 3 an --slo was missed; 4 the load
 /// was not what was asked for (fewer clients, lost clients, wrong bytes); 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop stress --spawn --clients 10k                      one command shows it all\n  \
-    helloop stress --clients 1000 --rate 20k --slo 'p99<5ms'  by a schedule\n  \
+    helloop stress --spawn --clients 10k                       # one command shows it all\n  \
+    helloop stress --clients 1000 --rate 20k --slo 'p99<5ms'   # by a schedule\n  \
     helloop stress --clients 19000 --active 100 --json run.json --html run.html\n  \
-    helloop stress --spawn --clients 500 -- --delay 1s        flags for the server")]
+    helloop stress --udp --clients 100                         # datagrams\n  \
+    helloop stress --check --clients 50000                     # can this machine do it?\n  \
+    helloop stress --spawn --clients 500 -- --delay 1s         # flags for the server")]
 pub(super) struct Stress {
     /// The server.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:9999",
+        help_heading = "Server"
+    )]
     to: String,
-    /// Start a server for the run, and drain it after; its flags may follow behind `--`.
-    #[arg(long, conflicts_with = "to")]
+    /// Start a server for the run; its flags may follow behind `--`.
+    ///
+    /// It is a process of its own, at a free port, and drained after the run.
+    #[arg(long, conflicts_with = "to", help_heading = "Server")]
     spawn: bool,
-    /// Only say whether this machine can do it.
-    #[arg(long)]
-    check: bool,
-
     /// Clients that connect.
     #[arg(long, value_name = "N", default_value = "100",
           value_parser = |text: &str| between(text, 1, 10_000_000), help_heading = "Load")]
     clients: u64,
-    /// Clients that talk; the others stay connected and idle. [default: all]
+    /// Clients that talk; the others stay connected, idle [default: all]
     #[arg(long, value_name = "K", value_parser = count, help_heading = "Load")]
     active: Option<u64>,
     /// How long to measure.
@@ -69,27 +76,37 @@ pub(super) struct Stress {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration,
           help_heading = "Load")]
     warmup: Duration,
-    /// Open loop: messages a second of all clients together, by a schedule. A latency then counts
-    /// from when its message was due. [default: closed loop, each sends when its reply is whole]
+    /// Open loop: so many messages a second, by a schedule [default: closed]
+    ///
+    /// Of all clients together. A latency then counts from when its message was due, sent or
+    /// not. In the closed loop each client sends when its reply is whole.
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     rate: Option<NonZeroU64>,
-    /// Connects a second. [default: as fast as clients are greeted]
+    /// Connects a second [default: as fast as clients are greeted]
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     connect_rate: Option<NonZeroU64>,
-    /// The longest wait for a connection, for the welcome and for each reply.
-    /// [default: 10s; with --udp 1s]
+    /// The longest wait for a reply [default: 10s; with --udp 1s]
+    ///
+    /// For the connection and the welcome too.
     #[arg(long, value_name = "TIME", value_parser = some_duration, help_heading = "Load")]
     timeout: Option<Duration>,
-    /// Addresses of this machine to connect from, a thousand clients each.
-    /// [default: 127.0.0.0/8 to a loopback server on Linux, the system's choice else]
+    /// Addresses to connect from [default: loopback's to loopback, else one]
+    ///
+    /// Addresses of this machine, a thousand clients each, as in 10.0.0.16/28: one address has
+    /// some 28,000 ports for one server. The default to a loopback server on Linux is
+    /// 127.0.0.0/8; else the system chooses.
     #[arg(long, value_name = "CIDR", help_heading = "Load")]
     source: Option<Sources>,
 
-    /// The bytes of each name. With --udp its last 8 are its number.
+    /// The bytes of each name.
+    ///
+    /// With --udp the last 8 are its number.
     #[arg(long, value_name = "SIZE", default_value = "16",
           value_parser = |text: &str| between(text, 0, 65_536), help_heading = "Messages")]
     size: u64,
-    /// The name to send. With --udp a number is put behind it.
+    /// The name to send, in place of so many bytes.
+    ///
+    /// With --udp a number is put behind it.
     #[arg(
         long,
         value_name = "TEXT",
@@ -97,25 +114,42 @@ pub(super) struct Stress {
         help_heading = "Messages"
     )]
     name: Option<OsString>,
-    /// What a TCP message is; the server's must be the same.
+    /// What a message is.
+    ///
+    /// The server's must be the same; one of --spawn gets it.
     #[arg(long, value_enum, default_value_t, help_heading = "Messages")]
     framing: FramingName,
-    /// Messages a client sends at once, in line framing; in the open loop, may have in flight.
+    /// Messages a client has in flight; needs line framing.
+    ///
+    /// In the closed loop so many are sent at once; in the open loop so many may wait for their
+    /// replies.
     #[arg(long, value_name = "P", default_value = "1",
           value_parser = |text: &str| between(text, 1, MAX_PIPELINE.into()),
           help_heading = "Messages")]
     pipeline: u64,
-    /// Datagrams, a socket a client.
+    /// Send datagrams, a socket for each client.
+    ///
+    /// Lost, late, doubled and wrong ones are told apart.
     #[arg(long, conflicts_with_all = ["framing", "pipeline"], help_heading = "Messages")]
     udp: bool,
 
-    /// An objective, as in 'p99<5ms', 'max<1s', 'rate>10000' or 'loss<0.1'; repeatable.
+    /// Only say whether this machine can do it.
+    #[arg(long, help_heading = "Report")]
+    check: bool,
+    /// An objective, as in 'p99<5ms'; repeatable.
+    ///
+    /// About p50, p99.9 and the like, min, mean, max, rate (messages a second) or, with --udp,
+    /// loss (percent): 'max<1s', 'rate>10000', 'loss<0.1'. One that is missed is exit code 3.
     #[arg(long = "slo", value_name = "SLO", help_heading = "Report")]
     slos: Vec<Slo>,
-    /// Write the report as JSON; `-`: on standard output, in place of the text.
+    /// Write the report as JSON; - is standard output.
+    ///
+    /// There it takes the place of the text.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
-    /// Write the report as one page for a browser; `-` as above.
+    /// Write the report as a page for a browser; - likewise.
+    ///
+    /// One file that needs no network.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     html: Option<PathBuf>,
 

@@ -19,8 +19,10 @@ const OBSERVED_TURNS: usize = 1_000;
 
 #[derive(Args, Debug)]
 pub(super) struct Watching {
-    /// Record the loop's last turns, for `helloop show` and Perfetto: saved on SIGUSR2 and at
-    /// the end.
+    /// Record the loop's last turns, for `helloop show`.
+    ///
+    /// Saved on SIGUSR2 and at the end, in the Chrome trace event format, which
+    /// ui.perfetto.dev opens too.
     #[arg(
         long,
         env = "HELLOOP_RECORD",
@@ -28,12 +30,17 @@ pub(super) struct Watching {
         help_heading = "Watching"
     )]
     record: Option<PathBuf>,
-    /// How many turns a recording goes back; each takes up to 4 KiB of memory.
+    /// How many turns a recording goes back.
+    ///
+    /// Each takes up to 4 KiB of memory.
     #[arg(long, env = "HELLOOP_RECORD_TURNS", value_name = "N", default_value = "10k",
           value_parser = |text: &str| between(text, 1, MAX_RECORD_TURNS),
           help_heading = "Watching")]
     record_turns: u64,
-    /// Show the loop at work on a page in the browser; /metrics, /events and /healthz too.
+    /// Show the loop at work on a page in the browser.
+    ///
+    /// There are /metrics for Prometheus, /healthz and /events too. Whoever can connect there
+    /// may look on, and do no more than that.
     #[arg(
         long,
         env = "HELLOOP_OBSERVE",

@@ -16,8 +16,9 @@ use tempfile::TempDir;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What keeps Chromium to itself, and to this machine.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "--headless",
+    "--hide-scrollbars",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

@@ -1,55 +1,31 @@
 //! The report for programs, and where reports go.
 
 use crate::misbehaving::{answer, serving};
+use crate::util::readme;
 use crate::{BRIEF, run, spawned};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Write;
 
-/// Each key of the JSON form, as the README names them.
-const KEYS: [(&str, &str); 14] = [
-    (
-        "",
-        "clients connects datagrams distribution exit_code helloop_version interrupted latency \
-         load messages plan schema_version seconds served server slos verdict",
-    ),
-    (
-        "/plan",
-        "active clients connect_rate framing loop message_bytes messages pipeline rate seconds \
-         sources timeout_seconds to transport warmup_seconds",
-    ),
-    (
-        "/clients",
-        "answered busy_words connected first_error greeted lost lost_by_cause peak requested \
-         wrong_bytes wrong_welcome",
-    ),
-    ("/connects", "latency per_second seconds"),
-    (
-        "/messages",
-        "answered bytes_in bytes_out per_second seconds sent unanswered",
-    ),
-    (
-        "/latency",
-        "max_us mean_us min_us p50_us p90_us p99_9_us p99_us samples",
-    ),
-    ("/distribution/0", "count from_us to_us"),
-    (
-        "/seconds/0",
-        "at_seconds connected measured p99_us per_second",
-    ),
-    ("/served", "best worst"),
-    ("/datagrams", "doubled late lost wrong"),
-    (
-        "/server",
-        "bytes_per_client context_switches cpu_share cpu_us_per_message resident_bytes threads",
-    ),
-    (
-        "/load",
-        "behind_max_us behind_mean_us bytes_per_client context_switches cpu_share \
-         cpu_us_per_message loop_lag_max_us loop_lag_mean_us resident_bytes threads",
-    ),
-    ("/verdict", "achieved limited_by_client shortcomings words"),
-    ("/slos/0", "measured met slo"),
-];
+/// Each part of the JSON form, as a pointer, with its keys, as the README has them: `slos[]`
+/// is `/slos/0`, and `top` the whole.
+fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
+    let rows = readme::between("| part | keys |\n| --- | --- |\n", "\n\n").lines();
+    rows.map(|row| {
+        let (part, keys) = row.trim_matches('|').split_once(" | ").expect("two cells");
+        let part = readme::quoted(part)
+            .first()
+            .map_or_else(String::new, |name| format!("/{}", name.replace("[]", "/0")));
+        // What stands in brackets is said of the key before it.
+        let pieces = keys.split('(').enumerate();
+        let outside = pieces.map(|(place, piece)| match place {
+            0 => piece,
+            _ => piece.split_once(')').expect("a bracket is closed").1,
+        });
+        (part, outside.flat_map(readme::quoted).collect())
+    })
+    .collect()
+}
 
 #[test]
 #[cfg_attr(
@@ -61,12 +37,13 @@ fn the_json_form_keeps_its_keys() {
     let (ended, report) = spawned(flags);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert_eq!(report["schema_version"], 1);
-    for (part, keys) in KEYS {
-        let found = report.pointer(part).and_then(Value::as_object);
+    let parts = keys_of_the_readme();
+    assert_eq!(parts.len(), 14);
+    for (part, keys) in parts {
+        let found = report.pointer(&part).and_then(Value::as_object);
         let found = found.unwrap_or_else(|| panic!("no {part} in {report:#}"));
-        let mut found: Vec<&str> = found.keys().map(String::as_str).collect();
-        found.sort_unstable();
-        assert_eq!(found.join(" "), keys, "{part}");
+        let found: BTreeSet<&str> = found.keys().map(String::as_str).collect();
+        assert_eq!(found, keys, "{part}");
     }
 }
 

@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_imports, unused_macros, unreachable_pub)]
 
 mod process;
+pub mod readme;
 mod server;
 mod sockets;
 

@@ -1,0 +1,210 @@
+//! `helloop completions`, `helloop man`, and how `--help` is laid out.
+//!
+//! **Owns** what is made of the definition of the command line for people and their shells.
+//! **Must never touch** the definition's meaning. **Invariant**: what is hidden stays hidden,
+//! and each form has all the rest.
+
+use super::{Cli, Failure, put};
+use clap::{Arg, Args, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::roff::{Roff, roman};
+use std::io;
+
+/// Print what a shell needs to complete helloop's commands and flags.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop completions bash > ~/.local/share/bash-completion/completions/helloop\n  \
+    helloop completions fish > ~/.config/fish/completions/helloop.fish\n  \
+    helloop completions zsh > ~/.zfunc/_helloop   # a folder of $fpath")]
+pub(super) struct Completions {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Print the man page of helloop, or of one command.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop man | man -l -               # read the main page\n  \
+    helloop man stress | man -l -        # read the page of a command\n  \
+    helloop man > ~/.local/share/man/man1/helloop.1")]
+pub(super) struct Man {
+    /// The command whose page is wanted [default: helloop itself]
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+impl Completions {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let mut definition = without_hidden(Cli::command());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut definition, "helloop", &mut script);
+        put(&script)?;
+        Ok(0)
+    }
+}
+
+impl Man {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        // The flags of `serve` have a page of their own.
+        let mut definition = without_serve(Cli::command()).disable_help_subcommand(true);
+        definition.build();
+        let wanted = match &self.command {
+            None => Some(&definition),
+            Some(name) => definition.find_subcommand(name),
+        };
+        let Some(wanted) = wanted else {
+            let names: Vec<_> = definition
+                .get_subcommands()
+                .map(Command::get_name)
+                .collect();
+            return Err(Failure {
+                words: format!("there is a page for each of {}", names.join(", ")),
+                code: 2,
+            });
+        };
+        let mut page = Vec::new();
+        render(wanted, &mut page)
+            .map_err(|error| Failure::new(format_args!("cannot write the page: {error}")))?;
+        put(&page)?;
+        Ok(0)
+    }
+}
+
+/// A page as `clap_mangen` has it, but with examples that keep their lines.
+fn render(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
+    let page = clap_mangen::Man::new(command.clone())
+        .source(concat!("helloop ", env!("CARGO_PKG_VERSION")));
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    page.render_synopsis_section(out)?;
+    page.render_description_section(out)?;
+    page.render_options_section(out)?;
+    if command.has_subcommands() {
+        page.render_subcommands_section(out)?;
+    }
+    let mut examples = Roff::new();
+    examples.control("SH", ["EXAMPLES"]).control("nf", []);
+    for line in examples_of(command) {
+        examples.text([roman(line)]);
+    }
+    examples.control("fi", []);
+    examples.to_writer(out)
+}
+
+/// The lines under `Examples:`, with which each help ends.
+fn examples_of(command: &Command) -> Vec<String> {
+    let help = command.get_after_help().map(ToString::to_string);
+    let help = help.unwrap_or_default();
+    let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+/// The definition as `-h` and `--help` show it: the flags of `serve` at `serve` alone, and their
+/// variables in `--help` alone, so that `-h` has a line for each flag.
+pub(super) fn laid_out(definition: Command) -> Command {
+    without_serve(definition).mut_subcommand("serve", |serve| {
+        serve.mut_args(|flag| match flag.get_env() {
+            Some(variable) => {
+                let variable = variable.to_string_lossy().into_owned();
+                let help = flag.get_long_help().or_else(|| flag.get_help());
+                let help = help.map(ToString::to_string).unwrap_or_default();
+                flag.hide_env(true)
+                    .long_help(format!("{help}\n\n[env: {variable}]"))
+            }
+            None => flag,
+        })
+    })
+}
+
+/// Without the flags of `serve` that the program takes with no command too.
+fn without_serve(definition: Command) -> Command {
+    definition.mut_args(|flag| {
+        let own = ["verbose", "quiet", "help", "version"].contains(&flag.get_id().as_str());
+        flag.hide(!own)
+    })
+}
+
+/// `clap_complete` would offer hidden flags too.
+fn without_hidden(definition: Command) -> Command {
+    let shown = |flag: &&Arg| !flag.is_hide_set();
+    let flags: Vec<Arg> = definition.get_arguments().filter(shown).cloned().collect();
+    let commands = definition.get_subcommands().cloned().map(without_hidden);
+    let mut copy = Command::new(definition.get_name().to_owned())
+        .about(definition.get_about().cloned().unwrap_or_default())
+        .args(flags)
+        .subcommands(commands);
+    if let Some(version) = definition.get_version() {
+        copy = copy.version(version.to_owned());
+    }
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::asked;
+    use super::*;
+
+    /// Columns of a help: what clap takes where there is no terminal.
+    const COLUMNS: usize = 100;
+
+    fn each_command() -> Vec<Command> {
+        let mut definition = laid_out(Cli::command()).disable_help_subcommand(true);
+        definition.build();
+        let commands = definition.get_subcommands().cloned();
+        let all: Vec<Command> = commands.chain([definition.clone()]).collect();
+        all.into_iter()
+            .map(|command| command.term_width(COLUMNS))
+            .collect()
+    }
+
+    /// The words of a line, up to a comment, a pipe or a redirection. That a name in quotes is
+    /// one word does not matter to the parser.
+    fn words_of(line: &str) -> Vec<&str> {
+        line.split_whitespace()
+            .take_while(|word| !["#", "|", ">"].contains(word))
+            .map(|word| word.trim_matches('\''))
+            .collect()
+    }
+
+    #[test]
+    fn each_example_of_each_help_is_what_the_program_takes() {
+        for command in each_command() {
+            let name = command.get_bin_name().unwrap_or("helloop").to_owned();
+            let examples = examples_of(&command);
+            assert!(!examples.is_empty(), "{name} has no examples");
+            for example in examples {
+                let taken = asked(words_of(&example));
+                assert!(taken.is_ok(), "{example}: {}", taken.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_help_has_a_line_for_each_flag_and_command() {
+        for mut command in each_command() {
+            let help = command.render_help().to_string();
+            for line in help.lines() {
+                let indent = line.len() - line.trim_start().len();
+                let own_line = indent <= 2 || line.starts_with("      --");
+                assert!(own_line && line.len() <= COLUMNS, "{line:?} in {help}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_helps_speak_in_one_style() {
+        for mut command in each_command() {
+            let name = command.get_name().to_owned();
+            for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
+                let help = flag.get_help().map(ToString::to_string);
+                let help = help.unwrap_or_else(|| panic!("{name}: {flag} has no help"));
+                assert!(help.starts_with(char::is_uppercase), "{name}: {help}");
+                assert!(!help.ends_with('.'), "{name}: {help}");
+            }
+            let help = command.render_long_help().to_string();
+            assert!(!help.contains("exit-with-stdin"), "{name} shows it");
+            assert_eq!(help.matches("Examples:").count(), 1, "{name}");
+        }
+    }
+}
