@@ -331,6 +331,9 @@ mod tests {
                 assert_eq!(answered.messages, 1);
             }
         }
+        // One that its LF follows in another read does not.
+        let (replies, answered) = lines(&[&longest, b"\r", b"\n"]);
+        assert_eq!((replies.len(), answered.messages), (MAX_LINE_BYTES + 9, 1));
         // A CR that no LF follows counts: it is one byte too many at the end of input.
         let (replies, _) = lines(&[&longest, b"\r"]);
         assert_eq!(replies, LINE_TOO_LONG);

@@ -122,3 +122,140 @@ pub fn send<T: Stream>(
     }
     Ok(sent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    /// A stream that answers each call with the next line of its script: so many bytes, or an
+    /// error.
+    struct Script(VecDeque<Result<usize, io::ErrorKind>>);
+
+    impl Script {
+        fn next(&mut self) -> io::Result<usize> {
+            let answer = self.0.pop_front().expect("a call that the script foresees");
+            answer.map_err(io::Error::from)
+        }
+    }
+
+    impl Read for Script {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.next()
+        }
+    }
+
+    impl Write for Script {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.next()
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Script {
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const READABLE: Readiness = Readiness::READABLE;
+    const WRITABLE: Readiness = Readiness::WRITABLE;
+
+    /// One call of `receive` with room for eight bytes: what it returned, the readiness that it
+    /// left, and its traffic.
+    fn received(
+        script: &[Result<usize, io::ErrorKind>],
+        mut readiness: Readiness,
+    ) -> (String, Readiness, Traffic) {
+        let (mut traffic, mut room) = (Traffic::default(), [0; 8]);
+        let mut stream = Script(script.iter().copied().collect());
+        let received = receive(&mut stream, &mut readiness, &mut room, &mut traffic);
+        assert!(stream.0.is_empty(), "a call that was not made");
+        let words = match received {
+            Received::Failed(error) => format!("Failed({:?})", error.kind()),
+            other => format!("{other:?}"),
+        };
+        (words, readiness, traffic)
+    }
+
+    #[test]
+    fn a_read_clears_readiness_by_proof_alone() {
+        use io::ErrorKind::{ConnectionReset, Interrupted, WouldBlock};
+        let closed = READABLE | Readiness::CLOSED;
+        for (script, before, words, after, reads, bytes_in) in [
+            (&[Ok(7)][..], READABLE, "Bytes(7)", Readiness::NONE, 1, 7),
+            // As much as there was room for: there may be more.
+            (&[Ok(8)], READABLE, "Bytes(8)", READABLE, 1, 8),
+            // Short, and the end may be behind it.
+            (&[Ok(7)], closed, "Bytes(7)", closed, 1, 7),
+            (&[Ok(0)], closed, "End", Readiness::CLOSED, 1, 0),
+            (
+                &[Err(WouldBlock)],
+                READABLE,
+                "Blocked",
+                Readiness::NONE,
+                1,
+                0,
+            ),
+            (
+                &[Err(Interrupted), Ok(8)],
+                READABLE,
+                "Bytes(8)",
+                READABLE,
+                2,
+                8,
+            ),
+            (
+                &[Err(ConnectionReset)],
+                READABLE,
+                "Failed(ConnectionReset)",
+                READABLE,
+                1,
+                0,
+            ),
+        ] {
+            let traffic = Traffic {
+                reads,
+                bytes_in,
+                ..Traffic::default()
+            };
+            let expected = (words.to_owned(), after, traffic);
+            assert_eq!(received(script, before), expected, "{script:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_goes_on_until_all_is_taken_or_nothing_is() {
+        use io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock, WriteZero};
+        for (script, outcome, after) in [
+            (&[Ok(8)][..], Ok(8), WRITABLE),
+            (&[Ok(3), Err(Interrupted), Ok(5)], Ok(8), WRITABLE),
+            (&[Ok(3), Err(WouldBlock)], Ok(3), Readiness::NONE),
+            (&[Err(WouldBlock)], Ok(0), Readiness::NONE),
+            (&[Ok(3), Err(BrokenPipe)], Err(BrokenPipe), WRITABLE),
+            (&[Ok(0)], Err(WriteZero), WRITABLE),
+        ] {
+            let (mut traffic, mut readiness) = (Traffic::default(), WRITABLE);
+            let mut stream = Script(script.iter().copied().collect());
+            let sent = send(&mut stream, &mut readiness, &[b'x'; 8], &mut traffic);
+            let sent = sent.map_err(|error| error.kind());
+            assert_eq!((sent, readiness), (outcome, after), "{script:?}");
+            assert!(stream.0.is_empty(), "{script:?}: a call that was not made");
+            assert_eq!(traffic.writes, script.len() as u64);
+            let taken: usize = script.iter().flatten().sum();
+            assert_eq!(traffic.bytes_out, taken as u64);
+        }
+    }
+
+    #[test]
+    fn nothing_to_send_is_no_call() {
+        let (mut traffic, mut readiness) = (Traffic::default(), WRITABLE);
+        let mut stream = Script(VecDeque::new());
+        let sent = send(&mut stream, &mut readiness, b"", &mut traffic);
+        assert_eq!(sent.expect("no call, no error"), 0);
+        assert_eq!(traffic, Traffic::default());
+    }
+}

@@ -202,4 +202,12 @@ mod tests {
         );
         assert_eq!(format!("{:?}", ready.get(0)), "{readable, writable}");
     }
+
+    #[test]
+    fn readiness_adds_up_and_what_is_known_twice_is_known() {
+        let both = Readiness::READABLE | Readiness::WRITABLE;
+        assert_eq!(both | Readiness::READABLE, both);
+        assert!(both.contains(Readiness::READABLE) && both.contains(both));
+        assert!(!both.contains(Readiness::CLOSED | Readiness::READABLE));
+    }
 }

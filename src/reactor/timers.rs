@@ -194,6 +194,13 @@ mod tests {
             timers.set(0, at(1_000_000_000 + round));
         }
         assert!(timers.heap.len() <= 2 + SWEEP_SLACK_ENTRIES);
+        // Earlier each time: every one leaves a dead entry behind.
+        let mut timers = Timers::default();
+        for round in 0..1_000 {
+            timers.set(0, at(1_000_000 - round));
+            assert!(timers.heap.len() <= 2 + SWEEP_SLACK_ENTRIES);
+        }
+        assert_eq!(timers.nearest(), Some(at(1_000_000 - 999)));
     }
 
     proptest! {

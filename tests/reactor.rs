@@ -1,0 +1,166 @@
+//! The loop alone, with sources that need no socket: what it counts, how long it waits, whom it
+//! calls. In virtual time but for what concerns the clock itself.
+
+use helloop::reactor::{Context, Reactor, Readiness, Source, Time, Token, Turns, Verdict};
+use mio::Registry;
+use std::io;
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A source that does what the test tells it.
+struct Actor(fn(&mut Context<'_, Self>) -> Verdict);
+
+impl Source for Actor {
+    /// What happened: who was driven, who expired, and when by the clock.
+    type World = Vec<(&'static str, Token, Time)>;
+
+    fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+        let entry = ("driven", cx.token, cx.time());
+        cx.world.push(entry);
+        (self.0)(cx)
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+        let entry = ("expired", cx.token, cx.time());
+        cx.world.push(entry);
+        Verdict::Park
+    }
+
+    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Self::World) {}
+}
+
+fn park(cx: &mut Context<'_, Actor>) -> Verdict {
+    cx.readiness.clear(Readiness::READABLE);
+    Verdict::Park
+}
+
+fn again(_: &mut Context<'_, Actor>) -> Verdict {
+    Verdict::Again
+}
+
+fn ask_for_a_second(cx: &mut Context<'_, Actor>) -> Verdict {
+    cx.deadline(SECOND);
+    park(cx)
+}
+
+#[test]
+fn it_counts_turns_events_and_calls() {
+    let mut reactor = Reactor::simulated().unwrap();
+    let mut world = Vec::new();
+    let tokens = [(); 3].map(|()| reactor.add(Actor(park), Readiness::NONE).unwrap());
+    let event = |token| (token, Readiness::READABLE);
+    reactor.step(Time::ZERO, tokens.map(event), &mut world);
+    reactor.step(Time::ZERO.after(SECOND), [event(tokens[1])], &mut world);
+    assert_eq!(reactor.now(), Time::ZERO.after(SECOND));
+    let Turns {
+        turns,
+        events,
+        most_events,
+        calls,
+        ..
+    } = reactor.turns();
+    assert_eq!((turns, events, most_events, calls), (2, 4, 3, 4));
+    assert_eq!(world.len(), 4);
+}
+
+#[test]
+fn it_waits_as_long_as_nobody_has_anything_to_do() {
+    let mut reactor = Reactor::simulated().unwrap();
+    let mut world = Vec::new();
+    let readable = Readiness::READABLE;
+    assert_eq!(reactor.patience(Time::ZERO), None, "nobody will ever come");
+    let busy = reactor.add(Actor(again), readable).unwrap();
+    assert_eq!(reactor.patience(Time::ZERO), Some(Duration::ZERO));
+    reactor.step(Time::ZERO, [], &mut world);
+    assert_eq!(reactor.patience(Time::ZERO), Some(Duration::ZERO), "again");
+    reactor.call_one(busy, &mut world, |_, _| Verdict::Close);
+    reactor.add(Actor(ask_for_a_second), readable).unwrap();
+    reactor.step(Time::ZERO, [], &mut world);
+    reactor.step(Time::ZERO, [], &mut world);
+    assert_eq!(reactor.patience(Time::ZERO), Some(SECOND));
+    reactor.hurry();
+    assert_eq!(reactor.patience(Time::ZERO), Some(Duration::ZERO));
+    let late = Time::ZERO.after(2 * SECOND);
+    reactor.step(late, [], &mut world);
+    assert_eq!(world.last().unwrap().0, "expired");
+    assert_eq!(
+        reactor.patience(late),
+        None,
+        "once, and not in a hurry any more"
+    );
+}
+
+#[test]
+fn a_visit_calls_everybody_and_whoever_closes_is_gone() {
+    let mut reactor = Reactor::simulated().unwrap();
+    let mut world = Vec::new();
+    for _ in 0..3 {
+        reactor.add(Actor(park), Readiness::NONE).unwrap();
+    }
+    let mut visited = 0;
+    reactor.visit(&mut world, |_, cx| {
+        visited += 1;
+        match cx.token.key {
+            1 => Verdict::Close,
+            _ => Verdict::Park,
+        }
+    });
+    assert_eq!((visited, reactor.len()), (3, 2));
+    let keys = reactor.sources().map(|(token, _)| token.key);
+    assert_eq!(keys.collect::<Vec<_>>(), [0, 2]);
+    let slots: Vec<_> = reactor
+        .slots()
+        .map(|(token, source)| (token.key, token.generation, source.is_some()))
+        .collect();
+    assert_eq!(slots, [(0, 0, true), (1, 1, false), (2, 0, true)]);
+}
+
+/// The loop with its own clock. Bounds are as wide as a busy machine may need.
+#[test]
+fn by_the_clock_a_deadline_is_waited_for_and_the_longest_turn_is_known() {
+    fn work_for_a_while(cx: &mut Context<'_, Actor>) -> Verdict {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        cx.deadline(Duration::from_millis(30));
+        park(cx)
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut world = Vec::new();
+    reactor
+        .add(Actor(work_for_a_while), Readiness::READABLE)
+        .unwrap();
+    // What passes before the first turn is nobody's work.
+    let began = Instant::now();
+    while began.elapsed() < SECOND / 2 {
+        std::thread::sleep(began.elapsed().abs_diff(SECOND / 2));
+    }
+    reactor.turn(&mut world).unwrap();
+    let first = Instant::now();
+    reactor.turn(&mut world).unwrap();
+    assert!(first.elapsed() < 20 * SECOND);
+    let [("driven", _, driven), ("expired", _, expired)] = world[..] else {
+        panic!("{world:?}");
+    };
+    // From the turn's beginning on, which came before the work.
+    assert!(
+        expired.since(driven) >= Duration::from_millis(29),
+        "{world:?}"
+    );
+    assert!(
+        driven.since(Time::ZERO) >= SECOND / 2,
+        "the clock began with the loop"
+    );
+    let longest = reactor.turns().longest;
+    assert!(longest >= Duration::from_millis(20), "{longest:?}");
+    assert!(
+        longest < SECOND / 2,
+        "{longest:?}: the time before the first turn"
+    );
+}
