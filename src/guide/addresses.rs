@@ -13,7 +13,7 @@
 //! - **`127.0.0.1`**, the **loopback** address, is this machine as it sees itself. Nobody else can
 //!   connect. It is the tutorial's, and this server's default.
 //! - **An address of the machine**, `192.168.0.7` say: whoever can reach that one. Another
-//!   machine's address cannot be bound (`an_address_of_another_machine` in `tests/cli.rs`).
+//!   machine's address cannot be bound (`an_address_of_another_machine` in `tests/cli`).
 //! - **`0.0.0.0`**, the **unspecified** address: every IPv4 address that the machine has.
 //! - **A name**, `localhost` say, is looked up, and stands for all addresses that it has. Here each
 //!   of them is listened on (`a_host_name_is_all_its_addresses` in `tests/protocol`).
@@ -32,7 +32,7 @@
 //!
 //! - **Below 1024** are the ports of the known services, 80 for HTTP, 25 for mail. Who wants to
 //!   bind one needs the right to, so that not every user of a machine can pose as its web server
-//!   (`a_low_port_without_the_right` in `tests/cli.rs`; on Linux the limit can be moved).
+//!   (`a_low_port_without_the_right` in `tests/cli`; on Linux the limit can be moved).
 //! - **From 1024 on** they are free to use. The tutorial takes 9999.
 //! - **Port 0** is none: it asks the kernel for any that is free. Tests do that, or two that run at
 //!   once would want the same one.
@@ -54,7 +54,7 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! The server says so, and what to do (`a_tcp_port_in_use_is_named` in `tests/cli.rs`). The
+//! The server says so, and what to do (`a_tcp_port_in_use_is_named` in `tests/cli`). The
 //! exception: all of them ask to share the port, with `SO_REUSEPORT`, the server's `--reuse-port`.
 //! Linux then deals the clients out among them (`reuse_port_lets_two_share`, there too, and
 //! `processes_with_reuse_port_share_the_clients` in `tests/balance.rs`).
@@ -136,7 +136,7 @@
 //! taken by its own past. **`SO_REUSEADDR`** says that this is no reason to refuse. Rust's
 //! [`TcpListener::bind`](std::net::TcpListener::bind) sets it on Unix, and Python's `bind` does
 //! not. A port that is listened on stays refused, as above (`a_restart_binds_at_once` in
-//! `tests/cli.rs`). For UDP, which has no connections to remember, the same option means something
+//! `tests/cli`). For UDP, which has no connections to remember, the same option means something
 //! else on Linux: two servers that set it share the port, and one of them hears nothing. There it
 //! is never set.
 //!
@@ -150,7 +150,7 @@
 //! connect often suffers from nothing else. This server asks for so long a backlog that bursts fit
 //! into it ([`Options::backlog`]), says so when the system cuts it, and accepts up to
 //! [`ACCEPTS_PER_TURN`] in every turn: `p19_a_listen_backlog_that_bursts_fit_into` in
-//! `tests/pitfalls`, `a_backlog_that_the_system_cuts_is_warned_of` in `tests/cli.rs`.
+//! `tests/pitfalls`, `a_backlog_that_the_system_cuts_is_warned_of` in `tests/cli`.
 //!
 //! [`server::bind`]: crate::server::bind
 //! [`stress::connect`]: crate::stress::connect

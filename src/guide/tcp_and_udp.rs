@@ -181,7 +181,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `port_0_is_one_number_for_both` in `tests/cli.rs` asks the program itself.
+//! `port_0_is_one_number_for_both` in `tests/cli` asks the program itself.
 //!
 //! Next: [addresses and ports](super::addresses).
 //!

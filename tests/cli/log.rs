@@ -1,0 +1,111 @@
+//! What the server logs, at each level.
+
+use crate::util::{Model, Server, Setup, ask_udp, expect_last};
+use socket2::SockRef;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+both_models! {
+    the_story_of_each_connection,
+    quiet_is_quiet,
+}
+
+/// At -v: who came, by address and token; who went and why, by token; each datagram's source.
+fn the_story_of_each_connection(model: Model) {
+    let server = model.start(&["-v"]);
+    for cause in ["exit", "end of input", "reset"] {
+        let stream = server.connect();
+        let accepted = format!("accepted {} as #", stream.local_addr().unwrap());
+        let line = server.stderr().wait_for(&accepted);
+        let token = line.rsplit(' ').next().unwrap();
+        let before = server.stderr().len();
+        leave(stream, cause);
+        let closed = server
+            .stderr()
+            .wait_after(before, &format!("closed {token}: "));
+        assert!(
+            closed.ends_with(&format!("closed {token}: {cause}")),
+            "{closed}"
+        );
+        assert!(closed.contains(" DEBUG "), "{closed}");
+    }
+    let socket = server.udp();
+    ask_udp(&socket, b"Ada", b"Hello, Ada!");
+    let source = format!("datagram of 3 bytes from {}", socket.local_addr().unwrap());
+    server.stderr().wait_for(&source);
+    // Names are strangers' words, and not in the log.
+    let ended = server.stop();
+    assert!(!ended.stderr.contains("Ada"), "{ended:?}");
+}
+
+fn leave(mut stream: TcpStream, cause: &str) {
+    match cause {
+        "exit" => stream.write_all(b"exit").unwrap(),
+        "end of input" => stream.shutdown(Shutdown::Write).unwrap(),
+        _ => {
+            let socket = SockRef::from(&stream);
+            return socket.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    expect_last(&mut stream, b"");
+}
+
+/// Without flags: the start, the stop, and trouble. No connection's story.
+#[test]
+fn the_log_is_short_by_default() {
+    let server = Server::start(&[]);
+    server.assert_serves();
+    let ended = server.stop();
+    assert!(
+        ended.stderr.contains("one thread serves up to "),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains("stopping"), "{ended:?}");
+    assert!(!ended.stderr.contains("accepted 127"), "{ended:?}");
+    assert!(!ended.stderr.contains("closed #"), "{ended:?}");
+}
+
+#[test]
+fn at_vv_each_event_is_told() {
+    let server = Server::start(&["-vv"]);
+    server.assert_serves();
+    server.stderr().wait_for("event for #");
+    server.stderr().wait_for("closed #");
+}
+
+fn quiet_is_quiet(model: Model) {
+    let setup = model.setup(&["-q"]).environment("RUST_LOG", "trace");
+    let server = setup.start();
+    server.assert_serves();
+    assert_unanswered_greeting(&server);
+    let ended = server.stop();
+    assert_eq!(ended.stderr, "");
+    assert!(ended.stdout.contains("served 1 clients"), "{ended:?}");
+}
+
+fn assert_unanswered_greeting(server: &Server) {
+    let socket = server.udp();
+    socket.send(b"Hello, Ada!").unwrap();
+    ask_udp(&socket, b"Ada", b"Hello, Ada!");
+}
+
+/// RUST_LOG counts where no flag is given, in both its forms.
+#[test]
+fn rust_log_counts_where_no_flag_is_given() {
+    let log = |value: &str, flags: &[&str]| {
+        let server = Setup::new(flags).environment("RUST_LOG", value).start();
+        server.assert_serves();
+        server.stop().stderr
+    };
+    for value in ["debug", "helloop=debug", "helloop::server=debug"] {
+        let stderr = log(value, &[]);
+        assert!(stderr.contains("accepted 127"), "{value}: {stderr}");
+    }
+    for value in ["off", "helloop=off", "error", "warn"] {
+        assert_eq!(log(value, &[]), "", "{value}");
+    }
+    assert!(log("", &[]).contains("stopping"));
+    let stderr = log("off", &["-v"]);
+    assert!(stderr.contains("accepted 127"), "{stderr}");
+}

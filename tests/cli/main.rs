@@ -1,0 +1,264 @@
+//! What a person meets at the command line of `serve`: its words when it is used wrongly, its
+//! flags and environment variables; its log and its ports in modules of their own.
+
+#[macro_use]
+#[path = "../util/mod.rs"]
+mod util;
+
+mod log;
+mod ports;
+
+use nix::sys::signal::Signal;
+use std::io;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use util::{
+    Ended, Model, Process, Server, Setup, ask, ask_udp, connect, expect, helloop, run, run_helloop,
+};
+
+/// One line of `error: ...` on standard error, nothing on standard output, and exit code 1.
+#[track_caller]
+fn assert_refused(ended: &Ended, words: &[&str]) {
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(1), ""),
+        "{ended:?}"
+    );
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.starts_with("error: "), "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "no {word:?} in {ended:?}");
+    }
+}
+
+/// Exit code 2, and words on standard error alone.
+#[track_caller]
+fn assert_misused(ended: &Ended, words: &[&str]) {
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(2), ""),
+        "{ended:?}"
+    );
+    for word in words {
+        assert!(ended.stderr.contains(word), "no {word:?} in {ended:?}");
+    }
+}
+
+fn serve_at(address: &str, flags: &[&str]) -> Ended {
+    run(Setup::new(flags).listen(&[address]).command())
+}
+
+#[test]
+fn wrong_usage() {
+    for (flags, words) in [
+        (["--framing", "words"], ["--framing", "chunk"]),
+        (["--delay", "1"], ["--delay", "250ms"]),
+        (["--delay=-1s", "-v"], ["--delay", "250ms"]),
+        (["--max-datagram", "0"], ["--max-datagram", "at least 1"]),
+        (
+            ["--max-datagram", "65500"],
+            ["--max-datagram", "at most 65499"],
+        ),
+        (["--max-datagram", "1kilo"], ["--max-datagram", "64KiB"]),
+        (["--backlog", "0"], ["--backlog", "at least 1"]),
+        (["--max-clients", "0"], ["--max-clients", "at least 1"]),
+        (
+            ["--write-timeout", "0s"],
+            ["--write-timeout", "more than 0s"],
+        ),
+        (["--max-buffered", "1k"], ["--max-buffered", "at least"]),
+        (["--model", "fibers"], ["--model", "reactor"]),
+        (["--no-such", "flag"], ["--no-such", "usage"]),
+        (["-v", "-q"], ["--verbose", "--quiet"]),
+    ] {
+        let ended = serve_at("127.0.0.1:0", &flags);
+        let lower = Ended {
+            stderr: ended.stderr.to_lowercase() + &ended.stderr,
+            ..ended
+        };
+        assert_misused(&lower, &words);
+    }
+    assert_misused(&run_helloop(&["no-such-command"]), &["no-such-command"]);
+}
+
+const FLAGS_OF_THE_REACTOR: [(&str, &str); 6] = [
+    ("--reuse-port", ""),
+    ("--max-clients", "5"),
+    ("--max-buffered", "1MiB"),
+    ("--idle-timeout", "1s"),
+    ("--write-timeout", "1s"),
+    ("--keepalive", "1s"),
+];
+
+/// A limit that is asked for and not kept would be worse than none.
+#[test]
+fn the_thread_model_refuses_what_it_does_not_have() {
+    for (flag, value) in FLAGS_OF_THE_REACTOR {
+        let mut flags = vec!["--model", "threads", flag];
+        if !value.is_empty() {
+            flags.push(value);
+        }
+        assert_misused(
+            &serve_at("127.0.0.1:0", &flags),
+            &["--model threads does not have", flag],
+        );
+        // Without the command's name too.
+        flags.extend(["--listen", "127.0.0.1:0"]);
+        assert_misused(&run_helloop(&flags), &[flag]);
+        // By its variable, and with the model by its own.
+        let value = if value.is_empty() { "1" } else { value };
+        let variable = variable_of(flag);
+        let by_variable = Setup::new(&[])
+            .environment("HELLOOP_MODEL", "threads")
+            .environment(&variable, value);
+        assert_misused(&run(by_variable.command()), &[flag]);
+    }
+}
+
+#[test]
+fn the_thread_model_has_the_rest() {
+    let flags = [
+        ["--framing", "line"],
+        ["--delay", "1ms"],
+        ["--max-datagram", "100"],
+        ["--backlog", "100"],
+        ["--drain-timeout", "1s"],
+    ];
+    let server = Model::Threads.start(&[&flags.concat(), ["-v", "--no-udp"].as_slice()].concat());
+    server.assert_serves();
+    server.stderr().wait_for("accepted ");
+    assert_eq!(server.stop().code, Some(0));
+}
+
+fn variable_of(flag: &str) -> String {
+    let name = flag.trim_start_matches('-').replace('-', "_");
+    format!("HELLOOP_{}", name.to_uppercase())
+}
+
+#[test]
+fn each_flag_has_its_variable() {
+    let help = run_helloop(&["serve", "--help"]);
+    assert_eq!(help.code, Some(0));
+    let names = help.stdout.split_whitespace().filter_map(|word| {
+        let name = word.strip_prefix("--")?;
+        let end = name.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+        Some(&name[..end.unwrap_or(name.len())])
+    });
+    let mut flags: Vec<_> = names.collect();
+    flags.sort_unstable();
+    flags.dedup();
+    flags.retain(|flag| !["verbose", "quiet", "help", "version"].contains(flag));
+    assert!(flags.len() >= 14, "{flags:?}");
+    for flag in flags {
+        let variable = format!("[env: {}]", variable_of(flag));
+        assert!(
+            help.stdout.contains(&variable),
+            "no {variable} for --{flag}"
+        );
+    }
+}
+
+#[test]
+fn variables_are_heard() {
+    let server = Setup::new(&[])
+        .listen(&[])
+        .environment("HELLOOP_LISTEN", "127.0.0.1:0,127.0.0.1:0")
+        .environment("HELLOOP_FRAMING", "line")
+        .environment("HELLOOP_NO_UDP", "1")
+        .environment("HELLOOP_DELAY", "300ms")
+        .start();
+    assert_eq!(server.addresses(2).len(), 2);
+    assert!(server.addresses(2).iter().all(|(_, has_udp)| !has_udp));
+    let begun = Instant::now();
+    server.assert_serves();
+    assert!(begun.elapsed() > Duration::from_millis(150));
+    #[cfg(target_os = "linux")]
+    assert_eq!(server.threads(), 1);
+
+    let server = Setup::new(&[])
+        .environment("HELLOOP_MODEL", "threads")
+        .start();
+    server.assert_serves();
+    #[cfg(target_os = "linux")]
+    assert!(server.threads() > 1);
+
+    let server = Setup::new(&[])
+        .environment("HELLOOP_MAX_DATAGRAM", "3")
+        .environment("HELLOOP_NO_UDP", "0")
+        .start();
+    let socket = server.udp();
+    socket.send(b"Sarah").unwrap();
+    ask_udp(&socket, b"Ada", b"Hello, Ada!");
+}
+
+#[test]
+fn a_bad_variable_is_wrong_usage() {
+    for (variable, value) in [("HELLOOP_FRAMING", "words"), ("HELLOOP_DELAY", "soon")] {
+        let setup = Setup::new(&[]).environment(variable, value);
+        assert_misused(&run(setup.command()), &[value]);
+    }
+}
+
+#[test]
+fn a_flag_wins_over_its_variable() {
+    // An address that nobody has, so that a variable that won would be seen.
+    let server = Setup::new(&["--framing", "chunk", "--delay", "0s", "--model", "reactor"])
+        .environment("HELLOOP_LISTEN", "192.0.2.1:0")
+        .environment("HELLOOP_FRAMING", "line")
+        .environment("HELLOOP_DELAY", "1h")
+        .environment("HELLOOP_MODEL", "threads")
+        .start();
+    server.assert_serves();
+    #[cfg(target_os = "linux")]
+    assert_eq!(server.threads(), 1);
+}
+
+#[test]
+fn without_a_command_it_serves() {
+    let mut process = Process::start(helloop(&["--listen", "127.0.0.1:0", "--framing", "line"]));
+    let line = process.stdout.wait_for("listening on ");
+    let address = line.split(' ').nth(2).unwrap().parse().unwrap();
+    let mut stream = connect(address);
+    expect(&mut stream, b"Welcome!\n");
+    ask(&mut stream, b"Ada\n", b"Hello, Ada!\n");
+    process.signal(Signal::SIGINT);
+    process.stdin = None;
+    assert_eq!(process.wait().code, Some(0));
+}
+
+/// `helloop ... | head`: a reader that has left is not an error, and not a panic.
+#[test]
+fn a_closed_standard_output_ends_quietly() {
+    let server = Server::start(&["--framing", "line"]);
+    let to = server.tcp_address().to_string();
+    for arguments in [
+        ["tcp", "--framing", "line", "--to", &to, "Michael"].as_slice(),
+        &["udp", "--to", &to, "Michael"],
+        &["serve", "--listen", "127.0.0.1:0", "-q"],
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "-q",
+            "--model",
+            "threads",
+        ],
+    ] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let child = helloop(arguments)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (output.status.code(), &*stderr),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
+    server.assert_serves();
+}
