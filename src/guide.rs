@@ -4,7 +4,9 @@
 //! and `send`. You have heard that one thread can serve ten thousand clients, and would like to see
 //! how. Most of the Rust can be guessed. Three things help: `?` behind a call that failed returns
 //! its error from the function; `match` takes the first line that fits; and a socket is closed when
-//! the variable that holds it goes away, which is called **dropped**.
+//! the variable that holds it goes away, which is called **dropped**. In the last two steps, more:
+//! an `enum` is one of several kinds, each with its data; `impl Source for Member` says that a
+//! `Member` can do what a `Source` must; `|x| ...` is a lambda; and `'_` may be overlooked.
 //!
 //! Each step is a whole server at heart, a `fn serve` that speaks the tutorial's protocol:
 //! `Welcome!`, then `Hello, NAME!` to each NAME, until `exit`. It begins with what the step before
@@ -43,17 +45,30 @@
 //! All code on these pages is compiled and run by `cargo test --doc guide`, with real clients on
 //! 127.0.0.1. Some lines are hidden, such as those that start the server. What you see of the
 //! clients is what they say and hear: `expect` reads exactly those bytes, and `is_silent` finds
-//! nothing to read for a tenth of a second (where nothing would ever come). To try a step out, take
-//! all of its lines from the page's source (the link at its top), put this in place of the clients,
-//! and talk to it with `nc 127.0.0.1 9999`. From step 4 on the listener is mio's, and its `bind`
-//! takes a `"127.0.0.1:9999".parse().unwrap()`.
+//! nothing to read for a tenth of a second (where nothing would ever come).
+//!
+//! To try a step out, copy its lines from the page's source (the link at its top) into a file
+//! `examples/try.rs` of this crate, without the `//! ` and the `# ` before them, up to where the
+//! clients begin (`use clients::*`), and without `mod clients`. Add the `main` that fits, and then:
+//! `cargo run --example try`, and `nc 127.0.0.1 9999` in a second terminal.
 //!
 //! ```no_run
-//! # use std::io;
-//! # use std::net::TcpListener;
+//! # use std::{io, net::TcpListener};
 //! # fn serve(_: &TcpListener, _: usize) -> io::Result<()> { Ok(()) }
 //! fn main() -> io::Result<()> {
+//!     // Steps 1 to 3; the third also returns a count, so `.map(drop)` behind it.
 //!     serve(&TcpListener::bind("127.0.0.1:9999")?, usize::MAX)
+//! }
+//! ```
+//!
+//! ```no_run
+//! # use mio::net::TcpListener;
+//! # use std::{io, time::Duration};
+//! # fn serve(_: TcpListener, _: usize, _: Duration) -> io::Result<()> { Ok(()) }
+//! fn main() -> io::Result<()> {
+//!     // Steps 4 to 6, where the listener is mio's; the fourth has no pause.
+//!     let listener = TcpListener::bind("127.0.0.1:9999".parse().unwrap())?;
+//!     serve(listener, usize::MAX, Duration::from_secs(1))
 //! }
 //! ```
 //!

@@ -171,8 +171,8 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         self.begin(Phase::Between);
     }
 
-    /// The only code that touches the poll's events and the clock. Blocks until an event, the
-    /// next deadline, or not at all while sources are in the list.
+    /// The only code that waits: until an event, the next deadline, or not at all while sources are
+    /// in the list. Elsewhere the clock is read for the record and by [`Context::time`] alone.
     fn wait(&mut self) -> io::Result<Time> {
         let ended = self.clock();
         if self.turns.turns > 0 {
@@ -291,7 +291,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
 
     /// From here on nothing names the source any more: events and deadlines of its slot resolve
     /// to nothing. The slot stays taken until the turn's end, so that it does not change hands
-    /// under the rest of the batch (pitfall 3).
+    /// under the rest of the list, which names slots by their keys alone (pitfall 3).
     fn retire(&mut self, key: u32) {
         self.deaths.push(self.slots.token(key));
         self.slots.retire(key);
@@ -299,7 +299,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         self.timers.cancel(key);
     }
 
-    /// Deaths first, so that their descriptors are free again; then births.
+    /// Deaths, so that the next accept finds their descriptors free; then births.
     fn settle(&mut self, world: &mut S::World) {
         self.begin(Phase::Settle);
         for token in self.deaths.drain(..) {

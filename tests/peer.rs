@@ -183,3 +183,22 @@ fn nobody_writes_to_a_socket_that_is_known_to_be_full() {
     assert_eq!(rig.stats().traffic.writes, writes + 1, "all in one call");
     assert_eq!(rig.stats().messages, 6);
 }
+
+#[test]
+fn who_cannot_be_registered_is_counted_by_what_he_was() {
+    let mut rig = Rig::new(Settings {
+        max_clients: 1,
+        ..Settings::default()
+    });
+    let (listener, waiting) = rig.listener();
+    for _ in 0..3 {
+        let (stream, wire) = Scripted::roomy();
+        wire.borrow_mut().unregistrable = true;
+        waiting.borrow_mut().streams.push_back(stream);
+    }
+    rig.step_with(&[(listener, Readiness::READABLE)]);
+    rig.settle();
+    let causes = [Cause::Failed, Cause::Busy].map(|cause| rig.closed(cause));
+    assert_eq!((causes, rig.stats().open()), ([1, 2], 0));
+    assert_eq!(rig.server.reactor.len(), 1, "the listener is left");
+}

@@ -1,7 +1,9 @@
 //! The loop alone, with sources that need no socket: what it counts, how long it waits, whom it
 //! calls. In virtual time but for what concerns the clock itself.
 
-use helloop::reactor::{Context, Reactor, Readiness, Source, Time, Token, Turns, Verdict};
+use helloop::reactor::{
+    Context, INTEREST, Reactor, Readiness, Source, Time, Token, Turns, Verdict,
+};
 use mio::Registry;
 use std::io;
 use std::time::{Duration, Instant};
@@ -163,4 +165,67 @@ fn by_the_clock_a_deadline_is_waited_for_and_the_longest_turn_is_known() {
         longest < SECOND / 2,
         "{longest:?}: the time before the first turn"
     );
+}
+
+/// Real events, of a pipe and a socket whose other ends go away: whatever the poll calls it, whoever
+/// reads then finds the end, and whoever writes finds the error.
+#[test]
+fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
+    use mio::unix::pipe;
+    use std::net::Shutdown;
+
+    enum End {
+        Pipe(pipe::Receiver),
+        Socket(mio::net::UnixStream),
+    }
+
+    impl Source for End {
+        type World = Vec<Readiness>;
+
+        fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+            match self {
+                Self::Pipe(pipe) => registry.register(pipe, token.into(), mio::Interest::READABLE),
+                Self::Socket(socket) => registry.register(socket, token.into(), INTEREST),
+            }
+        }
+
+        fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+            cx.world.push(cx.readiness);
+            cx.readiness = Readiness::NONE;
+            Verdict::Park
+        }
+
+        fn expire(&mut self, _: &mut Context<'_, Self>) -> Verdict {
+            Verdict::Park
+        }
+
+        fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Self::World) {}
+    }
+
+    let mut reactor = Reactor::new().unwrap();
+    let mut world = Vec::new();
+    let (sender, receiver) = pipe::new().unwrap();
+    reactor.add(End::Pipe(receiver), Readiness::NONE).unwrap();
+    drop(sender);
+    // The list holds who was added, with nothing to try: the event comes behind.
+    while world.is_empty() {
+        reactor.turn(&mut world).unwrap();
+    }
+    let hung_up = Readiness::READABLE | Readiness::CLOSED;
+    assert!(world[0].contains(hung_up), "{world:?}");
+    // epoll says of both directions what kqueue says of the one alone.
+    if cfg!(target_os = "linux") {
+        assert!(world[0].contains(Readiness::WRITABLE), "{world:?}");
+    }
+
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.shutdown(Shutdown::Write).unwrap();
+    let near = End::Socket(mio::net::UnixStream::from_std(near));
+    reactor.add(near, Readiness::NONE).unwrap();
+    world.clear();
+    while world.is_empty() {
+        reactor.turn(&mut world).unwrap();
+    }
+    assert!(world[0].contains(hung_up), "{world:?}");
 }

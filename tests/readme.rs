@@ -19,7 +19,10 @@ use util::{Ended, Process, Server, helloop, run_helloop};
 /// What is run elsewhere, and where.
 const ELSEWHERE: [(&str, &str); 3] = [
     ("cargo test", "runs this"),
-    ("cargo doc --open", "built by .ci/run, warnings are errors"),
+    (
+        "cargo doc --no-deps --open",
+        "built by .ci/run, warnings are errors",
+    ),
     (
         "nc 127.0.0.1 9999",
         "tests/tutorial.rs, nc_says_what_the_readme_shows",

@@ -1,6 +1,7 @@
 //! Addresses and ports.
 //!
-//! An **IP address** names a network interface of a machine; one machine has several. A **port**, a
+//! An **IP address** belongs to a machine, mostly by way of one of its network interfaces; one machine
+//! has several. A **port**, a
 //! number of 16 bits, names one of the sockets behind it. A program is found by both together:
 //! `127.0.0.1:9999`. All that follows is done in [`server::bind`], for both kinds of server, and
 //! for the load's clients in [`stress::connect`].

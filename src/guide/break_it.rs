@@ -10,7 +10,8 @@
 //! time and its events from the test. The ladders are those of `helloop show`: the token, then
 //! what happened to it; the first turn, in which those who are there are welcomed, is left out. A
 //! naive client has a `stream`, the `event` that woke it, and a method `greet`, which answers
-//! and keeps what the socket does not take. "Would block", which `?` hands up, parks it.
+//! and keeps what the socket does not take. "Would block", which `?` hands up, parks it. Not every
+//! pitfall makes a short picture: 11, 13 and 15 to 19 have their tests alone.
 //!
 //! # The tutorial's sleep, in the loop
 //!

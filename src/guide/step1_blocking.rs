@@ -1,8 +1,8 @@
 //! Step 1: one client at a time.
 //!
 //! A server begins with three calls to the kernel, and Rust makes all three in
-//! [`TcpListener::bind`](std::net::TcpListener::bind). `socket()` asks for a **socket**, the
-//! program's end of what it will do on the network, which it knows by a small number, the
+//! [`TcpListener::bind`](std::net::TcpListener::bind). `socket()` makes a **socket**, the
+//! program's end of a conversation over the network. The program holds it by a small number, the
 //! **descriptor**. `bind()` gives it an address and a port. `listen()` turns it into a
 //! **listener**: from then on the kernel itself connects whoever comes, and keeps them in a queue,
 //! the **backlog**, until the program takes them out of it with `accept()`. Each `accept()` returns

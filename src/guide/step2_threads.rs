@@ -67,10 +67,10 @@
 //!
 //! It goes on for as long as there are not very many clients.
 //!
-//! - **A client that does nothing costs a thread**: its stack (2 MiB of addresses in Rust; of
+//! - **A client that does nothing costs a thread**: its stack (2 MiB of address space in Rust; of
 //!   memory as much as has been touched, a few pages of 4 KiB), a second stack in the kernel, and a
 //!   place in the scheduler's books. The loop of this crate keeps an idle client in 64 bytes at
-//!   most. `both_models_stand_side_by_side` in `tests/compare.rs` counts the threads, and `helloop
+//!   most. (What the kernel keeps for the socket itself, some KiB, is the same for both.) `both_models_stand_side_by_side` in `tests/compare.rs` counts the threads, and `helloop
 //!   compare` measures both kinds of server on your own machine.
 //! - **Threads run out.** Then `spawn` panics, and the server is gone (in Python the exception is
 //!   raised in the accept loop, to the same end).

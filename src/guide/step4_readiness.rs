@@ -99,8 +99,9 @@
 //! **edge-triggered**: one says that something *has become* ready, not that it still is. Bytes have
 //! come, a connection has come: that is told once, and what is not taken then is not told again,
 //! until something *new* comes. (The other kind, **level-triggered**, as the older calls `select`
-//! and `poll` are, and `epoll` by default, repeats itself at each wait. It pays with a system call
-//! each time that a client is to be, or no longer to be, waited for until there is room to write.)
+//! and `poll` are, and `epoll` by default, repeats itself at each wait. So the interest in
+//! writing must be switched on when a reply is left over, and off when it is sent, or every wait
+//! would return at once; with `epoll` each switch is a system call.)
 //!
 //! - **One read, or one accept, an event.** One edge stood for two connections, and the second was
 //!   left in the backlog; one edge stood for 1,031 bytes, and seven of them were left:

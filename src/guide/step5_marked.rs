@@ -129,7 +129,8 @@
 //! What step 4 forgot is answered here, and hidden lines of this page check it: both of the clients
 //! who came together are greeted, and Michael, the rest of 1,031 bytes, gets his reply. Look at
 //! why. A source may `Park` only where the kernel has said "would block", for exactly then an event
-//! is sure to come; from everywhere else it says `Again`. Writing is answered by the same rule:
+//! is sure to come; from everywhere else it says `Again`. (A read that comes back short says the
+//! same one call earlier, with an exception: section 1 of [Break it](super::break_it).) Writing is answered by the same rule:
 //! what the socket does not take stays in `owed`, the client parks, and the event that says "there
 //! is room" marks it. And since nothing is read from it meanwhile, a client that does not read
 //! stalls itself and nobody else: the backpressure for which step 2 needed no line has come back as

@@ -148,9 +148,10 @@
 //! ```
 //!
 //! A hundred clients are held at the same time, and none of them holds anybody else. While one is
-//! held its events still mark it; it parks, and *keeps* its readiness, so that nothing is forgotten
-//! when its pause is over. And because a turn's work is told the time, and looks at no clock, a
-//! test can run it through a whole day in a moment: [`Reactor::step`] is a turn without the wait.
+//! held its first event marks it; it parks, and *keeps* its readiness, so that nothing is forgotten
+//! when its pause is over, and further events tell the loop nothing new. And because a turn's work
+//! is told the time, and looks at no clock to decide anything, a test can run it through a whole day
+//! in a moment: [`Reactor::step`] is a turn without the wait.
 //!
 //! # What still goes wrong
 //!

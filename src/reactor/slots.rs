@@ -3,9 +3,10 @@
 //! **Owns** the sources and the tokens that name them. **Must never touch** the poll.
 //! **Invariant**: a token resolves to the source that it was made for, or to nothing.
 //!
-//! A slab gives a freed slot to the next comer, and the poll may still hold an event for the
-//! one before: the ABA problem (pitfall 3). So a token carries beside the key how often the
-//! slot has changed hands.
+//! A slab gives a freed slot to the next comer, while somebody may still hold the name of the one
+//! before: the ABA problem (pitfall 3). That may be an event of the same batch, an event for a
+//! descriptor that was duplicated, or the program itself, which notes tokens to wake later. So a
+//! token carries beside the key how often the slot has changed hands.
 
 use slab::Slab;
 use std::fmt;
@@ -15,8 +16,8 @@ use std::fmt;
 pub struct Token {
     /// The slot.
     pub key: u32,
-    /// How many owners the slot had before. Wraps after 2^32 of them: a stale event does not
-    /// outlive the turn.
+    /// How many owners the slot had before. Wraps after 2^32 of them: no name is
+    /// kept for that long.
     pub generation: u32,
 }
 

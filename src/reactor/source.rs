@@ -11,8 +11,8 @@ use mio::{Interest, Registry};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// What sources are registered for: both directions, edge-triggered, once and for good, so that
-/// no message costs a call to change it.
+/// What sources that read and write are registered for: both directions, edge-triggered, once and
+/// for good, so that no message costs a call to change it.
 pub const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// A deadline lies after the present, or a source that asked for "now" would be called for
@@ -47,7 +47,8 @@ pub trait Source: Sized {
 pub enum Verdict {
     /// Nothing to do until an event or the deadline.
     Park,
-    /// The budget is spent, and there may be more to do: the next wait does not block.
+    /// The budget is spent, and there may be more to do: the next wait does not block. Only where a
+    /// bit of readiness is left; without one there is nothing to try, and this is as good as `Park`.
     Again,
     /// Done for good: drop me at the end of the turn.
     Close,

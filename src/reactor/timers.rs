@@ -2,7 +2,8 @@
 //!
 //! **Owns** when each slot wants to be called. **Must never touch** a clock or the poll: `now`
 //! is a parameter, and [`Timers::nearest`] says what the next wait may last, so that a deadline
-//! costs no system call (pitfall 12).
+//! costs no system call (pitfall 12). The wait is as fine as the poll's: mio rounds it up to whole
+//! milliseconds, so a deadline comes up to one late, and never early.
 //! **Invariant**: of the entries in the heap at most one a slot is *live* (its time is the
 //! slot's `entry`), and it is never later than the deadline wanted.
 //!

@@ -76,6 +76,8 @@ pub struct Wire {
     pub edge: Readiness,
     /// What the next calls do instead, the soonest first; `None` lets a call through.
     pub faults: VecDeque<Option<Fault>>,
+    /// Whether the poll has no memory for it.
+    pub unregistrable: bool,
     /// The faults that were met.
     pub met: Vec<(Call, Fault)>,
     /// Calls of `read` and `write` so far.
@@ -266,7 +268,11 @@ impl Write for Scripted {
 
 impl event::Source for Scripted {
     fn register(&mut self, _: &Registry, token: mio::Token, _: Interest) -> io::Result<()> {
-        self.0.borrow_mut().token = Some(token.into());
+        let mut wire = self.0.borrow_mut();
+        if wire.unregistrable {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        wire.token = Some(token.into());
         Ok(())
     }
 
