@@ -91,7 +91,7 @@
 //! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::listener`], [`server::World::note_starved`] | `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`, `p04_every_failure_of_accept_is_survived` |
 //! | 5 accept must not starve clients, nor they it | [`server::listener::ACCEPTS_PER_TURN`] | `p05_accept_must_not_starve_clients_nor_they_it` |
 //! | 6 short writes and would-block on write | [`stream::send`], [`server::peer::Peer::drive`] | `p06_short_writes_and_would_block_on_write` |
-//! | 7 a reader that never reads | [`server::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap` |
+//! | 7 a reader that never reads | [`server::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap`, `p07_nobody_is_closed_for_memory_that_is_not_used` |
 //! | 8 half-close: FIN is not gone | [`server::peer::Phase::Ending`] | `p08_half_close_fin_is_not_gone` |
 //! | 9 HUP and ERR mean "ask the socket" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_mean_ask_the_socket` |
 //! | 10 closing with unread input sends a reset | [`server::peer::Phase::Lingering`], [`server::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |

@@ -195,9 +195,18 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
         }
     }
 
-    /// Above the cap on what is kept for all clients together, the one that is kept most for is
-    /// closed: one pass over all a turn, so that the loop goes on whatever the clients do.
+    /// Above the cap on what is kept for all clients together, first what nobody uses is given
+    /// back, and where that is not enough, the one that is kept most for is closed: two passes over
+    /// all a turn, so that the loop goes on whatever the clients do.
     fn cap_buffered(&mut self) {
+        if self.world.stats.buffered <= self.world.settings.max_buffered {
+            return;
+        }
+        self.reactor
+            .visit(&mut self.world, |member, cx| match member {
+                Member::Peer(peer) => peer.trim(cx),
+                _ => Verdict::Park,
+            });
         if self.world.stats.buffered <= self.world.settings.max_buffered {
             return;
         }

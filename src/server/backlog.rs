@@ -14,8 +14,8 @@ use crate::buffer::{Buffer, KEPT_BYTES};
 /// are slow, and there an allocation is the least that a message costs.
 pub const MAX_SPARES: usize = 64;
 
-// All spare memory together: half a megabyte at most, and none before anybody needed it.
-const _: () = assert!(MAX_SPARES * 2 * KEPT_BYTES <= 512 * 1_024);
+// All spare memory together: little, and none before anybody needed it.
+const _: () = assert!(MAX_SPARES * 2 * KEPT_BYTES <= 128 * 1_024);
 
 /// What a peer holds only while it must.
 #[derive(Debug, Default)]
@@ -31,6 +31,12 @@ impl Backlog {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.owed.is_empty() && self.partial.is_empty()
+    }
+
+    /// Gives back the memory that no byte needs.
+    pub fn trim(&mut self) {
+        self.owed.trim();
+        self.partial.shrink_to_fit();
     }
 
     /// What it costs in bytes, used or not: the limits must hold for memory.

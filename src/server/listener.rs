@@ -10,12 +10,13 @@
 //! connection that died in the backlog is its own error (18).
 
 use super::datagrams::DatagramSocket;
-use super::peer::{Peer, log_accepted};
+use super::peer::Peer;
 use super::{Member, World};
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
 use crate::stream::Stream;
 use crate::system;
 use crate::warn_limited;
+use log::debug;
 use mio::event;
 use nix::errno::Errno;
 use std::fmt;
@@ -157,7 +158,9 @@ impl<A: Accept> Listener<A> {
             );
         }
         cx.spawn(readiness, |token: Token| {
-            log_accepted(token, address);
+            // The only place that knows: an address is 32 bytes that no peer needs to carry, and gone
+            // from the kernel after a reset.
+            debug!("accepted {address} as {token}");
             Member::Peer(if over {
                 Peer::refused(stream)
             } else {

@@ -15,12 +15,10 @@ mod ending;
 use super::World;
 use super::backlog::{Backlog, Spares};
 use super::stats::Cause;
-use crate::buffer;
 use crate::greeting::{self, Answered, Framing};
-use crate::reactor::{Context, Readiness, Source, Token, Verdict};
+use crate::reactor::{Context, Readiness, Source, Verdict};
 use crate::stream::{self, Received, Stream};
 use crate::warn_limited;
-use log::debug;
 use std::io;
 use std::time::Duration;
 
@@ -46,18 +44,18 @@ pub const BYTES_PER_TURN: usize = READ_BYTES;
 /// (pitfall 10).
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// The most that one client makes the server keep: replies up to the high-water mark, those of
-/// one more read of empty lines, and the line that the read completed or left.
+/// The most that one client makes the server keep: replies up to the high-water mark, those of one
+/// more read of empty lines, that of the long line which the read completed; and a line begun, with
+/// the piece that makes it too long.
 pub const MAX_PEER_BYTES: usize = 256 * 1_024;
 const _: () = assert!(
-    READ_BYTES * greeting::MAX_REPLY_GROWTH
-        + HIGH_WATER_BYTES
+    HIGH_WATER_BYTES
+        + READ_BYTES * greeting::MAX_REPLY_GROWTH
         + (greeting::MAX_LINE_BYTES + greeting::MAX_REPLY_GROWTH)
+        + (greeting::MAX_LINE_BYTES + 1 + READ_BYTES)
         <= MAX_PEER_BYTES
 );
 const _: () = assert!(READ_BYTES >= greeting::MAX_CHUNK_BYTES);
-// A read leaves no line begun whose memory could not be used again.
-const _: () = assert!(READ_BYTES <= buffer::KEPT_BYTES);
 
 /// Where the conversation is. The variant says which deadline, if any, the peer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +170,16 @@ impl<T: Stream> Peer<T> {
         })
     }
 
+    /// Gives back the memory that is kept for this client and that no byte of it needs.
+    pub fn trim<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        self.accounted(cx, |peer, _| {
+            if let Some(backlog) = &mut peer.backlog {
+                backlog.trim();
+            }
+            Verdict::Park
+        })
+    }
+
     /// Keeps the sum of all buffered bytes true, whatever `work` does.
     fn accounted<S: Source<World = World>>(
         &mut self,
@@ -280,7 +288,9 @@ impl<T: Stream> Peer<T> {
             let World {
                 spares, replies, ..
             } = &mut *cx.world;
-            self.backlog_mut(spares).owed.push(replies);
+            if !replies.is_empty() {
+                self.backlog_mut(spares).owed.push(replies);
+            }
             // The last read of a drain goes on, and all that it finds is held together.
             if !cx.world.is_draining() {
                 break;
@@ -437,10 +447,4 @@ impl<T: Stream> Peer<T> {
             spares.put(backlog);
         }
     }
-}
-
-/// Logs where a client came from, the only place that knows: an address is 32 bytes that no
-/// peer needs to carry, and gone from the kernel after a reset.
-pub fn log_accepted(token: Token, address: std::net::SocketAddr) {
-    debug!("accepted {address} as {token}");
 }

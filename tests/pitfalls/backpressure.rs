@@ -120,3 +120,37 @@ fn p07_a_thousand_readers_that_never_read_stay_within_the_cap() {
         "and nobody without need"
     );
 }
+
+/// Memory that is only kept to be used again counts, and is given back before anybody is closed
+/// for it.
+#[test]
+fn p07_nobody_is_closed_for_memory_that_is_not_used() {
+    const CLIENTS: usize = 40;
+    let mut rig = Rig::new(Settings {
+        max_buffered: 16 * 1_024,
+        ..lines()
+    });
+    let wires: Vec<_> = (0..CLIENTS)
+        .map(|_| rig.client(Scripted::roomy()))
+        .collect();
+    rig.settle();
+    for wire in &wires {
+        // A line of a thousand bytes in two pieces, and the beginning of another.
+        for piece in [&[b'x'; 1_000][..], b"\nx"] {
+            wire.borrow_mut().arrive(piece, false);
+            rig.settle();
+        }
+    }
+    assert_eq!(rig.stats().open(), CLIENTS as u64);
+    assert!(rig.stats().buffered <= 16 * 1_024);
+    for wire in &wires {
+        wire.borrow_mut().arrive(b"\n", false);
+    }
+    rig.settle();
+    assert!(
+        wires
+            .iter()
+            .all(|wire| wire.borrow().written.ends_with(b"Hello, x!\n"))
+    );
+    assert_eq!(rig.stats().buffered, 0);
+}

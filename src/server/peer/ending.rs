@@ -6,6 +6,7 @@
 //! of ours (pitfall 10).
 
 use super::{BYTES_PER_TURN, LINGER, Peer, Phase, READS_PER_TURN};
+use crate::buffer;
 use crate::greeting::End;
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use crate::server::World;
@@ -45,7 +46,11 @@ impl<T: Stream> Peer<T> {
         if self.owed() > 0 {
             return Verdict::Park;
         }
-        self.backlog = None;
+        if let Some(backlog) = &mut self.backlog {
+            // A line begun is not answered any more.
+            buffer::forget(&mut backlog.partial);
+            self.hand_on(&mut cx.world.spares);
+        }
         if cause == Cause::EndOfInput || self.stream.shutdown_write().is_err() {
             return self.close(cause, cx);
         }
@@ -83,7 +88,9 @@ impl<T: Stream> Peer<T> {
     ) -> Verdict {
         // A refused client is counted as refused, however its connection ends.
         let counted = match self.phase {
-            Phase::Ending(Cause::Busy) | Phase::Lingering(Cause::Busy) => Cause::Busy,
+            Phase::Refusing | Phase::Ending(Cause::Busy) | Phase::Lingering(Cause::Busy) => {
+                Cause::Busy
+            }
             _ => cause,
         };
         cx.world.stats.count_closed(counted);
