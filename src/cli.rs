@@ -159,29 +159,55 @@ pub fn run() -> u8 {
 fn asked<A: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<Cli, clap::Error> {
-    let mut definition = manual::laid_out(Cli::command());
+    let mut definition = manual::laid_out(with_negatives(Cli::command()));
     let matches = definition.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
-    cli.check(&matches)
-        .map_err(|words| definition.error(ErrorKind::ArgumentConflict, words))?;
-    Ok(cli)
+    let contradicts = |definition: &mut clap::Command, words| {
+        Err(definition.error(ErrorKind::ArgumentConflict, words))
+    };
+    if let Some(stray) = stray_flag(&matches) {
+        let words = format!("--{stray} belongs behind the command");
+        return contradicts(&mut definition, words);
+    }
+    let Err(words) = cli.check(&matches) else {
+        return Ok(cli);
+    };
+    // The usage that is shown with it is that of the command at fault.
+    let command = matches.subcommand_name();
+    match command.and_then(|name| definition.find_subcommand_mut(name)) {
+        Some(definition) => contradicts(definition, words),
+        None => contradicts(&mut definition, words),
+    }
 }
 
 impl Cli {
     /// Whether the flags that were given belong together.
     fn check(&self, given: &clap::ArgMatches) -> Result<(), String> {
-        if let Some(stray) = stray_flag(given) {
-            return Err(format!("--{stray} belongs behind the command"));
-        }
         match &self.command {
-            None => self.serve.check_model(given),
+            None => self.serve.check_usage(given),
             Some(Command::Serve(serve)) => {
-                serve.check_model(given.subcommand_matches("serve").unwrap_or(given))
+                serve.check_usage(given.subcommand_matches("serve").unwrap_or(given))
             }
+            Some(Command::Tcp(tcp)) => tcp.check_usage(),
             Some(Command::Stress(stress)) => stress.check_usage(),
             Some(_) => Ok(()),
         }
     }
+}
+
+/// What a flag takes, by its name in the help, where `-1` is a wrong value and no flag: so that
+/// the value's own error is told.
+const AMOUNTS: [&str; 7] = ["TIME", "N", "SIZE", "K", "M", "R", "P"];
+
+fn with_negatives(definition: clap::Command) -> clap::Command {
+    let lenient = |flag: clap::Arg| {
+        let names = flag.get_value_names().unwrap_or_default();
+        let amount = names.iter().any(|name| AMOUNTS.contains(&name.as_str()));
+        flag.allow_hyphen_values(amount)
+    };
+    definition
+        .mut_args(lenient)
+        .mut_subcommands(|command| command.mut_args(lenient))
 }
 
 /// A flag of `serve` that was given before the name of a command, where it would mean nothing.

@@ -27,7 +27,7 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop compare                                            # about a minute and a half\n  \
-    helloop compare --clients 200 --duration 1s --rounds 1     # a first look\n  \
+    helloop compare --clients 200 --duration 3s --rounds 1     # a first look\n  \
     helloop compare --clients 5000 --duration 10s --rounds 5")]
 pub(super) struct Compare {
     /// Clients of each run.

@@ -6,11 +6,11 @@
 use super::Failure;
 use super::serve::FramingName;
 use super::values::{between, some_duration};
-use crate::client::{Error, names, tcp, udp};
+use crate::client::{Error, excerpt, names, tcp, udp};
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 /// Greet over TCP: print the welcome and a reply for each name.
@@ -68,6 +68,23 @@ pub(super) struct Udp {
 }
 
 impl Tcp {
+    /// Whether everybody who is named can be greeted.
+    ///
+    /// # Errors
+    ///
+    /// The words for the person who named somebody behind the conversation's end.
+    pub(super) fn check_usage(&self) -> Result<(), String> {
+        let mut names = self.names.iter();
+        let ended = names.any(|name| name.as_bytes() == tcp::EXIT);
+        match names.next().filter(|_| ended) {
+            Some(name) => Err(format!(
+                "{} could not be greeted: `exit` before it ends the conversation",
+                excerpt(name.as_bytes())
+            )),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let options = tcp::Options {
             to: self.to.clone(),

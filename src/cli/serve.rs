@@ -21,7 +21,7 @@ use log::{info, warn};
 use mio::net::TcpListener;
 use std::time::Duration;
 
-/// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM.
+/// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM (the default).
 ///
 /// On a signal the server drains: it takes who waits and nobody after, answers what has come,
 /// and sends what it owes. A second signal ends it at once. SIGUSR1 logs all counters; SIGUSR2
@@ -205,12 +205,17 @@ const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
 ];
 
 impl Serve {
-    /// Whether every flag that was given means something to the model.
+    /// Whether every flag that was given means something.
     ///
     /// # Errors
     ///
     /// The words for the person who gave one that does not.
-    pub(super) fn check_model(&self, given: &ArgMatches) -> Result<(), String> {
+    pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
+        self.watching.check_usage(given)?;
+        self.check_model(given)
+    }
+
+    fn check_model(&self, given: &ArgMatches) -> Result<(), String> {
         if self.model == Model::Reactor {
             return Ok(());
         }
@@ -248,7 +253,8 @@ impl Serve {
             keepalive: Some(self.keepalive).filter(|silence| !silence.is_zero()),
         })
         .map_err(Failure::new)?;
-        let settings = self.settings(descriptors, &bound);
+        let room = room_for_clients(descriptors, &bound);
+        let settings = self.settings(descriptors, room);
         // Said when signals are heard: who reads it may send one at once.
         let listening: Vec<String> = bound
             .iter()
@@ -260,10 +266,10 @@ impl Serve {
             Model::Reactor => {
                 let stdin = self.exit_with_stdin;
                 let ended = match watched {
-                    None => run_reactor(Server::new(bound, settings), stdin, &listening)?,
+                    None => run_reactor(Server::new(bound, settings), room, stdin, &listening)?,
                     Some(watched) => {
                         let server = Server::watched(bound, settings, watched);
-                        run_reactor(server, stdin, &listening)?
+                        run_reactor(server, room, stdin, &listening)?
                     }
                 };
                 let Some(ended) = ended else { return Ok(0) };
@@ -294,13 +300,7 @@ impl Serve {
         }
     }
 
-    fn settings(&self, descriptors: u64, bound: &[Bound]) -> Settings {
-        let sockets: u64 = bound
-            .iter()
-            .map(|address| 1 + u64::from(address.udp.is_some()))
-            .sum();
-        let reserved: u64 = RESERVED_DESCRIPTORS.iter().map(|(_, count)| count).sum();
-        let room = descriptors.saturating_sub(sockets + reserved).max(1);
+    fn settings(&self, descriptors: u64, room: u64) -> Settings {
         if let Some(wanted) = self.max_clients.filter(|wanted| *wanted > room) {
             warn!(
                 "--max-clients {wanted} is more than the {room} that {descriptors} descriptors \
@@ -320,9 +320,20 @@ impl Serve {
     }
 }
 
+/// How many clients the descriptors suffice for.
+fn room_for_clients(descriptors: u64, bound: &[Bound]) -> u64 {
+    let sockets: u64 = bound
+        .iter()
+        .map(|address| 1 + u64::from(address.udp.is_some()))
+        .sum();
+    let reserved: u64 = RESERVED_DESCRIPTORS.iter().map(|(_, count)| count).sum();
+    descriptors.saturating_sub(sockets + reserved).max(1)
+}
+
 /// Serves on one thread; nothing if nobody is left to be told where it listens.
 fn run_reactor<R: Watch<TcpListener, Datagram>>(
     server: std::io::Result<Server<TcpListener, Datagram, R>>,
+    room: u64,
     exit_with_stdin: bool,
     listening: &str,
 ) -> Result<Option<(Outcome, Summary)>, Failure> {
@@ -333,7 +344,7 @@ fn run_reactor<R: Watch<TcpListener, Datagram>>(
     if !say(format_args!("{listening}"))? {
         return Ok(None);
     }
-    let most = server.settings().max_clients;
+    let most = server.settings().max_clients.min(room);
     info!("one thread serves up to {most} clients");
     let outcome = server.run().map_err(unable)?;
     server.report();

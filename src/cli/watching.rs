@@ -7,7 +7,8 @@ use super::Failure;
 use super::values::between;
 use crate::observe::file::RecordingFile;
 use crate::server::watch::Watched;
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,19 @@ pub(super) struct Watching {
 }
 
 impl Watching {
+    /// Whether what was given means something. A variable may wait for a recording.
+    ///
+    /// # Errors
+    ///
+    /// The words for the person who gave a length to no recording.
+    pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
+        let typed = given.value_source("record_turns") == Some(ValueSource::CommandLine);
+        if typed && self.record.is_none() {
+            return Err("--record-turns is for a recording: give --record FILE too".to_owned());
+        }
+        Ok(())
+    }
+
     /// What is to be watched; `None`: nothing, and the server is compiled without a recorder.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ const _: () = assert!(READ_BYTES > names::MAX_NAME_BYTES + b"Hello, !\n".len());
 const REST_OF_WORDS: Duration = Duration::from_secs(1);
 
 /// The message that ends the conversation.
-const EXIT: &[u8] = b"exit";
+pub(crate) const EXIT: &[u8] = b"exit";
 
 /// Whom to greet, and how.
 #[derive(Clone, Debug)]

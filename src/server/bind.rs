@@ -122,10 +122,11 @@ fn bind_one(address: SocketAddr, options: &Options) -> Result<Bound, Error> {
     // Kept until a port is found, or the same one would be given again.
     let mut half_free = Vec::new();
     loop {
-        let tcp = listen(address, options).map_err(|error| explain(address, "tcp", &error))?;
+        let tcp =
+            listen(address, options).map_err(|error| explain(address, "tcp", &error, options))?;
         let found = tcp
             .local_addr()
-            .map_err(|error| explain(address, "tcp", &error))?;
+            .map_err(|error| explain(address, "tcp", &error, options))?;
         if !options.udp {
             return Ok(bound(found, tcp, None));
         }
@@ -138,7 +139,7 @@ fn bind_one(address: SocketAddr, options: &Options) -> Result<Bound, Error> {
             {
                 half_free.push(tcp);
             }
-            Err(error) => return Err(explain(found, "udp", &error)),
+            Err(error) => return Err(explain(found, "udp", &error, options)),
         }
     }
 }
@@ -187,8 +188,12 @@ fn open(
     Ok(socket)
 }
 
-fn explain(address: SocketAddr, protocol: &str, error: &io::Error) -> Error {
+fn explain(address: SocketAddr, protocol: &str, error: &io::Error, options: &Options) -> Error {
     let advice = match error.kind() {
+        io::ErrorKind::AddrInUse if options.reuse_port => {
+            "the port is in use, and not shared: all who listen there must be started with \
+             --reuse-port, by one user"
+        }
         io::ErrorKind::AddrInUse => {
             "the port is in use: stop the program that listens there, or choose another with \
              --listen ADDRESS:PORT (port 0 finds a free one)"

@@ -93,7 +93,18 @@ impl<T: Connecting> Caller<T> {
             Phase::Refused => Cause::Busy,
             Phase::Connecting | Phase::Welcoming | Phase::Idle | Phase::Talking => Cause::TimedOut,
         };
+        cx.world.tally.unended += u32::from(self.lacks_ending_alone(cx.world));
         self.lose(cause, cx)
+    }
+
+    /// Whether all of the awaited line has come but its ending.
+    fn lacks_ending_alone(&self, world: &World) -> bool {
+        let awaited = match self.phase {
+            Phase::Welcoming => world.script.welcome,
+            Phase::Talking => &world.script.reply[..],
+            Phase::Connecting | Phase::Refused | Phase::Idle => return false,
+        };
+        awaited.get(self.matched as usize..) == Some(b"\n")
     }
 
     /// The run is over: what is in flight, or due and not sent, is unanswered.

@@ -95,6 +95,10 @@ impl FromStr for Slo {
             "loss" => Metric::Loss,
             _ => Metric::Quantile(quantile(name).ok_or_else(|| wrong("no such metric"))?),
         };
+        let is_time = !matches!(metric, Metric::Rate | Metric::Loss);
+        if is_time && is_plain_number(limit) {
+            return Err(wrong(&format!("{limit} needs a unit, as in {limit}ms")));
+        }
         let limit = match metric {
             Metric::Rate | Metric::Loss => limit.strip_suffix('%').unwrap_or(limit).parse().ok(),
             _ => microseconds(limit),
@@ -119,6 +123,11 @@ fn quantile(name: &str) -> Option<f64> {
     }
     let percent: f64 = percent.parse().ok()?;
     (percent > 0.0 && percent < 100.0).then_some(percent / 100.0)
+}
+
+/// Digits, and a point perhaps: not `inf`, which is a number to Rust.
+fn is_plain_number(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit()) && text.parse::<f64>().is_ok()
 }
 
 /// `5ms`, and `1.5ms`, which durations elsewhere do not have.
@@ -179,5 +188,7 @@ mod tests {
             let told = text.parse::<Slo>().expect_err(text);
             assert!(told.contains("p99<5ms"), "{told}");
         }
+        let told = "p99<5".parse::<Slo>().expect_err("it has no unit");
+        assert!(told.starts_with("5 needs a unit, as in 5ms;"), "{told}");
     }
 }

@@ -158,6 +158,8 @@ pub struct Tally {
     pub wrong_welcome: Option<Vec<u8>>,
     /// What stood where the first wrong reply went wrong.
     pub wrong_bytes: Option<Vec<u8>>,
+    /// Clients that timed out with all of a line but its ending: the server does not speak in lines.
+    pub unended: u32,
     /// The first error of the system that has no cause of its own.
     pub first_error: Option<String>,
     /// From the start of a connect to its end.

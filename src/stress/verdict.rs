@@ -81,6 +81,12 @@ pub fn shortcomings(plan: &Plan, tally: &Tally) -> Vec<String> {
             missing.push(format!("{lost} clients lost: {}", cause.name()));
         }
     }
+    if tally.unended > 0 {
+        missing.push(format!(
+            "{} clients lacked their line's ending alone: try --framing chunk",
+            tally.unended
+        ));
+    }
     if tally.datagrams.wrong > 0 {
         missing.push(format!("{} wrong datagrams", tally.datagrams.wrong));
     }

@@ -109,3 +109,11 @@ fn rust_log_counts_where_no_flag_is_given() {
     let stderr = log("off", &["-v"]);
     assert!(stderr.contains("accepted 127"), "{stderr}");
 }
+
+/// However many are asked for, the descriptors are what counts.
+#[test]
+fn it_promises_no_more_clients_than_fit() {
+    let server = Server::start(&["--max-clients", "1000000000000000"]);
+    let promise = server.stderr().wait_for("one thread serves up to ");
+    assert!(!promise.contains("1000000000000000"), "{promise}");
+}

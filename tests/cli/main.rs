@@ -54,6 +54,12 @@ fn wrong_usage() {
         (["--framing", "words"], ["--framing", "chunk"]),
         (["--delay", "1"], ["--delay", "250ms"]),
         (["--delay=-1s", "-v"], ["--delay", "250ms"]),
+        (["--delay", "-1s"], ["--delay", "250ms"]),
+        (["--backlog", "-1"], ["--backlog", "64KiB"]),
+        (
+            ["--record-turns", "5"],
+            ["--record FILE", "Usage: helloop serve "],
+        ),
         (["--max-datagram", "0"], ["--max-datagram", "at least 1"]),
         (
             ["--max-datagram", "65500"],
@@ -79,6 +85,10 @@ fn wrong_usage() {
         assert_misused(&lower, &words);
     }
     assert_misused(&run_helloop(&["no-such-command"]), &["no-such-command"]);
+    assert_misused(
+        &run_helloop(&["tcp", "Ada", "exit", "Tracy"]),
+        &["Tracy could not be greeted", "Usage: helloop tcp "],
+    );
 }
 
 const FLAGS_OF_THE_REACTOR: [(&str, &str); 6] = [
@@ -100,7 +110,11 @@ fn the_thread_model_refuses_what_it_does_not_have() {
         }
         assert_misused(
             &serve_at("127.0.0.1:0", &flags),
-            &["--model threads does not have", flag],
+            &[
+                "--model threads does not have",
+                flag,
+                "Usage: helloop serve ",
+            ],
         );
         // Without the command's name too.
         flags.extend(["--listen", "127.0.0.1:0"]);
@@ -215,6 +229,9 @@ fn a_flag_wins_over_its_variable() {
 
 #[test]
 fn without_a_command_it_serves() {
+    let help = run_helloop(&["-h"]).stdout;
+    let serve = help.lines().find(|line| line.starts_with("  serve "));
+    assert!(serve.unwrap().ends_with("(the default)"), "{help}");
     let mut process = Process::start(helloop(&["--listen", "127.0.0.1:0", "--framing", "line"]));
     let line = process.stdout.wait_for("listening on ");
     let address = line.split(' ').nth(2).unwrap().parse().unwrap();

@@ -117,6 +117,20 @@ fn a_server_that_never_answers_is_found_and_the_run_ends() {
 }
 
 #[test]
+fn a_server_that_does_not_speak_in_lines_is_found() {
+    let server = welcoming(|_, mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let flags = format!("{BRIEF} --framing line --timeout 400ms");
+    let (ended, report) = stress(server, &flags);
+    assert_eq!(ended.code, Some(4));
+    assert_eq!(causes(&report), [("timed out".to_owned(), 4)]);
+    let told = report["verdict"].to_string();
+    assert!(told.contains("4 clients lacked"), "{told}");
+    assert!(told.contains("try --framing chunk"), "{told}");
+}
+
+#[test]
 fn a_server_that_answers_late_is_measured() {
     let server = welcoming(|_, mut stream| {
         while let Some(name) = hear(&mut stream) {

@@ -36,6 +36,10 @@ fn wrong_usage_is_told() {
     ] {
         let ended = run(flags);
         assert_eq!(ended.code, Some(2), "{flags:?}: {ended:#?}");
+        // clap itself shows no usage where a value is wrong.
+        let usage = ended.stderr.lines().find(|line| line.contains("Usage:"));
+        let is_own = |line: &str| line.starts_with("Usage: helloop stress ");
+        assert!(usage.is_none_or(is_own), "{flags:?}: {ended:#?}");
     }
 }
 
