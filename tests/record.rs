@@ -1,6 +1,8 @@
 //! The recording of the loop, and the ladder that is made of it.
 
 mod http;
+#[path = "util/rig.rs"]
+mod rig;
 #[path = "util/script.rs"]
 mod script;
 mod util;
@@ -11,17 +13,15 @@ use helloop::observe::show::{Filter, show};
 use helloop::observe::trace::{self, Detail, Event, Kind};
 use helloop::observe::words::Did;
 use helloop::reactor::{Mark, Phase, Reactor, Readiness, Record, Time};
-use helloop::server::listener::{Accept, Listener};
+use helloop::server::listener::Listener;
 use helloop::server::{Datagram, Member, Settings};
-use mio::{Interest, Registry, event};
 use nix::sys::signal::Signal;
+use rig::Acceptor;
 use script::{FarEnd, Scripted};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -282,39 +282,11 @@ fn show_refuses_what_is_no_recording_and_shows_none_of_it() {
 
 // The simulation: the real server in virtual time, over scripted streams.
 
-/// Clients that wait to be accepted.
-#[derive(Debug)]
-struct Arrivals(RefCell<VecDeque<Scripted>>);
-
-impl Accept for Arrivals {
-    type Stream = Scripted;
-
-    fn accept(&self) -> io::Result<(Scripted, SocketAddr)> {
-        let next = self.0.borrow_mut().pop_front();
-        let stream = next.ok_or(io::ErrorKind::WouldBlock)?;
-        Ok((stream, ([192, 0, 2, 1], 40_000).into()))
-    }
-}
-
-impl event::Source for Arrivals {
-    fn register(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
-        panic!("registered once and for good");
-    }
-
-    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-type Actor = Member<Arrivals>;
+type Actor = Member<Acceptor>;
 
 /// The server, and the time where it is.
 struct Stage {
-    server: helloop::server::Server<Arrivals, Datagram, Recorder>,
+    server: helloop::server::Server<Acceptor, Datagram, Recorder>,
     clients: Vec<FarEnd>,
     now: Time,
 }
@@ -369,7 +341,8 @@ fn three_clients() -> Recorder {
     };
     let (streams, clients) = (0..3).map(|_| Scripted::roomy()).unzip();
     let mut server = helloop::server::Server::with_reactor(reactor, settings);
-    let arrivals = Arrivals(RefCell::new(streams));
+    let arrivals = Acceptor::default();
+    arrivals.0.borrow_mut().streams = streams;
     let listener = Listener::new(arrivals);
     let listener = server.add(Member::Listener(Box::new(listener))).unwrap();
     let mut stage = Stage {
