@@ -48,7 +48,7 @@ const CLIENTS_CPU: usize = 1;
 
 fn main() {
     pin(Pid::from_raw(0), CLIENTS_CPU);
-    let _ = helloop::system::raise_descriptor_limit();
+    let _ = helloop::net::system::raise_descriptor_limit();
     let mut waits: Vec<Vec<Duration>> = vec![Vec::new(); ALL.len()];
     for _ in 0..ROUNDS {
         for (company, waits) in ALL.iter().zip(&mut waits) {

@@ -10,7 +10,7 @@
 //! so is the longest turn of a whole loop on its way to 1,000,000 sources with a deadline each.
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
-use helloop::greeting;
+use helloop::protocol::greeting;
 use helloop::reactor;
 use helloop::reactor::ready::{Readiness, Ready};
 use helloop::reactor::slots::{Slots, Token};
@@ -105,7 +105,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl reactor::Source for Actor {
     /// How many clients are still wanted.
-    type World = u32;
+    type Shared = u32;
 
     fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
         Ok(())
@@ -114,19 +114,19 @@ impl reactor::Source for Actor {
     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
         match self {
             Self::Spring => {
-                for _ in 0..BIRTHS_PER_TURN.min(*cx.world) {
+                for _ in 0..BIRTHS_PER_TURN.min(*cx.shared) {
                     cx.spawn(Readiness::WRITABLE, |_| Self::Client([0; 3]));
-                    *cx.world -= 1;
+                    *cx.shared -= 1;
                 }
             }
             Self::Client(words) => {
                 words[0] += 1;
                 cx.readiness.clear(Readiness::READABLE);
-                cx.deadline(IDLE_TIMEOUT);
+                cx.set_deadline(IDLE_TIMEOUT);
             }
         }
         match self {
-            Self::Spring if *cx.world > 0 => Verdict::Again,
+            Self::Spring if *cx.shared > 0 => Verdict::Again,
             Self::Spring | Self::Client(_) => Verdict::Park,
         }
     }
@@ -146,7 +146,7 @@ fn grown(clients: u32) -> (Reactor<Actor>, Duration) {
     let spring = reactor.add(Actor::Spring, Readiness::READABLE);
     spring.expect("nothing to register");
     let mut longest = Duration::ZERO;
-    while reactor.patience(reactor.now()) == Some(Duration::ZERO) {
+    while reactor.poll_timeout(reactor.now()) == Some(Duration::ZERO) {
         let now = reactor.now().after(Duration::from_micros(1));
         longest = longest.max(timed(|| reactor.step(now, [], &mut wanted)));
     }
@@ -173,7 +173,7 @@ fn turns(criterion: &mut Criterion) {
                     (token, Readiness::READABLE)
                 });
                 reactor.step(now, marks, &mut 0);
-                black_box(reactor.patience(now))
+                black_box(reactor.poll_timeout(now))
             });
         });
     }

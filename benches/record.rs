@@ -7,9 +7,9 @@
 //! them all, and the best round of each counts. The second row bounds what the first can cost:
 //! it asks a flag at each report, and the first does not even ask.
 
-use helloop::observe::record::{Attention, Recorder};
-use helloop::observe::{State, Subject, Tally};
-use helloop::reactor::{Context, Mark, Reactor, Readiness, Record, Source, Time, Token, Verdict};
+use helloop::observe::recorder::{Attention, TurnRecorder};
+use helloop::observe::{Observable, State, WorkCounters};
+use helloop::reactor::{Context, Mark, Reactor, Readiness, Recorder, Source, Time, Token, Verdict};
 use mio::Registry;
 use std::hint::black_box;
 use std::io;
@@ -23,7 +23,7 @@ const ROUNDS: usize = 30;
 struct Counter(u64);
 
 impl Source for Counter {
-    type World = u64;
+    type Shared = u64;
 
     fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
         Ok(())
@@ -31,7 +31,7 @@ impl Source for Counter {
 
     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
         self.0 += 1;
-        *cx.world += 1;
+        *cx.shared += 1;
         cx.readiness.clear(Readiness::READABLE);
         Verdict::Park
     }
@@ -43,21 +43,21 @@ impl Source for Counter {
     fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut u64) {}
 }
 
-impl Subject for Counter {
+impl Observable for Counter {
     fn state(&self) -> State {
         State::Waiting
     }
 
-    fn tally(world: &u64) -> Tally {
-        Tally {
+    fn tally(world: &u64) -> WorkCounters {
+        WorkCounters {
             messages: *world,
-            ..Tally::default()
+            ..WorkCounters::default()
         }
     }
 }
 
 /// Nanoseconds for marking and driving one source once.
-fn measure<R: Record<Counter>>(reactor: &mut Reactor<Counter, R>, marks: &[Mark]) -> f64 {
+fn measure<R: Recorder<Counter>>(reactor: &mut Reactor<Counter, R>, marks: &[Mark]) -> f64 {
     let mut world = 0;
     let start = Instant::now();
     for turn in 0..TURNS {
@@ -69,7 +69,7 @@ fn measure<R: Record<Counter>>(reactor: &mut Reactor<Counter, R>, marks: &[Mark]
     start.elapsed().as_secs_f64() * 1e9 / calls as f64
 }
 
-fn fill<R: Record<Counter>>(reactor: &mut Reactor<Counter, R>) -> Vec<Mark> {
+fn fill<R: Recorder<Counter>>(reactor: &mut Reactor<Counter, R>) -> Vec<Mark> {
     let mut add = |_| reactor.add(Counter(0), Readiness::NONE).unwrap();
     let tokens: Vec<Token> = (0..SOURCES).map(&mut add).collect();
     let mark = |token| (token, Readiness::READABLE);
@@ -80,7 +80,7 @@ fn main() {
     let mut silent = Reactor::simulated().unwrap();
     let marks = fill(&mut silent);
     let recorded = |attention| {
-        let recorder = Recorder::new(1_000, attention);
+        let recorder = TurnRecorder::new(1_000, attention);
         let mut reactor = Reactor::simulated_recorded(recorder).unwrap();
         fill(&mut reactor);
         reactor

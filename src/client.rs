@@ -23,7 +23,7 @@ pub mod tcp;
 pub mod udp;
 mod wire;
 
-pub use crate::escape::{escape, excerpt};
+pub use crate::protocol::escape::{escape, excerpt};
 pub use error::{Error, Service};
 
 use std::io::Write;

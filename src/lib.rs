@@ -50,15 +50,15 @@
 //! 2. [`reactor`]: the turn; then its three books, each a page: [`reactor::ready`] (what may be
 //!    tried, and who is next), [`reactor::slots`] (who is meant), [`reactor::timers`] (when).
 //! 3. [`stream`]: what each answer of `read` and `write` means under edge triggering.
-//! 4. [`server::peer`]: one conversation, from welcome to end; it keeps its bytes in a [`buffer`].
-//! 5. [`server::listener`], [`server::datagrams`], [`server::signals`]: the other sources.
-//! 6. [`server`]: all of them on one loop, and what is done between turns; [`server::bind`]
+//! 4. [`server::sources::peer`]: one conversation, from welcome to end; it keeps its bytes in a [`buffer`].
+//! 5. [`server::sources::listener`], [`server::sources::datagrams`], [`server::sources::signals`]: the other sources.
+//! 6. [`server`]: all of them on one loop, and what is done between turns; [`net::bind`]
 //!    makes the sockets, [`server::stats`] counts.
 //! 7. [`server::threads`]: the tutorial's own way, to compare; [`client`]: its three clients.
 //! 8. [`stress`]: the load, on the same loop with sources of its own; [`stress::caller`] is the
 //!    peer's other end, [`stress::pace`] its schedule, [`stress::verdict`] whether to believe it.
 //! 9. [`observe`]: the loop made visible. [`reactor::record`] is all that the loop knows of it,
-//!    and [`server::watch`] what the server does for it between turns.
+//!    and [`server::observed`] what the server does for it between turns.
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`],
 //! [`client`], [`stress`]), then [`greeting`], [`stream`], [`buffer`], [`escape`] and [`system`]
@@ -86,24 +86,24 @@
 //! | pitfall | its home | its test |
 //! | --- | --- | --- |
 //! | 1 drain or remember under edge triggering | [`stream::receive`], [`reactor::ready`] | `p01_drain_or_remember_under_edge_triggering` |
-//! | 2 a budget needs a list of one's own | [`reactor::Verdict::Again`], [`server::peer::READS_PER_TURN`] | `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own` |
+//! | 2 a budget needs a list of one's own | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own` |
 //! | 3 stale events after a slot is reused (ABA) | [`reactor::slots`] | `p03_stale_events_after_a_slot_is_reused` |
-//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::listener`], [`server::World::note_starved`] | `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`, `p04_every_failure_of_accept_is_survived` |
-//! | 5 accept must not starve clients, nor they it | [`server::listener::ACCEPTS_PER_TURN`] | `p05_accept_must_not_starve_clients_nor_they_it` |
-//! | 6 short writes and would-block on write | [`stream::send`], [`server::peer::Peer::drive`] | `p06_short_writes_and_would_block_on_write` |
-//! | 7 a reader that never reads | [`server::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap`, `p07_nobody_is_closed_for_memory_that_is_not_used` |
-//! | 8 half-close: FIN is not gone | [`server::peer::Phase::Ending`] | `p08_half_close_fin_is_not_gone` |
+//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::World::wait_for_descriptor`] | `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`, `p04_every_failure_of_accept_is_survived` |
+//! | 5 accept must not starve clients, nor they it | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accept_must_not_starve_clients_nor_they_it` |
+//! | 6 short writes and would-block on write | [`stream::send`], [`server::sources::peer::Peer::drive`] | `p06_short_writes_and_would_block_on_write` |
+//! | 7 a reader that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap`, `p07_nobody_is_closed_for_memory_that_is_not_used` |
+//! | 8 half-close: FIN is not gone | [`server::sources::peer::Phase::Ending`] | `p08_half_close_fin_is_not_gone` |
 //! | 9 HUP and ERR mean "ask the socket" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_mean_ask_the_socket` |
-//! | 10 closing with unread input sends a reset | [`server::peer::Phase::Lingering`], [`server::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |
+//! | 10 closing with unread input sends a reset | [`server::sources::peer::Phase::Lingering`], [`server::sources::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |
 //! | 11 EINTR: retry to the deadline | [`reactor::Reactor::turn`], [`stream`] | `p11_eintr_is_retried_to_the_deadline` |
 //! | 12 timers without system calls | [`reactor::timers`] | `p12_timers_without_system_calls_and_a_cancelled_one_never_fires` |
 //! | 13 connect: writable, then SO_ERROR | [`stress::connect::Connecting`], [`stress::caller`] | `p13_connect_writable_then_so_error` |
-//! | 14 UDP: nothing ends the loop; no loops of servers | [`server::datagrams`] | `p14_udp_no_datagram_and_no_error_ends_the_loop` |
+//! | 14 UDP: nothing ends the loop; no loops of servers | [`server::sources::datagrams`] | `p14_udp_no_datagram_and_no_error_ends_the_loop` |
 //! | 15 spurious wake-ups do no harm | [`reactor::Source::drive`] | `p15_spurious_wake_ups_do_no_harm` |
 //! | 16 more events ready than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_ready_than_one_batch_holds` |
 //! | 17 graceful drain | [`server::Stage`], [`server::Server::between_turns`] | `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`, `p17_a_drain_accepts_what_waits_and_reads_everybody_once` |
 //! | 18 one client's error never touches another | [`server::stats::Cause`] | `p18_one_clients_error_never_touches_another` |
-//! | 19 a backlog that bursts fit into | [`server::bind::Options::backlog`] | `p19_a_listen_backlog_that_bursts_fit_into` |
+//! | 19 a backlog that bursts fit into | [`net::bind::Options::backlog`] | `p19_a_listen_backlog_that_bursts_fit_into` |
 //!
 //! Beyond examples, `tests/properties.rs` holds the peer against a model, and
 //! `tests/simulation.rs` runs the whole server in virtual time with faults at every call.
@@ -111,15 +111,12 @@
 #[cfg(not(unix))]
 compile_error!("helloop needs a Unix: it is built on file descriptors and their readiness");
 
-pub mod buffer;
 pub mod cli;
 pub mod client;
-pub mod escape;
-pub mod greeting;
 pub mod guide;
+pub mod net;
 pub mod observe;
+pub mod protocol;
 pub mod reactor;
 pub mod server;
-pub mod stream;
 pub mod stress;
-pub mod system;

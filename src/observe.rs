@@ -1,36 +1,36 @@
 //! The loop made visible: to a file, to a terminal, to a browser.
 //!
 //! **Owns** the words in which a loop's work is shown. **Must never touch** a source's work, nor
-//! the program whose sources they are: that says through [`Subject`] what it shows, and hands
+//! the program whose sources they are: that says through [`Observable`] what it shows, and hands
 //! over what it counts between turns. **Invariant**: what is not looked at costs nothing, and
 //! what is costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots
 //! a second.
 //!
-//! - [`record`] remembers the last turns; [`trace`] writes them as a recording in the Chrome
+//! - [`recorder`] remembers the last turns; [`trace`] writes them as a recording in the Chrome
 //!   trace event format to a [`mod@file`], and [`show`] prints one as a ladder.
-//! - [`gate`] lets observers in, [`observer`] is one of them: [`http`] on the loop itself.
-//!   [`answer`] says what is where. What needs a look at all sources is asked on the [`board`]
-//!   and answered by the program between turns, as [`metrics`], [`snapshot`] or [`story`].
+//! - [`listener`] lets observers in, [`observer`] is one of them: [`http`] on the loop itself.
+//!   [`answer`] says what is where. EventKind needs a look at all sources is asked on the [`requests`]
+//!   and answered by the program between turns, as [`metrics`], [`snapshot`] or [`history`].
 
 pub mod answer;
-pub mod board;
+pub mod describe;
 pub mod file;
-pub mod gate;
+pub mod history;
 pub mod http;
+pub mod listener;
 pub mod metrics;
 pub mod observer;
-pub mod record;
+pub mod recorder;
+pub mod requests;
 pub mod show;
 pub mod snapshot;
-pub mod story;
 pub mod trace;
-pub mod words;
 
 use crate::reactor::{Source, Token};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the owner of a slot is about.
+/// EventKind the owner of a slot is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -91,9 +91,9 @@ impl fmt::Display for State {
     }
 }
 
-/// What a program counts, as far as a single call of a source moves it.
+/// EventKind a program counts, as far as a single call of a source moves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct WorkCounters {
     /// Connections accepted so far.
     pub accepted: u64,
     /// Messages completed so far.
@@ -117,12 +117,12 @@ pub struct Tally {
 }
 
 /// A source that can be looked at.
-pub trait Subject: Source {
-    /// What it is about at present.
+pub trait Observable: Source {
+    /// EventKind it is about at present.
     fn state(&self) -> State;
 
-    /// What the program has counted up to now.
-    fn tally(world: &Self::World) -> Tally;
+    /// EventKind the program has counted up to now.
+    fn tally(world: &Self::Shared) -> WorkCounters;
 }
 
 /// Reads back what [`Token`]'s `Display` wrote: `#3.0`, or `3.0`, or the slot alone, of which

@@ -19,7 +19,7 @@
 //! draining under edge triggering (1), budgets (2), spurious events (15) and batches that are
 //! too small (16); generational [`Token`]s answer reused slots (3); [`Timers`] answer timers
 //! (12); and the wait retries what a signal cut short (11). The numbers are the pitfalls' in the
-//! crate's index. What the loop does it tells a [`Record`], if there is one.
+//! crate's index. What the loop does it tells a [`Recorder`], if there is one.
 
 mod between;
 pub mod ready;
@@ -29,7 +29,7 @@ mod source;
 pub mod timers;
 
 pub use ready::Readiness;
-pub use record::{Call, Phase, Record};
+pub use record::{CallReport, Recorder, TurnPhase};
 pub use slots::Token;
 pub use source::{Context, INTEREST, Source, Verdict};
 pub use timers::Time;
@@ -53,8 +53,8 @@ pub type Mark = (Token, Readiness);
 
 /// What the loop counts of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turns {
-    /// Turns so far.
+pub struct LoopStats {
+    /// LoopStats so far.
     pub turns: u64,
     /// Events taken from the poll.
     pub events: u64,
@@ -69,7 +69,7 @@ pub struct Turns {
 /// The loop itself. See the module's documentation. `R` is told what the loop does; `()` does
 /// not listen, and costs nothing.
 #[derive(Debug)]
-pub struct Reactor<S: Source, R: Record<S> = ()> {
+pub struct Reactor<S: Source, R: Recorder<S> = ()> {
     poll: Poll,
     events: Events,
     /// Where time begins; `None` where time is what the caller of `step` says.
@@ -83,7 +83,7 @@ pub struct Reactor<S: Source, R: Record<S> = ()> {
     deaths: Vec<Token>,
     /// Whether the next wait may not block although nobody is in the list.
     hurried: bool,
-    turns: Turns,
+    turns: LoopStats,
     record: R,
 }
 
@@ -108,7 +108,7 @@ impl<S: Source> Reactor<S> {
     }
 }
 
-impl<S: Source, R: Record<S>> Reactor<S, R> {
+impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// A loop that tells `record` what it does.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
             births: Vec::new(),
             deaths: Vec::new(),
             hurried: false,
-            turns: Turns::default(),
+            turns: LoopStats::default(),
             record,
         })
     }
@@ -149,26 +149,31 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     /// # Errors
     ///
     /// The poll's. What happens to one source is never an error of the loop.
-    pub fn turn(&mut self, world: &mut S::World) -> io::Result<()> {
+    pub fn turn(&mut self, shared: &mut S::Shared) -> io::Result<()> {
         let now = self.wait()?;
         // Lent to the step: each event becomes a mark on its way, and is kept nowhere else.
         let events = mem::replace(&mut self.events, Events::with_capacity(0));
-        self.step(now, events.iter().map(boil_down), world);
+        self.step(now, events.iter().map(readiness_of), shared);
         self.events = events;
         Ok(())
     }
 
     /// The rest of a turn, which neither waits nor works by a clock: a test that calls it with
     /// times and marks of its own has the real loop in virtual time.
-    pub fn step(&mut self, now: Time, marks: impl IntoIterator<Item = Mark>, world: &mut S::World) {
+    pub fn step(
+        &mut self,
+        now: Time,
+        marks: impl IntoIterator<Item = Mark>,
+        shared: &mut S::Shared,
+    ) {
         self.now = now;
         self.hurried = false;
         self.turns.turns += 1;
         self.mark(marks);
-        self.drive(world);
-        self.expire(world);
-        self.settle(world);
-        self.begin(Phase::Between);
+        self.drive(shared);
+        self.expire(shared);
+        self.settle(shared);
+        self.begin(TurnPhase::Between);
     }
 
     /// The only code that waits: until an event, the next deadline, or not at all while sources are
@@ -180,8 +185,8 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         }
         let mut now = ended;
         loop {
-            let timeout = self.patience(now);
-            self.begin(Phase::Wait(timeout));
+            let timeout = self.poll_timeout(now);
+            self.begin(TurnPhase::Wait(timeout));
             let polled = self.poll.poll(&mut self.events, timeout);
             now = self.clock();
             match polled {
@@ -195,7 +200,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
 
     /// How long the next wait may last, seen from `now`: not at all while sources are in the
     /// list or the program is in a hurry, else until the nearest deadline; `None`: for ever.
-    pub fn patience(&mut self, now: Time) -> Option<Duration> {
+    pub fn poll_timeout(&mut self, now: Time) -> Option<Duration> {
         if self.hurried || !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -205,7 +210,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     /// Events set readiness bits, and nothing else. One for a source that is gone does nothing;
     /// nor does one that tells a source what it knows, for it has parked knowing that.
     fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) {
-        self.begin(Phase::Mark);
+        self.begin(TurnPhase::Mark);
         let mut events = 0;
         for (token, readiness) in marks {
             events += 1;
@@ -224,21 +229,21 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
 
     /// Each source that was in the list when the turn began is driven once. One that says
     /// `Again` goes to the end, behind everybody who came meanwhile: its turn is the next one.
-    fn drive(&mut self, world: &mut S::World) {
-        self.begin(Phase::Drive);
+    fn drive(&mut self, shared: &mut S::Shared) {
+        self.begin(TurnPhase::Drive);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop() else { break };
             if !self.ready.get(key).is_none() {
-                self.call(key, world, S::drive);
+                self.call(key, shared, S::drive);
             }
         }
     }
 
     /// Each source whose deadline has passed is told.
-    fn expire(&mut self, world: &mut S::World) {
-        self.begin(Phase::Expire);
+    fn expire(&mut self, shared: &mut S::Shared) {
+        self.begin(TurnPhase::Expire);
         while let Some(key) = self.timers.expired(self.now) {
-            self.call(key, world, S::expire);
+            self.call(key, shared, S::expire);
         }
     }
 
@@ -246,7 +251,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     fn call(
         &mut self,
         key: u32,
-        world: &mut S::World,
+        shared: &mut S::Shared,
         work: impl FnOnce(&mut S, &mut Context<'_, S>) -> Verdict,
     ) {
         let Some(mut source) = self.slots.take(key) else {
@@ -255,10 +260,10 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         self.turns.calls += 1;
         let (token, before) = (self.slots.token(key), self.ready.get(key));
         let mut cx = Context {
-            now: self.now,
+            turn_start: self.now,
             token,
             readiness: before,
-            world: &mut *world,
+            shared: &mut *shared,
             epoch: self.epoch,
             slots: &mut self.slots,
             timers: &mut self.timers,
@@ -268,7 +273,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
         let after = cx.readiness;
         self.ready.set(key, after);
         if self.record.is_on() {
-            let call = Call {
+            let call = CallReport {
                 token,
                 before,
                 after,
@@ -279,7 +284,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
             } else {
                 self.now
             };
-            self.record.called(call, at, &source, world);
+            self.record.called(call, at, &source, shared);
         }
         self.slots.put(key, source);
         match verdict {
@@ -300,8 +305,8 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     }
 
     /// Deaths, so that the next accept finds their descriptors free; then births.
-    fn settle(&mut self, world: &mut S::World) {
-        self.begin(Phase::Settle);
+    fn settle(&mut self, shared: &mut S::Shared) {
+        self.begin(TurnPhase::Settle);
         for token in self.deaths.drain(..) {
             drop(self.slots.free(token.key));
             if self.record.is_on() {
@@ -318,7 +323,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
                     self.ready.mark(token.key, readiness);
                 }
                 Err(error) => {
-                    source.unregistered(&error, self.now, world);
+                    source.unregistered(&error, self.now, shared);
                     self.slots.retire(token.key);
                     self.slots.free(token.key);
                 }
@@ -327,9 +332,9 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     }
 
     /// Tells the record where in the turn the loop is. Only for the record is a clock read here.
-    fn begin(&mut self, phase: Phase) {
+    fn begin(&mut self, phase: TurnPhase) {
         if self.record.is_on() {
-            let coming = matches!(phase, Phase::Wait(_));
+            let coming = matches!(phase, TurnPhase::Wait(_));
             let turn = self.turns.turns + u64::from(coming);
             self.record.phase(turn, phase, self.clock());
         }
@@ -342,7 +347,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
 
 /// HUP and ERR say "ask the socket", not "close" (pitfall 9): whoever reads and writes then
 /// finds what is still to be had, and the reason.
-fn boil_down(event: &mio::event::Event) -> Mark {
+fn readiness_of(event: &mio::event::Event) -> Mark {
     let failed = event.is_error() || event.is_write_closed();
     let closed = failed || event.is_read_closed();
     let bit = |set, bit| if set { bit } else { Readiness::NONE };

@@ -1,57 +1,40 @@
 //! The server: what it is made of, and the loop around its turns.
 //!
-//! **Owns** the reactor with its [`Member`]s, the [`World`] that they share, and what is done
+//! **Owns** the reactor with its [`ServerSource`]s, the [`Shared`] that they share, and what is done
 //! between turns: the drain, the cap on all buffered bytes, the wake-ups of listeners that
 //! ran out of descriptors, reports. **Must never touch** a socket: that is the sources' work.
 //! **Invariant**: while it drains, every client is read once more, is sent what it is owed, and
 //! is ended (pitfall 17).
 
-pub mod backlog;
-pub mod bind;
-pub mod datagrams;
-pub mod figures;
 pub mod limiter;
-pub mod listener;
-pub mod mail;
-pub mod member;
+pub mod metrics;
+pub mod observed;
 pub mod outcome;
-pub mod parent;
-pub mod peer;
-pub mod signals;
+pub mod pending;
+pub mod shared;
+pub mod sources;
 pub mod stats;
 pub mod threads;
-// Linux has calls for many datagrams (see `system`); every Unix has those for one.
-#[cfg_attr(
-    all(target_os = "linux", not(feature = "portable")),
-    path = "server/udp/batched.rs"
-)]
-#[cfg_attr(
-    not(all(target_os = "linux", not(feature = "portable"))),
-    path = "server/udp/single.rs"
-)]
-pub mod udp;
-pub mod watch;
-pub mod world;
 
-pub use member::Member;
+pub use crate::net::udp::Datagram;
 pub use outcome::{Outcome, Summary};
-pub use udp::Datagram;
-pub use world::{Limiters, Settings, Stage, World};
+pub use shared::{Lifecycle, Limiters, Settings, Shared};
+pub use sources::ServerSource;
 
+use crate::net::bind::Bound;
 use crate::observe::file::RecordingFile;
-use crate::reactor::{Reactor, Readiness, Record, Time, Token, Turns, Verdict};
+use crate::reactor::{LoopStats, Reactor, Readiness, Recorder, Time, Token, Verdict};
 use crate::warn_limited;
-use bind::Bound;
-use datagrams::{DatagramSocket, Datagrams};
-use listener::{Accept, Listener};
 use log::info;
 use mio::net::TcpListener;
-use parent::Parent;
-use signals::Signals;
-use stats::Cause;
+use observed::Watch;
+use sources::datagrams::{DatagramSocket, Datagrams};
+use sources::listener::{Accept, Listener};
+use sources::signals::Signals;
+use sources::stdin::StdinWatch;
+use stats::CloseCause;
 use std::io;
 use std::mem;
-use watch::Watch;
 
 /// The server, bound and ready to run. `R` is told what its loop does.
 #[derive(Debug)]
@@ -59,12 +42,12 @@ pub struct Server<A = TcpListener, U = Datagram, R = ()>
 where
     A: Accept,
     U: DatagramSocket,
-    R: Record<Member<A, U>>,
+    R: Recorder<ServerSource<A, U>>,
 {
     /// The loop.
-    pub reactor: Reactor<Member<A, U>, R>,
+    pub reactor: Reactor<ServerSource<A, U>, R>,
     /// What its sources share.
-    pub world: World,
+    pub shared: Shared,
     /// Sources that outlive a drain: the signals.
     lasting: usize,
     /// Where a recording is saved.
@@ -89,15 +72,15 @@ impl Server {
 impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
     /// Puts the signals and the bound sockets on the loop.
     fn take_in(&mut self, bound: Vec<Bound>) -> io::Result<()> {
-        let signals = Member::Signals(Box::new(Signals::new()?));
+        let signals = ServerSource::Signals(Box::new(Signals::new()?));
         self.reactor.add(signals, Readiness::NONE)?;
         self.lasting += 1;
         for sockets in bound {
             sockets.set_nonblocking()?;
             let tcp = TcpListener::from_std(sockets.tcp);
-            self.add(Member::Listener(Box::new(Listener::new(tcp))))?;
+            self.add(ServerSource::Listener(Box::new(Listener::new(tcp))))?;
             if let Some(udp) = sockets.udp.map(Datagram::from_std) {
-                self.add(Member::Datagrams(Box::new(Datagrams::new(udp))))?;
+                self.add(ServerSource::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }
         Ok(())
@@ -109,7 +92,8 @@ impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
     ///
     /// Standard input cannot be watched: it is closed, or a file.
     pub fn end_with_stdin(&mut self) -> io::Result<()> {
-        self.add(Member::Parent(Box::new(Parent::new()?))).map(drop)
+        self.add(ServerSource::StdinWatch(Box::new(StdinWatch::new()?)))
+            .map(drop)
     }
 
     /// Serves until it is told to stop, and then until everybody got what they are owed.
@@ -125,7 +109,7 @@ impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
 
     fn serve(&mut self) -> io::Result<Outcome> {
         loop {
-            self.reactor.turn(&mut self.world)?;
+            self.reactor.turn(&mut self.shared)?;
             if let Some(outcome) = self.between_turns() {
                 return Ok(outcome);
             }
@@ -135,10 +119,10 @@ impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
 
 impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
     /// A server on `reactor`, a simulated one for example, without sockets yet.
-    pub fn with_reactor(reactor: Reactor<Member<A, U>, R>, settings: Settings) -> Self {
+    pub fn with_reactor(reactor: Reactor<ServerSource<A, U>, R>, settings: Settings) -> Self {
         Self {
             reactor,
-            world: World::new(settings),
+            shared: Shared::new(settings),
             lasting: 0,
             file: None,
             ended_before: 0,
@@ -150,7 +134,7 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
     /// # Errors
     ///
     /// Its registration's.
-    pub fn add(&mut self, member: Member<A, U>) -> io::Result<Token> {
+    pub fn add(&mut self, member: ServerSource<A, U>) -> io::Result<Token> {
         self.reactor.add(member, Readiness::NONE)
     }
 
@@ -160,36 +144,36 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
         self.wake_starved();
         self.cap_buffered();
         R::attend(self);
-        if mem::take(&mut self.world.report_wanted) {
+        if mem::take(&mut self.shared.report_wanted) {
             self.report();
         }
-        match self.world.stage {
-            Stage::Serving => None,
-            Stage::Stopping => {
-                self.world.stage = Stage::Draining;
+        match self.shared.stage {
+            Lifecycle::Serving => None,
+            Lifecycle::Stopping => {
+                self.shared.stage = Lifecycle::Draining;
                 // Everybody looks once more: who finds nothing to do now is done for good.
                 self.reactor
                     .wake_all(Readiness::READABLE | Readiness::WRITABLE);
                 None
             }
-            Stage::Draining if self.reactor.len() > self.lasting_sources() => None,
-            Stage::Draining => Some(Outcome::Drained),
-            Stage::OutOfTime => Some(self.cut_off()),
+            Lifecycle::Draining if self.reactor.len() > self.lasting_sources() => None,
+            Lifecycle::Draining => Some(Outcome::Drained),
+            Lifecycle::OutOfTime => Some(self.cut_off()),
         }
     }
 
     /// Sources that outlive a drain: the signals, and those who watch it.
     fn lasting_sources(&self) -> usize {
-        self.lasting + self.world.board.sources
+        self.lasting + self.shared.board.sources
     }
 
     /// A listener without descriptors, or with too many refusals at once, goes on as soon as a
     /// connection has ended, and not only by its deadline (pitfall 4).
     fn wake_starved(&mut self) {
-        let ended = self.world.stats.accepted - self.world.stats.open();
+        let ended = self.shared.stats.accepted - self.shared.stats.open();
         if ended != self.ended_before {
             self.ended_before = ended;
-            for listener in self.world.starved.drain(..) {
+            for listener in self.shared.starved.drain(..) {
                 self.reactor.wake(listener, Readiness::NONE);
             }
         }
@@ -199,22 +183,22 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
     /// back, and where that is not enough, the one that is kept most for is closed: two passes over
     /// all a turn, so that the loop goes on whatever the clients do.
     fn cap_buffered(&mut self) {
-        if self.world.stats.buffered <= self.world.settings.max_buffered {
+        if self.shared.stats.buffered <= self.shared.settings.max_buffered {
             return;
         }
         self.reactor
-            .visit(&mut self.world, |member, cx| match member {
-                Member::Peer(peer) => peer.trim(cx),
+            .for_each(&mut self.shared, |member, cx| match member {
+                ServerSource::Peer(peer) => peer.trim(cx),
                 _ => Verdict::Park,
             });
-        if self.world.stats.buffered <= self.world.settings.max_buffered {
+        if self.shared.stats.buffered <= self.shared.settings.max_buffered {
             return;
         }
         let largest = self
             .reactor
             .sources()
             .filter_map(|(token, member)| match member {
-                Member::Peer(peer) => Some((peer.buffered(), token)),
+                ServerSource::Peer(peer) => Some((peer.buffered(), token)),
                 _ => None,
             })
             .max_by_key(|(buffered, _)| *buffered);
@@ -222,19 +206,19 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
             return;
         };
         warn_limited!(
-            self.world.limiters.buffered,
+            self.shared.limiters.buffered,
             self.reactor.now(),
             "closing {token}, for which {buffered} bytes are kept: over {} for all (--max-buffered)",
-            self.world.settings.max_buffered
+            self.shared.settings.max_buffered
         );
         self.reactor
-            .call_one(token, &mut self.world, |member, cx| match member {
-                Member::Peer(peer) => peer.end(Cause::BufferedTooMuch, cx),
+            .with_source(token, &mut self.shared, |member, cx| match member {
+                ServerSource::Peer(peer) => peer.end(CloseCause::BufferedTooMuch, cx),
                 _ => Verdict::Park,
             });
         // The next one is closed after the next turn, which must come though nobody speaks.
-        if self.world.stats.buffered > self.world.settings.max_buffered {
-            self.reactor.hurry();
+        if self.shared.stats.buffered > self.shared.settings.max_buffered {
+            self.reactor.skip_next_wait();
         }
     }
 
@@ -242,12 +226,12 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
     fn cut_off(&mut self) -> Outcome {
         let mut owed = 0;
         self.reactor
-            .visit(&mut self.world, |member, cx| match member {
-                Member::Peer(peer) if peer.owed() > 0 => {
+            .for_each(&mut self.shared, |member, cx| match member {
+                ServerSource::Peer(peer) if peer.owed() > 0 => {
                     owed += 1;
-                    peer.end(Cause::CutOff, cx)
+                    peer.end(CloseCause::CutOff, cx)
                 }
-                Member::Peer(peer) => peer.end(Cause::Drained, cx),
+                ServerSource::Peer(peer) => peer.end(CloseCause::Drained, cx),
                 _ => Verdict::Close,
             });
         match owed {
@@ -259,23 +243,23 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
     /// What is allowed.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        &self.world.settings
+        &self.shared.settings
     }
 
     /// What the run amounted to so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
         Summary {
-            clients: self.world.stats.accepted - self.world.stats.refused,
-            messages: self.world.stats.messages,
-            datagrams: self.world.stats.datagrams_answered,
+            clients: self.shared.stats.accepted - self.shared.stats.refused,
+            messages: self.shared.stats.messages,
+            datagrams: self.shared.stats.datagrams_answered,
             up: self.reactor.now().since(Time::ZERO),
         }
     }
 
     /// Logs all counters.
     pub fn report(&self) {
-        let Turns {
+        let LoopStats {
             turns,
             events,
             most_events,
@@ -285,7 +269,7 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
         info!(
             "{}; turns {turns} events {events} most-events {most_events} calls {calls} \
              longest-turn {longest:?}",
-            self.world.stats
+            self.shared.stats
         );
     }
 }

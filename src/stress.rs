@@ -1,6 +1,6 @@
 //! The load: very many clients on the same loop as the server's, and numbers to be believed.
 //!
-//! **Owns** the reactor with its [`Member`]s, the [`World`] that they share, and the loop around
+//! **Owns** the reactor with its [`LoadSource`]s, the [`Shared`] that they share, and the loop around
 //! its turns. **Must never touch** a socket: that is the sources' work. It knows no server:
 //! [`child`] starts one as a process of its own. **Invariant**: what is reported was measured;
 //! where the load itself, and not the server, set the limit, the report says so.
@@ -25,33 +25,33 @@ pub mod child;
 pub mod compare;
 pub mod conductor;
 pub mod connect;
-pub mod datagrams;
+pub mod counters;
 pub mod latency;
-pub mod member;
 pub mod pace;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod shared;
 pub mod signals;
 #[cfg(test)]
 mod simulated;
 pub mod slo;
-pub mod tally;
+pub mod sources;
+pub mod udp_caller;
 pub mod verdict;
-pub mod world;
 
-pub use member::Member;
-pub use world::{Stage, World};
+pub use shared::{Shared, Stage};
+pub use sources::LoadSource;
 
+use crate::net::system::{self, Figures};
 use crate::reactor::{Reactor, Readiness, Time, Token, Verdict};
-use crate::system::{self, Figures};
 use conductor::Conductor;
 use plan::Plan;
 use signals::{Interrupt, Signals};
 use std::io;
 use std::time::Duration;
 
-/// How often the world is shown: as often as eyes follow.
+/// How often the shared is shown: as often as eyes follow.
 const PROGRESS: Duration = Duration::from_millis(100);
 
 /// What the two processes had used at one moment.
@@ -79,14 +79,14 @@ pub struct Snapshots {
 /// A run, through.
 #[derive(Debug)]
 pub struct Run {
-    /// Its world, with what was counted.
-    pub world: World,
+    /// Its shared, with what was counted.
+    pub shared: Shared,
     /// What the processes had used.
     pub snapshots: Snapshots,
 }
 
 /// Carries `plan` out, until its end or an interrupt. `server` is the process whose figures are
-/// wanted; `watch` is shown the world ten times a second.
+/// wanted; `watch` is shown the shared ten times a second.
 ///
 /// # Errors
 ///
@@ -95,14 +95,14 @@ pub fn run(
     plan: Plan,
     server: Option<u32>,
     interrupt: &Interrupt,
-    watch: &mut dyn FnMut(&World, Time),
+    watch: &mut dyn FnMut(&Shared, Time),
 ) -> io::Result<Run> {
-    let mut reactor = Reactor::<Member>::new()?;
-    let mut world = World::new(plan);
+    let mut reactor = Reactor::<LoadSource>::new()?;
+    let mut shared = Shared::new(plan);
     let signals = Box::new(Signals::new()?);
-    reactor.add(Member::Signals(signals), Readiness::NONE)?;
-    let conductor = Box::new(Conductor::new(&world, Time::ZERO));
-    let conductor = reactor.add(Member::Conductor(conductor), Readiness::NONE)?;
+    reactor.add(LoadSource::Signals(signals), Readiness::NONE)?;
+    let conductor = Box::new(Conductor::new(&shared, Time::ZERO));
+    let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::NONE)?;
     let snapshot = |at| Snapshot {
         at,
         own: system::figures(std::process::id()),
@@ -114,47 +114,47 @@ pub fn run(
     };
     let mut shown = Time::ZERO;
     loop {
-        let stage = world.stage;
+        let stage = shared.stage;
         // Asked of the flag, and not of the source: a signal may have come before there was one.
-        world.interrupted = interrupt.came();
-        conduct(&mut reactor, conductor, &mut world);
-        if world.stage == Stage::Over {
+        shared.interrupted = interrupt.came();
+        conduct(&mut reactor, conductor, &mut shared);
+        if shared.stage == Stage::Over {
             break;
         }
-        if stage != world.stage && world.stage == Stage::Running {
+        if stage != shared.stage && shared.stage == Stage::Running {
             snapshots.started = snapshot(reactor.now());
         }
         if reactor.now().since(shown) >= PROGRESS {
             shown = reactor.now();
-            watch(&world, shown);
+            watch(&shared, shown);
         }
-        reactor.turn(&mut world)?;
+        reactor.turn(&mut shared)?;
     }
     snapshots.ended = snapshot(reactor.now());
-    hang_up(&mut reactor, &mut world);
-    Ok(Run { world, snapshots })
+    hang_up(&mut reactor, &mut shared);
+    Ok(Run { shared, snapshots })
 }
 
 /// What is done between turns: the conductor moves the run on, and says whom to wake.
-fn conduct(reactor: &mut Reactor<Member>, conductor: Token, world: &mut World) {
-    reactor.call_one(conductor, world, |member, cx| match member {
-        Member::Conductor(conductor) if cx.world.interrupted => {
-            conductor.end(cx.time(), cx.world);
+fn conduct(reactor: &mut Reactor<LoadSource>, conductor: Token, shared: &mut Shared) {
+    reactor.with_source(conductor, shared, |member, cx| match member {
+        LoadSource::Conductor(conductor) if cx.shared.interrupted => {
+            conductor.end(cx.clock_now(), cx.shared);
             Verdict::Park
         }
-        Member::Conductor(conductor) => conductor.conduct(cx),
-        Member::Caller(_) | Member::Datagrams(_) | Member::Signals(_) => Verdict::Park,
+        LoadSource::Conductor(conductor) => conductor.conduct(cx),
+        LoadSource::Caller(_) | LoadSource::Datagrams(_) | LoadSource::Signals(_) => Verdict::Park,
     });
-    for token in world.wake.drain(..) {
+    for token in shared.wake.drain(..) {
         reactor.wake(token, Readiness::NONE);
     }
 }
 
 /// Each client is accounted for, and closed.
-fn hang_up(reactor: &mut Reactor<Member>, world: &mut World) {
-    reactor.visit(world, |member, cx| match member {
-        Member::Caller(caller) => caller.finish(cx),
-        Member::Datagrams(client) => client.finish(cx),
-        Member::Conductor(_) | Member::Signals(_) => Verdict::Close,
+fn hang_up(reactor: &mut Reactor<LoadSource>, shared: &mut Shared) {
+    reactor.for_each(shared, |member, cx| match member {
+        LoadSource::Caller(caller) => caller.finish(cx),
+        LoadSource::Datagrams(client) => client.finish(cx),
+        LoadSource::Conductor(_) | LoadSource::Signals(_) => Verdict::Close,
     });
 }

@@ -1,4 +1,4 @@
-//! What a run shows where a pitfall is not handled, beside what it shows here: the figures and
+//! EventKind a run shows where a pitfall is not handled, beside what it shows here: the figures and
 //! ladders of the guide's chapter "Break it". The naive code runs under the real reactor, in
 //! virtual time where no kernel is needed.
 //!
@@ -23,11 +23,11 @@ mod util;
 #[path = "break_it/words.rs"]
 mod words;
 
-use helloop::observe::record::What;
-use helloop::observe::words::Did;
+use helloop::observe::describe::CallStats;
+use helloop::observe::recorder::EventKind;
 use helloop::reactor::Time;
 use script::FarEnd;
-use stage::{Program, Stage};
+use stage::{Lifecycle, Program};
 
 fn text_of(far_end: &FarEnd) -> String {
     String::from_utf8(far_end.borrow().written.clone()).unwrap()
@@ -45,10 +45,10 @@ fn say_last(far_end: &FarEnd, words: &[u8]) {
     far_end.borrow_mut().arrive(words, true);
 }
 
-/// What the calls of sources did, in order, with the time of each.
-fn deeds<P: Program>(stage: &Stage<P>) -> Vec<(Time, Did)> {
+/// EventKind the calls of sources did, in order, with the time of each.
+fn deeds<P: Program>(stage: &Lifecycle<P>) -> Vec<(Time, CallStats)> {
     let called = |what| match what {
-        What::Called { did, .. } => Some(did),
+        EventKind::Called { did, .. } => Some(did),
         _ => None,
     };
     let entries = stage.entries();
@@ -59,7 +59,7 @@ fn deeds<P: Program>(stage: &Stage<P>) -> Vec<(Time, Did)> {
 
 const CHAPTER: &str = include_str!("../src/guide/break_it.rs");
 
-/// What the chapter shows as naive code is what has run here, line by line, and all of it.
+/// EventKind the chapter shows as naive code is what has run here, line by line, and all of it.
 #[test]
 fn the_naive_code_shown_is_the_code_that_ran() {
     let ran = include_str!("break_it/naive.rs").replace("pub fn", "fn");

@@ -4,12 +4,12 @@
 mod util;
 
 use allocation_counter::{AllocationInfo, measure};
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Reactor, Readiness};
-use helloop::server::datagrams::Datagrams;
-use helloop::server::listener::Listener;
+use helloop::server::sources::datagrams::Datagrams;
+use helloop::server::sources::listener::Listener;
 use helloop::server::stats::Stats;
-use helloop::server::{Datagram, Member, Server, Settings};
+use helloop::server::{Datagram, Server, ServerSource, Settings};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -39,8 +39,8 @@ impl Bench {
             ..Settings::default()
         };
         let mut server = Server::with_reactor(Reactor::new().unwrap(), settings);
-        let listener = Member::Listener(Box::new(Listener::new(tcp)));
-        let datagrams = Member::Datagrams(Box::new(Datagrams::new(Datagram::from_std(udp))));
+        let listener = ServerSource::Listener(Box::new(Listener::new(tcp)));
+        let datagrams = ServerSource::Datagrams(Box::new(Datagrams::new(Datagram::from_std(udp))));
         for member in [listener, datagrams] {
             server.reactor.add(member, Readiness::NONE).unwrap();
         }
@@ -53,18 +53,18 @@ impl Bench {
 
     /// Turns until `done`, each of which waits for an event.
     fn turn_until(&mut self, done: impl Fn(&Stats) -> bool) {
-        while !done(&self.server.world.stats) {
+        while !done(&self.server.shared.stats) {
             self.turn();
         }
     }
 
     fn turn(&mut self) {
-        self.server.reactor.turn(&mut self.server.world).unwrap();
+        self.server.reactor.turn(&mut self.server.shared).unwrap();
         assert_eq!(self.server.between_turns(), None);
     }
 
     fn stats(&self) -> Stats {
-        self.server.world.stats
+        self.server.shared.stats
     }
 
     /// Connected clients that have read their welcome.
@@ -213,7 +213,7 @@ fn resident_bytes(process: u32) -> u64 {
     ignore = "sockets are larger in debug builds; needs /proc and 19,100 descriptors"
 )]
 fn an_idle_client_costs_at_most_64_bytes() {
-    assert!(helloop::system::raise_descriptor_limit() > 19_100);
+    assert!(helloop::net::system::raise_descriptor_limit() > 19_100);
     let server = util::Server::start(&[]);
     let at_start = resident_bytes(server.id());
     let mut clients: Vec<_> = (0..1_000).map(|_| server.connect()).collect();

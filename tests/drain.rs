@@ -9,8 +9,8 @@ mod script;
 mod util;
 
 use helloop::reactor::Readiness;
-use helloop::server::listener::{ACCEPTS_PER_DRAIN, ACCEPTS_PER_TURN};
-use helloop::server::{Outcome, Settings, Stage};
+use helloop::server::sources::listener::{ACCEPTS_PER_DRAIN, ACCEPTS_PER_TURN};
+use helloop::server::{Lifecycle, Outcome, Settings};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rig::Rig;
@@ -318,7 +318,7 @@ fn a_storm_of_connects_does_not_hold_up_the_end() {
     let storm = 2 * ACCEPTS_PER_DRAIN as usize;
     let gone = || io::Error::from(Errno::ECONNABORTED);
     waiting.borrow_mut().errors = (0..storm).map(|_| gone()).collect();
-    rig.server.world.stage = Stage::Stopping;
+    rig.server.shared.stage = Lifecycle::Stopping;
     rig.step_with(&[(token, Readiness::READABLE)]);
     rig.settle();
     assert_eq!(rig.outcome, Some(Outcome::Drained));

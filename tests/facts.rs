@@ -4,9 +4,9 @@
 
 mod util;
 
+use helloop::stress::counters::LossCause;
 use helloop::stress::report::exit;
 use helloop::stress::signals::EXIT_INTERRUPTED;
-use helloop::stress::tally::Cause;
 use std::collections::BTreeSet;
 use std::path::Path;
 use util::{readme, run_helloop};
@@ -35,7 +35,7 @@ fn the_limits_have_the_defaults_of_the_help() {
         let Some(flag) = readme::quoted(flag).first().copied() else {
             assert_eq!(limit, "bytes kept for one client");
             assert_eq!(flag, "a constant, 256 KiB");
-            const { assert!(helloop::server::peer::MAX_PEER_BYTES <= 256 << 10) };
+            const { assert!(helloop::server::sources::peer::MAX_PEER_BYTES <= 256 << 10) };
             continue;
         };
         let line = help.lines().find(|line| line.contains(&format!("{flag} ")));
@@ -73,7 +73,7 @@ fn the_exit_codes_are_those_of_the_load_and_of_its_help() {
 fn the_causes_are_those_that_are_counted() {
     let told = readme::between("The causes in `lost_by_cause` are ", ".");
     let told: BTreeSet<_> = readme::quoted(told).into_iter().collect();
-    assert_eq!(told, Cause::ALL.map(Cause::name).into());
+    assert_eq!(told, LossCause::ALL.map(LossCause::name).into());
 }
 
 /// Each heading that is linked to is there, and so is each file, small enough to be fetched.

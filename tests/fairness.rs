@@ -6,7 +6,7 @@ mod rig;
 #[path = "util/script.rs"]
 mod script;
 
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use helloop::reactor::Readiness;
 use helloop::server::Settings;
 use rig::Rig;

@@ -181,7 +181,7 @@ fn a_lost_server_is_told_and_found_again() {
 #[test]
 #[ignore = "needs a browser, and 19,000 descriptors twice"]
 fn at_nineteen_thousand_clients_the_page_stays_readable() {
-    assert!(helloop::system::raise_descriptor_limit() > 19_100);
+    assert!(helloop::net::system::raise_descriptor_limit() > 19_100);
     let server = start(&[]);
     let mut crowd = Crowd::join(&server, 19_000);
     let browser = open(&server, false);

@@ -6,10 +6,10 @@ mod rig;
 #[path = "util/script.rs"]
 mod script;
 
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Readiness};
 use helloop::server::Settings;
-use helloop::server::stats::Cause;
+use helloop::server::stats::CloseCause;
 use rig::Rig;
 use script::{FarEnd, Scripted};
 use std::time::Duration;
@@ -53,7 +53,7 @@ fn each_byte_puts_the_idle_timeout_off_and_its_cause_is_counted() {
     assert!(wire.borrow().shut, "its time is over");
     wire.borrow_mut().arrive(b"", true);
     rig.settle();
-    assert_eq!(rig.closed(Cause::IdleTimeout), 1);
+    assert_eq!(rig.closed(CloseCause::IdleTimeout), 1);
     assert_eq!(rig.stats().buffered, 0);
 }
 
@@ -79,7 +79,7 @@ fn a_spurious_event_puts_no_timeout_off() {
     assert!(!full.borrow().closed);
     half_time(&mut rig, Duration::from_secs(5));
     assert!(full.borrow().closed, "took nothing for thirty seconds");
-    assert_eq!(rig.closed(Cause::WriteTimeout), 1);
+    assert_eq!(rig.closed(CloseCause::WriteTimeout), 1);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn who_cannot_be_registered_is_counted_by_what_he_was() {
     }
     rig.step_with(&[(listener, Readiness::READABLE)]);
     rig.settle();
-    let causes = [Cause::Failed, Cause::Busy].map(|cause| rig.closed(cause));
+    let causes = [CloseCause::Failed, CloseCause::Busy].map(|cause| rig.closed(cause));
     assert_eq!((causes, rig.stats().open()), ([1, 2], 0));
     assert_eq!(rig.server.reactor.len(), 1, "the listener is left");
 }

@@ -7,10 +7,10 @@ mod rig;
 #[path = "util/script.rs"]
 mod script;
 
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Readiness, Token};
 use helloop::server::Settings;
-use helloop::server::peer::MAX_PEER_BYTES;
+use helloop::server::sources::peer::MAX_PEER_BYTES;
 use proptest::prelude::*;
 use rig::Rig;
 use script::{Fault, Scripted, model};

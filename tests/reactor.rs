@@ -2,7 +2,7 @@
 //! calls. In virtual time but for what concerns the clock itself.
 
 use helloop::reactor::{
-    Context, INTEREST, Reactor, Readiness, Source, Time, Token, Turns, Verdict,
+    Context, INTEREST, LoopStats, Reactor, Readiness, Source, Time, Token, Verdict,
 };
 use mio::Registry;
 use std::io;
@@ -15,25 +15,25 @@ struct Actor(fn(&mut Context<'_, Self>) -> Verdict);
 
 impl Source for Actor {
     /// What happened: who was driven, who expired, and when by the clock.
-    type World = Vec<(&'static str, Token, Time)>;
+    type Shared = Vec<(&'static str, Token, Time)>;
 
     fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
         Ok(())
     }
 
     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        let entry = ("driven", cx.token, cx.time());
-        cx.world.push(entry);
+        let entry = ("driven", cx.token, cx.clock_now());
+        cx.shared.push(entry);
         (self.0)(cx)
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        let entry = ("expired", cx.token, cx.time());
-        cx.world.push(entry);
+        let entry = ("expired", cx.token, cx.clock_now());
+        cx.shared.push(entry);
         Verdict::Park
     }
 
-    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Self::World) {}
+    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Self::Shared) {}
 }
 
 fn park(cx: &mut Context<'_, Actor>) -> Verdict {
@@ -46,20 +46,20 @@ fn again(_: &mut Context<'_, Actor>) -> Verdict {
 }
 
 fn ask_for_a_second(cx: &mut Context<'_, Actor>) -> Verdict {
-    cx.deadline(SECOND);
+    cx.set_deadline(SECOND);
     park(cx)
 }
 
 #[test]
 fn it_counts_turns_events_and_calls() {
     let mut reactor = Reactor::simulated().unwrap();
-    let mut world = Vec::new();
+    let mut shared = Vec::new();
     let tokens = [(); 3].map(|()| reactor.add(Actor(park), Readiness::NONE).unwrap());
     let event = |token| (token, Readiness::READABLE);
-    reactor.step(Time::ZERO, tokens.map(event), &mut world);
-    reactor.step(Time::ZERO.after(SECOND), [event(tokens[1])], &mut world);
+    reactor.step(Time::ZERO, tokens.map(event), &mut shared);
+    reactor.step(Time::ZERO.after(SECOND), [event(tokens[1])], &mut shared);
     assert_eq!(reactor.now(), Time::ZERO.after(SECOND));
-    let Turns {
+    let LoopStats {
         turns,
         events,
         most_events,
@@ -67,31 +67,39 @@ fn it_counts_turns_events_and_calls() {
         ..
     } = reactor.turns();
     assert_eq!((turns, events, most_events, calls), (2, 4, 3, 4));
-    assert_eq!(world.len(), 4);
+    assert_eq!(shared.len(), 4);
 }
 
 #[test]
 fn it_waits_as_long_as_nobody_has_anything_to_do() {
     let mut reactor = Reactor::simulated().unwrap();
-    let mut world = Vec::new();
+    let mut shared = Vec::new();
     let readable = Readiness::READABLE;
-    assert_eq!(reactor.patience(Time::ZERO), None, "nobody will ever come");
-    let busy = reactor.add(Actor(again), readable).unwrap();
-    assert_eq!(reactor.patience(Time::ZERO), Some(Duration::ZERO));
-    reactor.step(Time::ZERO, [], &mut world);
-    assert_eq!(reactor.patience(Time::ZERO), Some(Duration::ZERO), "again");
-    reactor.call_one(busy, &mut world, |_, _| Verdict::Close);
-    reactor.add(Actor(ask_for_a_second), readable).unwrap();
-    reactor.step(Time::ZERO, [], &mut world);
-    reactor.step(Time::ZERO, [], &mut world);
-    assert_eq!(reactor.patience(Time::ZERO), Some(SECOND));
-    reactor.hurry();
-    assert_eq!(reactor.patience(Time::ZERO), Some(Duration::ZERO));
-    let late = Time::ZERO.after(2 * SECOND);
-    reactor.step(late, [], &mut world);
-    assert_eq!(world.last().unwrap().0, "expired");
     assert_eq!(
-        reactor.patience(late),
+        reactor.poll_timeout(Time::ZERO),
+        None,
+        "nobody will ever come"
+    );
+    let busy = reactor.add(Actor(again), readable).unwrap();
+    assert_eq!(reactor.poll_timeout(Time::ZERO), Some(Duration::ZERO));
+    reactor.step(Time::ZERO, [], &mut shared);
+    assert_eq!(
+        reactor.poll_timeout(Time::ZERO),
+        Some(Duration::ZERO),
+        "again"
+    );
+    reactor.with_source(busy, &mut shared, |_, _| Verdict::Close);
+    reactor.add(Actor(ask_for_a_second), readable).unwrap();
+    reactor.step(Time::ZERO, [], &mut shared);
+    reactor.step(Time::ZERO, [], &mut shared);
+    assert_eq!(reactor.poll_timeout(Time::ZERO), Some(SECOND));
+    reactor.skip_next_wait();
+    assert_eq!(reactor.poll_timeout(Time::ZERO), Some(Duration::ZERO));
+    let late = Time::ZERO.after(2 * SECOND);
+    reactor.step(late, [], &mut shared);
+    assert_eq!(shared.last().unwrap().0, "expired");
+    assert_eq!(
+        reactor.poll_timeout(late),
         None,
         "once, and not in a hurry any more"
     );
@@ -100,12 +108,12 @@ fn it_waits_as_long_as_nobody_has_anything_to_do() {
 #[test]
 fn a_visit_calls_everybody_and_whoever_closes_is_gone() {
     let mut reactor = Reactor::simulated().unwrap();
-    let mut world = Vec::new();
+    let mut shared = Vec::new();
     for _ in 0..3 {
         reactor.add(Actor(park), Readiness::NONE).unwrap();
     }
     let mut visited = 0;
-    reactor.visit(&mut world, |_, cx| {
+    reactor.for_each(&mut shared, |_, cx| {
         visited += 1;
         match cx.token.key {
             1 => Verdict::Close,
@@ -130,11 +138,11 @@ fn by_the_clock_a_deadline_is_waited_for_and_the_longest_turn_is_known() {
         while started.elapsed() < Duration::from_millis(20) {
             std::hint::spin_loop();
         }
-        cx.deadline(Duration::from_millis(30));
+        cx.set_deadline(Duration::from_millis(30));
         park(cx)
     }
     let mut reactor = Reactor::new().unwrap();
-    let mut world = Vec::new();
+    let mut shared = Vec::new();
     reactor
         .add(Actor(work_for_a_while), Readiness::READABLE)
         .unwrap();
@@ -143,17 +151,17 @@ fn by_the_clock_a_deadline_is_waited_for_and_the_longest_turn_is_known() {
     while began.elapsed() < SECOND / 2 {
         std::thread::sleep(began.elapsed().abs_diff(SECOND / 2));
     }
-    reactor.turn(&mut world).unwrap();
+    reactor.turn(&mut shared).unwrap();
     let first = Instant::now();
-    reactor.turn(&mut world).unwrap();
+    reactor.turn(&mut shared).unwrap();
     assert!(first.elapsed() < 20 * SECOND);
-    let [("driven", _, driven), ("expired", _, expired)] = world[..] else {
-        panic!("{world:?}");
+    let [("driven", _, driven), ("expired", _, expired)] = shared[..] else {
+        panic!("{shared:?}");
     };
     // From the turn's beginning on, which came before the work.
     assert!(
         expired.since(driven) >= Duration::from_millis(29),
-        "{world:?}"
+        "{shared:?}"
     );
     assert!(
         driven.since(Time::ZERO) >= SECOND / 2,
@@ -180,7 +188,7 @@ fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
     }
 
     impl Source for End {
-        type World = Vec<Readiness>;
+        type Shared = Vec<Readiness>;
 
         fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
             match self {
@@ -190,7 +198,7 @@ fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
         }
 
         fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-            cx.world.push(cx.readiness);
+            cx.shared.push(cx.readiness);
             cx.readiness = Readiness::NONE;
             Verdict::Park
         }
@@ -199,23 +207,23 @@ fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
             Verdict::Park
         }
 
-        fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Self::World) {}
+        fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Self::Shared) {}
     }
 
     let mut reactor = Reactor::new().unwrap();
-    let mut world = Vec::new();
+    let mut shared = Vec::new();
     let (sender, receiver) = pipe::new().unwrap();
     reactor.add(End::Pipe(receiver), Readiness::NONE).unwrap();
     drop(sender);
     // The list holds who was added, with nothing to try: the event comes behind.
-    while world.is_empty() {
-        reactor.turn(&mut world).unwrap();
+    while shared.is_empty() {
+        reactor.turn(&mut shared).unwrap();
     }
     let hung_up = Readiness::READABLE | Readiness::CLOSED;
-    assert!(world[0].contains(hung_up), "{world:?}");
+    assert!(shared[0].contains(hung_up), "{shared:?}");
     // epoll says of both directions what kqueue says of the one alone.
     if cfg!(target_os = "linux") {
-        assert!(world[0].contains(Readiness::WRITABLE), "{world:?}");
+        assert!(shared[0].contains(Readiness::WRITABLE), "{shared:?}");
     }
 
     let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -223,9 +231,9 @@ fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
     far.shutdown(Shutdown::Write).unwrap();
     let near = End::Socket(mio::net::UnixStream::from_std(near));
     reactor.add(near, Readiness::NONE).unwrap();
-    world.clear();
-    while world.is_empty() {
-        reactor.turn(&mut world).unwrap();
+    shared.clear();
+    while shared.is_empty() {
+        reactor.turn(&mut shared).unwrap();
     }
-    assert!(world[0].contains(hung_up), "{world:?}");
+    assert!(shared[0].contains(hung_up), "{shared:?}");
 }

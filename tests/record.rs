@@ -8,13 +8,13 @@ mod script;
 mod util;
 
 use helloop::observe::State;
-use helloop::observe::record::{Attention, Recorder};
+use helloop::observe::describe::CallStats;
+use helloop::observe::recorder::{Attention, TurnRecorder};
 use helloop::observe::show::{Filter, show};
 use helloop::observe::trace::{self, Detail, Event, Kind};
-use helloop::observe::words::Did;
-use helloop::reactor::{Mark, Phase, Reactor, Readiness, Record, Time};
-use helloop::server::listener::Listener;
-use helloop::server::{Datagram, Member, Settings};
+use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, TurnPhase};
+use helloop::server::sources::listener::Listener;
+use helloop::server::{Datagram, ServerSource, Settings};
 use nix::sys::signal::Signal;
 use rig::Acceptor;
 use script::{FarEnd, Scripted};
@@ -71,8 +71,8 @@ fn assert_slices_nest(events: &[Event]) {
 }
 
 /// What each source did in all, by token.
-fn deeds(events: &[Event]) -> BTreeMap<String, Did> {
-    let mut deeds: BTreeMap<String, Did> = BTreeMap::new();
+fn deeds(events: &[Event]) -> BTreeMap<String, CallStats> {
+    let mut deeds: BTreeMap<String, CallStats> = BTreeMap::new();
     for event in events {
         if let Detail::Call { token, did, .. } = &event.detail {
             let sum = deeds.entry(token.0.to_string()).or_default();
@@ -282,16 +282,16 @@ fn show_refuses_what_is_no_recording_and_shows_none_of_it() {
 
 // The simulation: the real server in virtual time, over scripted streams.
 
-type Actor = Member<Acceptor>;
+type Actor = ServerSource<Acceptor>;
 
 /// The server, and the time where it is.
-struct Stage {
-    server: helloop::server::Server<Acceptor, Datagram, Recorder>,
+struct Lifecycle {
+    server: helloop::server::Server<Acceptor, Datagram, TurnRecorder>,
     clients: Vec<FarEnd>,
     now: Time,
 }
 
-impl Stage {
+impl Lifecycle {
     /// Waits as the loop would: until this moment, or a deadline before it.
     fn until(&mut self, milliseconds: u64) {
         self.until_marks(milliseconds, &[]);
@@ -301,10 +301,10 @@ impl Stage {
         let target = Time::ZERO.after(Duration::from_millis(milliseconds));
         loop {
             let reactor = &mut self.server.reactor;
-            let patience = reactor.patience(self.now);
+            let patience = reactor.poll_timeout(self.now);
             let turn = reactor.turns().turns + 1;
             let record = reactor.record_mut();
-            Record::<Actor>::phase(record, turn, Phase::Wait(patience), self.now);
+            Recorder::<Actor>::phase(record, turn, TurnPhase::Wait(patience), self.now);
             let deadline = patience.map(|patience| self.now.after(patience));
             match deadline.filter(|deadline| *deadline < target) {
                 Some(deadline) => self.step(deadline, &[]),
@@ -321,7 +321,7 @@ impl Stage {
         self.now = now;
         let server = &mut self.server;
         let marks = marks.iter().copied();
-        server.reactor.step(now, marks, &mut server.world);
+        server.reactor.step(now, marks, &mut server.shared);
         assert_eq!(self.server.between_turns(), None);
     }
 
@@ -332,8 +332,8 @@ impl Stage {
 
 /// Three clients under `--delay 1s`. What they are owed is held for each alone: Sarah, who comes
 /// later, waits for nobody.
-fn three_clients() -> Recorder {
-    let recorder = Recorder::new(100, Attention::Recording);
+fn three_clients() -> TurnRecorder {
+    let recorder = TurnRecorder::new(100, Attention::Recording);
     let reactor = Reactor::simulated_recorded(recorder).unwrap();
     let settings = Settings {
         delay: Duration::from_secs(1),
@@ -344,8 +344,10 @@ fn three_clients() -> Recorder {
     let arrivals = Acceptor::default();
     arrivals.0.borrow_mut().streams = streams;
     let listener = Listener::new(arrivals);
-    let listener = server.add(Member::Listener(Box::new(listener))).unwrap();
-    let mut stage = Stage {
+    let listener = server
+        .add(ServerSource::Listener(Box::new(listener)))
+        .unwrap();
+    let mut stage = Lifecycle {
         server,
         clients,
         now: Time::ZERO,
@@ -364,10 +366,10 @@ fn three_clients() -> Recorder {
     stage.clients[0].borrow_mut().arrive(b"", true);
     stage.until(2_201);
     let recorder = stage.server.reactor.record_mut();
-    mem::replace(recorder, Recorder::new(1, Attention::Recording))
+    mem::replace(recorder, TurnRecorder::new(1, Attention::Recording))
 }
 
-fn ladder(recorder: &Recorder, filter: Filter) -> String {
+fn ladder(recorder: &TurnRecorder, filter: Filter) -> String {
     let (mut json, mut text) = (Vec::new(), Vec::new());
     trace::write(recorder, &mut json).unwrap();
     show(json.as_slice(), filter, &mut text).unwrap();

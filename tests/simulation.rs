@@ -11,11 +11,11 @@ mod rig;
 #[path = "util/script.rs"]
 mod script;
 
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Readiness, Time, Token};
-use helloop::server::peer::{MAX_PEER_BYTES, Phase};
-use helloop::server::stats::Cause;
-use helloop::server::{Outcome, Settings, Stage};
+use helloop::server::sources::peer::{MAX_PEER_BYTES, PeerState};
+use helloop::server::stats::CloseCause;
+use helloop::server::{Lifecycle, Outcome, Settings};
 use nix::errno::Errno;
 use rig::{Rig, Waiting};
 use script::{Call, Dice, FarEnd, Fault, Scripted, Wire, model};
@@ -28,14 +28,14 @@ use std::time::Duration;
 /// Which faults were met in which phase: the proof that the run tried what it claims to.
 type Coverage = BTreeMap<(&'static str, Call, Fault), u64>;
 
-fn name(phase: Phase) -> &'static str {
+fn name(phase: PeerState) -> &'static str {
     match phase {
-        Phase::Greeting => "greeting",
-        Phase::Refusing => "refusing",
-        Phase::Talking => "talking",
-        Phase::Held(_) => "held",
-        Phase::Ending(_) => "ending",
-        Phase::Lingering(_) => "lingering",
+        PeerState::Greeting => "greeting",
+        PeerState::Refusing => "refusing",
+        PeerState::Talking => "talking",
+        PeerState::Held(_) => "held",
+        PeerState::Ending(_) => "ending",
+        PeerState::Lingering(_) => "lingering",
     }
 }
 
@@ -225,7 +225,7 @@ impl Simulation {
             let Some((_, phase)) = named.filter(|(token, _)| Some(*token) == wire.token) else {
                 continue;
             };
-            if no_time_passed && matches!(phase, Phase::Held(_)) {
+            if no_time_passed && matches!(phase, PeerState::Held(_)) {
                 assert_eq!(wire.calls, calls, "worked for while it is held");
             }
             for (call, fault) in wire.met.drain(..) {
@@ -237,7 +237,7 @@ impl Simulation {
     }
 
     /// Each peer's phase, by slot.
-    fn phases(&self) -> Vec<Option<(Token, Phase)>> {
+    fn phases(&self) -> Vec<Option<(Token, PeerState)>> {
         let mut phases = Vec::new();
         for (token, peer) in self.rig.peers() {
             let key = token.key as usize;
@@ -261,7 +261,7 @@ impl Simulation {
 
     /// What the model says the client is owed for what has been read of it.
     fn owed(&self, wire: &Wire) -> Vec<u8> {
-        match self.rig.server.world.settings.framing {
+        match self.rig.server.shared.settings.framing {
             Framing::Chunk => model::chunks(&wire.reads),
             Framing::Line => model::lines(&wire.reads.concat(), wire.end_read),
         }
@@ -272,7 +272,7 @@ impl Simulation {
         self.waiting.borrow_mut().errors.clear();
         let drains = self.dice.chance(1, 2);
         if drains {
-            self.rig.server.world.stage = Stage::Stopping;
+            self.rig.server.shared.stage = Lifecycle::Stopping;
         }
         for _ in 0..20_000 {
             for client in &mut self.clients {
@@ -307,9 +307,9 @@ impl Simulation {
         }
         // Who was given up for taking nothing is owed more; nobody else is. Who was refused is
         // counted as that, however it ended.
-        let given_up = self.rig.closed(Cause::WriteTimeout);
+        let given_up = self.rig.closed(CloseCause::WriteTimeout);
         assert!(short <= given_up);
-        assert!(short + short_refusals <= given_up + self.rig.closed(Cause::Busy));
+        assert!(short + short_refusals <= given_up + self.rig.closed(CloseCause::Busy));
         assert_eq!((self.rig.stats().buffered, self.rig.stats().open()), (0, 0));
         assert_eq!(self.rig.outcome, drains.then_some(Outcome::Drained));
     }

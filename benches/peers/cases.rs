@@ -4,8 +4,8 @@
 
 use crate::process::Server;
 use crate::{epoll, epoll_udp, growth, memory, storm, tasks};
-use helloop::greeting::Framing;
-use helloop::server::bind;
+use helloop::net::bind;
+use helloop::protocol::greeting::Framing;
 use std::fmt;
 
 /// What the clients of a case do.

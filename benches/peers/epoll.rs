@@ -6,7 +6,7 @@
 //! limits, no deadlines, no generations, no counters, no log; sockets that block, so that a
 //! client that does not read stops everybody; the first error ends the server.
 
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use memchr::memchr_iter;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::io::{ErrorKind, Read, Write};

@@ -7,7 +7,7 @@
 
 use crate::cases::{Case, Traffic};
 use crate::storm;
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, BufRead, Read, Write};
@@ -24,7 +24,7 @@ const SOURCES: usize = 16;
 /// Connects the clients of `case`, and then obeys: each line of standard input is a number of
 /// bursts; each line of standard output tells how many messages they were.
 pub(crate) fn run(case: &Case, server: SocketAddr) {
-    let _ = helloop::system::raise_descriptor_limit();
+    let _ = helloop::net::system::raise_descriptor_limit();
     match case.traffic {
         Traffic::Tcp {
             framing,

@@ -64,7 +64,7 @@ fn main() {
 
 fn compare(options: &Options) {
     let rounds = if options.bench { options.rounds } else { 1 };
-    let _ = helloop::system::raise_descriptor_limit();
+    let _ = helloop::net::system::raise_descriptor_limit();
     process::announce_machine();
     let chosen =
         |name: &str| options.cases.is_empty() || options.cases.iter().any(|case| case == name);

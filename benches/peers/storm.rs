@@ -6,7 +6,7 @@
 use crate::cases::{Case, Peer, Traffic};
 use crate::load;
 use crate::process::{Load, Server};
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};

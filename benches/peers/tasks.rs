@@ -1,6 +1,6 @@
 //! tokio's peer: the current_thread runtime, a task a client, as its guide would write it.
 
-use helloop::greeting::{Framing, greet, split_ending};
+use helloop::protocol::greeting::{Framing, greet, split_ending};
 use std::io;
 use std::net;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};

@@ -5,14 +5,14 @@
 
 use super::values::{between, some_duration};
 use super::{Failure, say};
-use crate::greeting::Framing;
+use crate::net::system;
+use crate::protocol::greeting::Framing;
 use crate::stress::check;
 use crate::stress::compare::{Comparison, table};
 use crate::stress::connect::Sources;
 use crate::stress::plan::{Length, Plan, Transport};
 use crate::stress::progress::Progress;
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
-use crate::system;
 use clap::Args;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl Compare {
             &[Duration::ZERO, self.delay],
             u32::try_from(self.rounds).unwrap_or(u32::MAX),
             &interrupt,
-            &mut |what, world, now| progress.show_as(what, world, now),
+            &mut |what, shared, now| progress.show_as(what, shared, now),
         )
         .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         progress.end();

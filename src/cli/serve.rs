@@ -6,14 +6,14 @@
 use super::values::{between, duration, keepalive, positive, some_duration};
 use super::watching::{Watching, invitation};
 use super::{Failure, say};
-use crate::greeting::{Framing, MAX_DATAGRAM_BYTES};
-use crate::observe::board::{MAX_OBSERVERS, MAX_REFUSED};
-use crate::server::bind::{self, Bound};
-use crate::server::parent;
-use crate::server::peer::MAX_PEER_BYTES;
-use crate::server::watch::Watch;
+use crate::net::bind::{self, Bound};
+use crate::net::system;
+use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED};
+use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
+use crate::server::observed::Watch;
+use crate::server::sources::peer::MAX_PEER_BYTES;
+use crate::server::sources::stdin;
 use crate::server::{Datagram, Outcome, Server, Settings, Summary, threads};
-use crate::system;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -200,7 +200,10 @@ const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
     ("standard streams", 3),
     ("poll", 1),
     ("signals", 2),
-    ("refusals", crate::server::listener::REFUSALS_AT_ONCE),
+    (
+        "refusals",
+        crate::server::sources::listener::REFUSALS_AT_ONCE,
+    ),
     ("observers", (MAX_OBSERVERS + MAX_REFUSED + 1) as u64),
 ];
 
@@ -278,7 +281,7 @@ impl Serve {
             Model::Threads => {
                 let signals = threads::signals().map_err(unable)?;
                 if self.exit_with_stdin {
-                    parent::watch_by_thread().map_err(unable)?;
+                    stdin::watch_by_thread().map_err(unable)?;
                 }
                 if !say(format_args!("{listening}"))? {
                     return Ok(0);

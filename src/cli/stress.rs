@@ -7,16 +7,16 @@
 use super::serve::FramingName;
 use super::values::{between, count, duration, positive, some_duration};
 use super::{Failure, say};
+use crate::net::system;
 use crate::stress::check;
 use crate::stress::child::Server;
 use crate::stress::connect::Sources;
+use crate::stress::counters::{Counters, LossCause};
 use crate::stress::plan::{Length, MAX_PIPELINE, Plan, Transport};
 use crate::stress::report::{Report, html, text};
 use crate::stress::signals::Interrupt;
 use crate::stress::slo::Slo;
-use crate::stress::tally::{Cause, Tally};
-use crate::stress::{self, World, progress::Progress};
-use crate::system;
+use crate::stress::{self, Shared, progress::Progress};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
@@ -207,11 +207,11 @@ impl Stress {
             None => local_server(&plan),
         };
         let progress = Progress::start();
-        let mut watch = |world: &World, now| progress.show(world, now);
+        let mut watch = |shared: &Shared, now| progress.show(shared, now);
         let run = stress::run(plan, pid, &interrupt, &mut watch)
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         progress.end();
-        if nothing_listens(&run.world.tally) {
+        if nothing_listens(&run.shared.counters) {
             return Err(Failure::new(format_args!(
                 "nothing listens at {to}: start a server there (`helloop serve --listen {to}`), or \
                  let this program start one (--spawn)"
@@ -339,9 +339,9 @@ fn publish(report: &Report, files: Files) -> Result<u8, Failure> {
     Ok(report.exit_code)
 }
 
-fn nothing_listens(tally: &Tally) -> bool {
-    let refused = tally.lost[Cause::Refused as usize];
-    tally.answered_once == 0 && refused > 0 && refused == tally.all_lost()
+fn nothing_listens(counters: &Counters) -> bool {
+    let refused = counters.lost[LossCause::Refused as usize];
+    counters.answered_once == 0 && refused > 0 && refused == counters.all_lost()
 }
 
 /// The process that serves a loopback address, for its figures: elsewhere it is none of ours.

@@ -6,7 +6,7 @@
 use super::Failure;
 use super::values::between;
 use crate::observe::file::RecordingFile;
-use crate::server::watch::Watched;
+use crate::server::observed::Watched;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use std::net::TcpListener;

@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, Write};
 
 use super::{Error, excerpt};
-use crate::greeting::{MAX_CHUNK_BYTES, split_ending};
+use crate::protocol::greeting::{MAX_CHUNK_BYTES, split_ending};
 
 /// The longest name, in bytes: one chunk, and the server's default limit for a datagram.
 pub const MAX_NAME_BYTES: usize = MAX_CHUNK_BYTES;

@@ -1,7 +1,7 @@
 //! The tutorial's TCP client: `connect`, `recv`, then `send` and `recv` in turn, `exit`, `close`.
 //!
 //! **Owns** one conversation over one connection. **Must never touch** the protocol's rules,
-//! which are [`greeting`](crate::greeting)'s, nor the streams of the process.
+//! which are [`greeting`](crate::protocol::greeting)'s, nor the streams of the process.
 //! **Invariant**: a name is sent only when the whole reply to the one before has come.
 //!
 //! TCP is a stream: one `recv` returns what has come so far, be it half a reply. The tutorial's
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::wire::{Wire, deadline, is_time_out, resolve};
 use super::{Error, Service, excerpt, names, show};
-use crate::greeting::{BUSY, Framing, greet};
+use crate::protocol::greeting::{BUSY, Framing, greet};
 
 /// What one read takes at most, in bytes: the longest reply and more, so that a server's other
 /// words come whole.

@@ -2,7 +2,7 @@
 //! out, the datagram that gets lost.
 //!
 //! **Owns** the tries and the sockets they go out by. **Must never touch** the protocol's rules,
-//! which are [`greeting`](crate::greeting)'s, nor the streams of the process.
+//! which are [`greeting`](crate::protocol::greeting)'s, nor the streams of the process.
 //! **Invariant**: a reply is taken only for the name that it answers.
 //!
 //! Two choices that the tutorial does not make:
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::wire::{deadline, is_time_out, resolve, time_left};
 use super::{Error, Service, excerpt, names, show};
-use crate::greeting::{answer_datagram, greet};
+use crate::protocol::greeting::{answer_datagram, greet};
 
 /// The receive buffer, in bytes: more than the longest reply has, so that a longer one is seen to
 /// differ and is not cut down to what was expected.

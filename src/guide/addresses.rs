@@ -3,7 +3,7 @@
 //! An **IP address** belongs to a machine, mostly by way of one of its network interfaces; one machine
 //! has several. A **port**, a
 //! number of 16 bits, names one of the sockets behind it. A program is found by both together:
-//! `127.0.0.1:9999`. All that follows is done in [`server::bind`], for both kinds of server, and
+//! `127.0.0.1:9999`. All that follows is done in [`net::bind`], for both kinds of server, and
 //! for the load's clients in [`stress::connect`].
 //!
 //! # Where to listen
@@ -153,8 +153,8 @@
 //! [`ACCEPTS_PER_TURN`] in every turn: `p19_a_listen_backlog_that_bursts_fit_into` in
 //! `tests/pitfalls`, `a_backlog_that_the_system_cuts_is_warned_of` in `tests/cli`.
 //!
-//! [`server::bind`]: crate::server::bind
+//! [`net::bind`]: crate::net::bind
 //! [`stress::connect`]: crate::stress::connect
 //! [`CLIENTS_PER_SOURCE`]: crate::stress::connect::CLIENTS_PER_SOURCE
-//! [`Options::backlog`]: crate::server::bind::Options::backlog
-//! [`ACCEPTS_PER_TURN`]: crate::server::listener::ACCEPTS_PER_TURN
+//! [`Options::backlog`]: crate::net::bind::Options::backlog
+//! [`ACCEPTS_PER_TURN`]: crate::server::sources::listener::ACCEPTS_PER_TURN

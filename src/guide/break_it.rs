@@ -39,7 +39,7 @@
 //! ```
 //!
 //! **What the code here does.** Waiting is a deadline, never a sleep: the peer goes into
-//! [`Phase::Held`](crate::server::peer::Phase::Held), asks for a
+//! [`Phase::Held`](crate::server::sources::peer::Phase::Held), asks for a
 //! [`deadline`](crate::reactor::Context::deadline) and parks; the loop sees to the others. Test:
 //! `two_hundred_clients_wait_together`.
 //!
@@ -72,7 +72,7 @@
 #![doc = include_str!("break_it/p01.txt")]
 //! ```
 //!
-//! **What the code here does.** [`stream::receive`](crate::stream::receive) saves that call too,
+//! **What the code here does.** [`stream::receive`](crate::net::stream::receive) saves that call too,
 //! but not while [`Readiness::CLOSED`](crate::reactor::Readiness::CLOSED) is set: then the end is
 //! still to be read. Test: `p01_drain_or_remember_under_edge_triggering`.
 //!
@@ -105,7 +105,7 @@
 //! **What the code here does.** A source whose budget is spent says
 //! [`Verdict::Again`](crate::reactor::Verdict::Again), and stands in the loop's own list,
 //! [`reactor::ready`](crate::reactor::ready), behind everybody who is in it; the next wait does
-//! not block. The budget is [`READS_PER_TURN`](crate::server::peer::READS_PER_TURN). Test:
+//! not block. The budget is [`READS_PER_TURN`](crate::server::sources::peer::READS_PER_TURN). Test:
 //! `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own`.
 //!
 //! # 3. An event for the slot's last owner
@@ -163,9 +163,9 @@
 #![doc = include_str!("break_it/p04.txt")]
 //! ```
 //!
-//! **What the code here does.** [`server::listener`](crate::server::listener) parks with its
+//! **What the code here does.** [`server::sources::listener`](crate::server::sources::listener) parks with its
 //! readiness kept and a deadline, and has itself noted by
-//! [`World::note_starved`](crate::server::World::note_starved): whichever comes first, the
+//! [`World::wait_for_descriptor`](crate::server::World::wait_for_descriptor): whichever comes first, the
 //! deadline or a client's end, makes it try again. Tests:
 //! `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`,
 //! `p04_every_failure_of_accept_is_survived`.
@@ -197,9 +197,9 @@
 //! ```
 //!
 //! **What the code here does.** All have a budget:
-//! [`ACCEPTS_PER_TURN`](crate::server::listener::ACCEPTS_PER_TURN),
-//! [`READS_PER_TURN`](crate::server::peer::READS_PER_TURN),
-//! [`DATAGRAMS_PER_TURN`](crate::server::datagrams::DATAGRAMS_PER_TURN). What is left over waits
+//! [`ACCEPTS_PER_TURN`](crate::server::sources::listener::ACCEPTS_PER_TURN),
+//! [`READS_PER_TURN`](crate::server::sources::peer::READS_PER_TURN),
+//! [`DATAGRAMS_PER_TURN`](crate::server::sources::datagrams::DATAGRAMS_PER_TURN). What is left over waits
 //! in the list, at its end. Test: `p05_accept_must_not_starve_clients_nor_they_it`.
 //!
 //! # 6. The rest of a short write
@@ -227,8 +227,8 @@
 #![doc = include_str!("break_it/p06.txt")]
 //! ```
 //!
-//! **What the code here does.** [`stream::send`](crate::stream::send) says how much was taken,
-//! the peer keeps the rest in its [`Buffer`](crate::buffer::Buffer), and the next writable event
+//! **What the code here does.** [`stream::send`](crate::net::stream::send) says how much was taken,
+//! the peer keeps the rest in its [`Buffer`](crate::protocol::buffer::Buffer), and the next writable event
 //! sends it, before anything newer. Test: `p06_short_writes_and_would_block_on_write`.
 //!
 //! # 7. A reader that never reads
@@ -255,7 +255,7 @@
 #![doc = include_str!("break_it/p07.txt")]
 //! ```
 //!
-//! **What the code here does.** Above [`HIGH_WATER_BYTES`](crate::server::peer::HIGH_WATER_BYTES)
+//! **What the code here does.** Above [`HIGH_WATER_BYTES`](crate::server::sources::peer::HIGH_WATER_BYTES)
 //! nothing more is read from that client: the rest stays in its own send buffer, and in the end
 //! it stalls itself. What all clients together are kept is capped by
 //! [`Server::between_turns`](crate::server::Server::between_turns). Tests:
@@ -288,7 +288,7 @@
 //! ```
 //!
 //! **What the code here does.** The end of input ends the questions, not the answers: the peer
-//! goes into [`Phase::Ending`](crate::server::peer::Phase::Ending) and closes when all is sent,
+//! goes into [`Phase::Ending`](crate::server::sources::peer::Phase::Ending) and closes when all is sent,
 //! or when the client takes nothing for the write timeout. Test:
 //! `p08_half_close_fin_is_not_gone`.
 //!
@@ -342,8 +342,8 @@
 //! ```
 //!
 //! **What the code here does.** The peer half-closes, goes into
-//! [`Phase::Lingering`](crate::server::peer::Phase::Lingering), and reads and throws away until
-//! the client's own end, for at most [`LINGER`](crate::server::peer::LINGER). Tests:
+//! [`Phase::Lingering`](crate::server::sources::peer::Phase::Lingering), and reads and throws away until
+//! the client's own end, for at most [`LINGER`](crate::server::sources::peer::LINGER). Tests:
 //! `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit`.
 //!
 //! # 12. A deadline that is not taken back
@@ -397,7 +397,7 @@
 #![doc = include_str!("break_it/p14.txt")]
 //! ```
 //!
-//! **What the code here does.** [`datagrams::answer`](crate::server::datagrams::answer) leaves a
+//! **What the code here does.** [`datagrams::answer`](crate::server::sources::datagrams::answer) leaves a
 //! datagram alone that is itself a greeting, or that comes from a port of the system's; both are
 //! counted. Nor does an error of sending end the loop, as `?` does above. Test:
 //! `p14_udp_no_datagram_and_no_error_ends_the_loop`.

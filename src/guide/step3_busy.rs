@@ -7,12 +7,12 @@
 //! `BlockingIOError`, in the kernel `EAGAIN`). It says: nothing there *at present*.
 //!
 //! So one thread can ask everybody in turn. What a thread knew by where it stood is now data: the
-//! list `clients`. ([`answer_chunk`](crate::greeting::answer_chunk) is this crate's greeting, the
+//! list `clients`. ([`answer_chunk`](crate::protocol::greeting::answer_chunk) is this crate's greeting, the
 //! one that the real server uses: it appends the reply to `reply`, or says that it is the end.)
 //!
 //! ```
 //! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
-//! use helloop::greeting::answer_chunk;
+//! use helloop::protocol::greeting::answer_chunk;
 //! use std::io::{self, ErrorKind, Read, Write};
 //! use std::net::{TcpListener, TcpStream};
 //!

@@ -18,7 +18,7 @@
 //!
 //! ```
 //! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
-//! use helloop::greeting::answer_chunk;
+//! use helloop::protocol::greeting::answer_chunk;
 //! use mio::net::{TcpListener, TcpStream};
 //! use mio::{Events, Interest, Poll, Token};
 //! use slab::Slab;

@@ -16,7 +16,7 @@
 //! | `marked` | [`reactor::ready`](crate::reactor::ready): the same list, and what may be tried, a bit each |
 //! | `fn drive` | [`Source::drive`](crate::reactor::Source::drive), of an `enum` of all kinds of sources |
 //! | – | [`Context::deadline`](crate::reactor::Context::deadline), and [`Source::expire`](crate::reactor::Source::expire) when it has passed |
-//! | `read`, `write`, "would block" | [`stream::receive`](crate::stream::receive) and [`send`](crate::stream::send), which keep the bits true |
+//! | `read`, `write`, "would block" | [`stream::receive`](crate::net::stream::receive) and [`send`](crate::net::stream::send), which keep the bits true |
 //!
 //! Not shown: `register`, which passes a socket on to the registry, and `unregistered`, should that
 //! fail; `World`, the three variables that all sources share; and `accept`, which is step 5's with
@@ -25,9 +25,9 @@
 //!
 //! ```
 //! # mod clients { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/util/clients.rs")); }
-//! # use helloop::greeting::answer_chunk;
+//! # use helloop::protocol::greeting::answer_chunk;
 //! # use helloop::reactor::{Context, INTEREST, Reactor, Readiness, Source, Time, Token, Verdict};
-//! # use helloop::stream::{self, Received, Traffic};
+//! # use helloop::net::stream::{self, Received, Traffic};
 //! # use mio::Registry;
 //! # use mio::net::{TcpListener, TcpStream};
 //! # use std::io;
@@ -47,7 +47,7 @@
 //! }
 //!
 //! impl Source for Member {
-//!     type World = World; // what all sources share
+//!     type Shared = World; // what all sources share
 //! #   fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
 //! #       match self {
 //! #           Self::Listener(socket) => registry.register(socket, token.into(), INTEREST),
@@ -78,22 +78,22 @@
 //! #             let owed = b"Welcome!".to_vec();
 //! #             let client = Client { stream, owed, is_held: false };
 //! #             cx.spawn(Readiness::READABLE | Readiness::WRITABLE, |_| Member::Client(client));
-//! #             cx.world.to_come -= 1;
-//! #             if cx.world.to_come == 0 { Verdict::Close } else { Verdict::Again }
+//! #             cx.shared.to_come -= 1;
+//! #             if cx.shared.to_come == 0 { Verdict::Close } else { Verdict::Again }
 //! #         }
 //! #         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
 //! #             cx.readiness.clear(Readiness::READABLE);
 //! #             Verdict::Park
 //! #         }
 //! #         Err(_) => {
-//! #             cx.deadline(Duration::from_millis(100));
+//! #             cx.set_deadline(Duration::from_millis(100));
 //! #             Verdict::Park
 //! #         }
 //! #     }
 //! # }
 //!
 //! fn converse(client: &mut Client, cx: &mut Context<'_, Member>) -> io::Result<Verdict> {
-//!     let traffic = &mut cx.world.traffic;
+//!     let traffic = &mut cx.shared.traffic;
 //!     if client.owed.is_empty() {
 //!         let mut input = [0; 1_024];
 //!         match stream::receive(&mut client.stream, &mut cx.readiness, &mut input, traffic) {
@@ -102,7 +102,7 @@
 //!                     return Ok(Verdict::Close);
 //!                 }
 //!                 client.is_held = true;
-//!                 cx.deadline(cx.world.pause); // in place of `time.sleep(1)`
+//!                 cx.set_deadline(cx.shared.pause); // in place of `time.sleep(1)`
 //!                 return Ok(Verdict::Park);
 //!             }
 //!             Received::Blocked => return Ok(Verdict::Park),
@@ -160,7 +160,7 @@
 //!
 //! - **Nobody is ever given up.** Who connects and says nothing, or takes nothing of what is owed,
 //!   keeps a descriptor for ever, and a program has only so many. Deadlines, again:
-//!   [`server::peer`], `p07_a_reader_that_never_reads_costs_bounded_memory` and
+//!   [`server::sources::peer`], `p07_a_reader_that_never_reads_costs_bounded_memory` and
 //!   `p12_timers_without_system_calls_and_a_cancelled_one_never_fires`.
 //! - **`Close` is abrupt.** Where input is still unread, or still comes, the kernel answers it with
 //!   a **reset**, "forget this connection", which can destroy the replies that are still on their
@@ -169,9 +169,9 @@
 //!   [`server::Stage`], `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`.
 //! - **A descriptor that falls free is noticed late**, after up to a tenth of a second; and a
 //!   connection that died in the backlog, an error too, makes the next one wait as long:
-//!   [`server::listener`], `p04_every_failure_of_accept_is_survived`.
+//!   [`server::sources::listener`], `p04_every_failure_of_accept_is_survived`.
 //! - **A burst does not fit into the backlog.** [`mio::net::TcpListener::bind`] has it hold 128:
-//!   [`server::bind`], `p19_a_listen_backlog_that_bursts_fit_into`.
+//!   [`net::bind`], `p19_a_listen_backlog_that_bursts_fit_into`.
 //! - **It takes each read for a message.** That is the tutorial's protocol, and TCP promises
 //!   nothing of the kind: [TCP and UDP](super::tcp_and_udp).
 //!
@@ -179,9 +179,9 @@
 //! crate's first page](crate#a-reading-order) gives.
 //!
 //! [`Reactor::step`]: crate::reactor::Reactor::step
-//! [`server::peer`]: crate::server::peer
-//! [`Phase::Lingering`]: crate::server::peer::Phase::Lingering
+//! [`server::sources::peer`]: crate::server::sources::peer
+//! [`Phase::Lingering`]: crate::server::sources::peer::Phase::Lingering
 //! [`server::Stage`]: crate::server::Stage
-//! [`server::listener`]: crate::server::listener
-//! [`server::bind`]: crate::server::bind
+//! [`server::sources::listener`]: crate::server::sources::listener
+//! [`net::bind`]: crate::net::bind
 //! [`reactor`]: crate::reactor

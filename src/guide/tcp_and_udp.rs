@@ -13,7 +13,7 @@
 //! | if it is lost | the kernel sends it again | nobody notices |
 //! | if the other is slow | the sender has to wait | what does not fit is thrown away |
 //! | the server's sockets | a listener, and one for each client | one |
-//! | here | [`server::peer`], over [`stream`] | [`server::datagrams`] |
+//! | here | [`server::sources::peer`], over [`stream`] | [`server::sources::datagrams`] |
 //!
 //! # A stream has no messages
 //!
@@ -52,7 +52,7 @@
 //! and no longer depends on how the bytes are cut:
 //!
 //! ```
-//! use helloop::greeting::answer_lines;
+//! use helloop::protocol::greeting::answer_lines;
 //!
 //! // What is begun must be kept until the rest of it comes.
 //! let (mut begun, mut replies) = (Vec::new(), Vec::new());
@@ -112,7 +112,7 @@
 //! ```
 //! # use std::io;
 //! # use std::net::UdpSocket;
-//! use helloop::greeting::answer_datagram;
+//! use helloop::protocol::greeting::answer_datagram;
 //!
 //! let server = UdpSocket::bind("127.0.0.1:0")?;
 //! let client = UdpSocket::bind("127.0.0.1:0")?;
@@ -167,7 +167,7 @@
 //! and ports](super::addresses)), it looks for a number that is free in both:
 //!
 //! ```
-//! use helloop::server::bind::{Options, bind};
+//! use helloop::net::bind::{Options, bind};
 //!
 //! let bound = bind(&Options {
 //!     listen: vec!["127.0.0.1:0".to_owned()],
@@ -185,12 +185,12 @@
 //!
 //! Next: [addresses and ports](super::addresses).
 //!
-//! [`server::peer`]: crate::server::peer
-//! [`server::datagrams`]: crate::server::datagrams
-//! [`stream`]: crate::stream
-//! [`greeting`]: crate::greeting
-//! [`Framing::Chunk`]: crate::greeting::Framing::Chunk
-//! [`Framing::Line`]: crate::greeting::Framing::Line
-//! [`MAX_LINE_BYTES`]: crate::greeting::MAX_LINE_BYTES
-//! [`answer_datagram`]: crate::greeting::answer_datagram
+//! [`server::sources::peer`]: crate::server::sources::peer
+//! [`server::sources::datagrams`]: crate::server::sources::datagrams
+//! [`stream`]: crate::net::stream
+//! [`greeting`]: crate::protocol::greeting
+//! [`Framing::Chunk`]: crate::protocol::greeting::Framing::Chunk
+//! [`Framing::Line`]: crate::protocol::greeting::Framing::Line
+//! [`MAX_LINE_BYTES`]: crate::protocol::greeting::MAX_LINE_BYTES
+//! [`answer_datagram`]: crate::protocol::greeting::answer_datagram
 //! [`client::udp`]: crate::client::udp

@@ -1,10 +1,10 @@
-//! What is where.
+//! EventKind is where.
 //!
 //! **Owns** the paths, and the answers to them. **Must never touch** a connection.
 //! **Invariant**: every path and every status has an answer that a person can read.
 
-use super::board::Question;
 use super::http::{self, After, Method, Request, Status};
+use super::requests::Question;
 
 /// Nothing but what this server itself serves may be loaded, run or asked by the page, nothing
 /// may frame it, and it sends no forms (CSP level 3).
@@ -12,15 +12,15 @@ const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 's
     style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'\r\n";
 
-/// What a person reads in a terminal.
+/// EventKind a person reads in a terminal.
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// An answer that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
-    /// What it says first.
+    /// EventKind it says first.
     pub status: Status,
-    /// What its body is.
+    /// EventKind its body is.
     pub content_type: &'static str,
     /// Its body.
     pub body: &'a [u8],

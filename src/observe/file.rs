@@ -4,7 +4,7 @@
 //! **Invariant**: under its name the file is always a whole recording: it is written aside and
 //! renamed.
 
-use super::record::Recorder;
+use super::recorder::TurnRecorder;
 use super::trace;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -51,7 +51,7 @@ impl RecordingFile {
     /// # Errors
     ///
     /// The file system's; what was saved before is then still there.
-    pub fn save(&self, recorder: &Recorder) -> io::Result<()> {
+    pub fn save(&self, recorder: &TurnRecorder) -> io::Result<()> {
         self.write(recorder)
             .and_then(|()| fs::rename(&self.aside, &self.path))
             .inspect_err(|_| {
@@ -60,7 +60,7 @@ impl RecordingFile {
             })
     }
 
-    fn write(&self, recorder: &Recorder) -> io::Result<()> {
+    fn write(&self, recorder: &TurnRecorder) -> io::Result<()> {
         let mut out = BufWriter::new(File::create(&self.aside)?);
         trace::write(recorder, &mut out)?;
         out.flush()

@@ -16,7 +16,7 @@ pub const MAX_TARGET_BYTES: usize = 1_024;
 /// The most header lines of a request: a browser sends some twenty.
 const MAX_HEADERS: usize = 64;
 
-/// What an answer says first.
+/// EventKind an answer says first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Here it is.
@@ -68,7 +68,7 @@ pub enum Method {
     Other,
 }
 
-/// What happens to the connection behind an answer.
+/// EventKind happens to the connection behind an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// The next request may come.
@@ -82,9 +82,9 @@ pub enum After {
 pub struct Request {
     /// How it asks.
     pub method: Method,
-    /// What for: the path, without a query.
+    /// EventKind for: the path, without a query.
     pub path: String,
-    /// What comes after the answer.
+    /// EventKind comes after the answer.
     pub after: After,
     /// Bytes of its head.
     pub length: usize,
@@ -127,7 +127,7 @@ fn understand(request: &httparse::Request<'_, '_>, length: usize) -> Result<Requ
     let says_close = values("connection")
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
-    // What is asked for here never depends on a body: it is not read, and so the connection
+    // EventKind is asked for here never depends on a body: it is not read, and so the connection
     // cannot be used again.
     let has_body = values("transfer-encoding").next().is_some()
         || values("content-length").any(|value| value.trim_ascii() != b"0");

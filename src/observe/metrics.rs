@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// The format, as it is announced.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a family's values do.
+/// EventKind a family's values do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// They rise.
@@ -24,9 +24,9 @@ pub enum Kind {
 pub struct Family {
     /// Its name, without the program's.
     pub name: &'static str,
-    /// What it means, in one line.
+    /// EventKind it means, in one line.
     pub help: &'static str,
-    /// What its values do.
+    /// EventKind its values do.
     pub kind: Kind,
     /// The values, each with its label, if the family has one.
     pub samples: Vec<(Option<(&'static str, &'static str)>, f64)>,
@@ -119,14 +119,14 @@ mod tests {
         let causes = [("exit", 2), ("a \"b\"\\", 0)].into_iter();
         let families = [
             Family::gauge("clients", "Clients connected.", 3.0),
-            Family::counter("turns_total", "Turns.", u64::from(u32::MAX)),
+            Family::counter("turns_total", "LoopStats.", u64::from(u32::MAX)),
             Family::causes("closed_total", "Ends.", causes),
             Family::gauge("longest_turn_seconds", "Longest.", 0.000_25),
         ];
         let expected = "# HELP helloop_clients Clients connected.\n\
             # TYPE helloop_clients gauge\n\
             helloop_clients 3\n\
-            # HELP helloop_turns_total Turns.\n\
+            # HELP helloop_turns_total LoopStats.\n\
             # TYPE helloop_turns_total counter\n\
             helloop_turns_total 4294967295\n\
             # HELP helloop_closed_total Ends.\n\

@@ -1,17 +1,17 @@
 //! One observer's connection: HTTP on the loop that it observes.
 //!
 //! **Owns** one stream, the request being read and the answer being sent. **Must never touch**
-//! another source: what it wants to know it asks of the [`Board`], and is
+//! another source: what it wants to know it asks of the [`ObserverRequests`], and is
 //! told between turns. **Invariant**: an observer costs the loop a bounded amount a turn, and
 //! keeps at most a request's head and one answer: one that does not read misses snapshots, and
 //! nobody waits for it (pitfall 7).
 
 use super::answer::{self, Answer};
-use super::board::{Board, Host, Question};
 use super::http::{self, After, Method, Request, Status};
-use crate::buffer::Buffer;
+use super::requests::{Host, ObserverRequests, Question};
+use crate::net::stream::{self, Received, Stream};
+use crate::protocol::buffer::Buffer;
 use crate::reactor::{Context, Readiness, Source, Verdict};
-use crate::stream::{self, Received, Stream};
 use std::io;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const STEPS_PER_TURN: usize = 4;
 
 /// Where the conversation is. The variant says which deadline the observer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ObserverState {
     /// Just born; no deadline yet.
     Accepted,
     /// A request is being read. Deadline: [`HEAD_TIME`].
@@ -65,17 +65,17 @@ enum Place {
 #[derive(Debug)]
 pub struct Observer<T> {
     stream: T,
-    phase: Phase,
+    phase: ObserverState,
     place: Place,
-    /// What has come of a request, at most [`http::MAX_HEAD_BYTES`] and a read.
+    /// EventKind has come of a request, at most [`http::MAX_HEAD_BYTES`] and a read.
     input: Buffer,
-    /// What is left of an answer.
+    /// EventKind is left of an answer.
     output: Buffer,
 }
 
 impl<T: Stream> Observer<T> {
     /// An observer, or one that is told that there are too many.
-    pub fn new(stream: T, is_refused: bool, board: &mut Board) -> Self {
+    pub fn new(stream: T, is_refused: bool, board: &mut ObserverRequests) -> Self {
         board.sources += 1;
         let place = if is_refused {
             board.refusing += 1;
@@ -86,7 +86,7 @@ impl<T: Stream> Observer<T> {
         };
         Self {
             stream,
-            phase: Phase::Accepted,
+            phase: ObserverState::Accepted,
             place,
             input: Buffer::default(),
             output: Buffer::default(),
@@ -99,23 +99,23 @@ impl<T: Stream> Observer<T> {
     }
 
     /// Does what the socket's readiness allows.
-    pub fn drive<S: Source<World: Host>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         let verdict = self.work(cx).unwrap_or(Verdict::Close);
         self.accounted(verdict, cx)
     }
 
     /// The deadline has passed: the phase says what that means.
-    pub fn expire<S: Source<World: Host>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn expire<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         let verdict = match self.phase {
-            Phase::Streaming => {
+            ObserverState::Streaming => {
                 // Whoever has not taken the last snapshot misses this one.
                 if self.output.is_empty() {
-                    cx.world.board().ask(cx.token, Question::Snapshot);
+                    cx.shared.board().ask(cx.token, Question::Snapshot);
                 }
-                cx.deadline(SNAPSHOT_PERIOD);
+                cx.set_deadline(SNAPSHOT_PERIOD);
                 Verdict::Park
             }
-            Phase::Reading if !self.input.is_empty() => {
+            ObserverState::Reading if !self.input.is_empty() => {
                 self.answer(
                     &Answer::of(Status::RequestTimeout),
                     Method::Get,
@@ -124,33 +124,34 @@ impl<T: Stream> Observer<T> {
                 );
                 self.work(cx).unwrap_or(Verdict::Close)
             }
-            Phase::Asking(..) => Verdict::Park,
-            Phase::Accepted | Phase::Reading | Phase::Sending(_) | Phase::Lingering => {
-                Verdict::Close
-            }
+            ObserverState::Asking(..) => Verdict::Park,
+            ObserverState::Accepted
+            | ObserverState::Reading
+            | ObserverState::Sending(_)
+            | ObserverState::Lingering => Verdict::Close,
         };
         self.accounted(verdict, cx)
     }
 
     /// The connection is dropped before or after it was driven.
-    pub fn leave(&mut self, board: &mut Board) {
+    pub fn leave(&mut self, board: &mut ObserverRequests) {
         board.sources -= 1;
         match self.place {
             Place::Observing => board.observers -= 1,
             Place::Refused => board.refusing -= 1,
         }
-        if self.phase == Phase::Streaming {
+        if self.phase == ObserverState::Streaming {
             board.streams -= 1;
         }
     }
 
-    fn accounted<S: Source<World: Host>>(
+    fn accounted<S: Source<Shared: Host>>(
         &mut self,
         verdict: Verdict,
         cx: &mut Context<'_, S>,
     ) -> Verdict {
         if verdict == Verdict::Close {
-            let board = cx.world.board();
+            let board = cx.shared.board();
             board.forget(cx.token);
             self.leave(board);
         }
@@ -158,16 +159,16 @@ impl<T: Stream> Observer<T> {
     }
 
     /// Takes steps until nothing more can be done now, or the budget is spent.
-    fn work<S: Source<World: Host>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Verdict> {
+    fn work<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Verdict> {
         for _ in 0..STEPS_PER_TURN {
             self.flush(cx)?;
             let verdict = match self.phase {
-                Phase::Accepted => self.welcome(cx),
-                Phase::Reading => self.read(cx)?,
-                Phase::Asking(_, method, after) => self.hear(method, after, cx),
-                Phase::Sending(after) => self.end_answer(after, cx),
-                Phase::Streaming => self.stream_on(cx)?,
-                Phase::Lingering => self.discard(cx)?,
+                ObserverState::Accepted => self.welcome(cx),
+                ObserverState::Reading => self.read(cx)?,
+                ObserverState::Asking(_, method, after) => self.hear(method, after, cx),
+                ObserverState::Sending(after) => self.end_answer(after, cx),
+                ObserverState::Streaming => self.stream_on(cx)?,
+                ObserverState::Lingering => self.discard(cx)?,
             };
             if let Some(verdict) = verdict {
                 return Ok(verdict);
@@ -176,11 +177,11 @@ impl<T: Stream> Observer<T> {
         Ok(Verdict::Again)
     }
 
-    fn welcome<S: Source<World: Host>>(&mut self, cx: &mut Context<'_, S>) -> Option<Verdict> {
+    fn welcome<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> Option<Verdict> {
         match self.place {
             Place::Observing => {
-                self.phase = Phase::Reading;
-                cx.deadline(HEAD_TIME);
+                self.phase = ObserverState::Reading;
+                cx.set_deadline(HEAD_TIME);
             }
             Place::Refused => {
                 let answer = Answer::of(Status::Unavailable);
@@ -191,7 +192,7 @@ impl<T: Stream> Observer<T> {
     }
 
     /// Reads, and answers a request that is complete. `None`: there is more to do.
-    fn read<S: Source<World: Host>>(
+    fn read<S: Source<Shared: Host>>(
         &mut self,
         cx: &mut Context<'_, S>,
     ) -> io::Result<Option<Verdict>> {
@@ -221,25 +222,25 @@ impl<T: Stream> Observer<T> {
         }
     }
 
-    fn respond<S: Source<World: Host>>(&mut self, request: &Request, cx: &mut Context<'_, S>) {
+    fn respond<S: Source<Shared: Host>>(&mut self, request: &Request, cx: &mut Context<'_, S>) {
         let Request { method, after, .. } = *request;
-        match answer::to(request, cx.world.is_serving()) {
+        match answer::to(request, cx.shared.is_serving()) {
             answer::Reply::Now(answer) => self.answer(&answer, method, after, cx),
             answer::Reply::Ask(question) => {
-                self.phase = Phase::Asking(question, method, after);
-                cx.no_deadline();
-                cx.world.board().ask(cx.token, question);
+                self.phase = ObserverState::Asking(question, method, after);
+                cx.clear_deadline();
+                cx.shared.board().ask(cx.token, question);
             }
             answer::Reply::Stream => {
                 self.output.push(answer::stream_head().as_bytes());
                 if method == Method::Head {
-                    self.phase = Phase::Sending(After::Close);
-                    cx.deadline(WRITE_TIME);
+                    self.phase = ObserverState::Sending(After::Close);
+                    cx.set_deadline(WRITE_TIME);
                     return;
                 }
-                self.phase = Phase::Streaming;
-                cx.deadline(SNAPSHOT_PERIOD);
-                let board = cx.world.board();
+                self.phase = ObserverState::Streaming;
+                cx.set_deadline(SNAPSHOT_PERIOD);
+                let board = cx.shared.board();
                 board.streams += 1;
                 board.ask(cx.token, Question::Snapshot);
             }
@@ -247,23 +248,23 @@ impl<T: Stream> Observer<T> {
     }
 
     /// Whether the program has answered.
-    fn hear<S: Source<World: Host>>(
+    fn hear<S: Source<Shared: Host>>(
         &mut self,
         method: Method,
         after: After,
         cx: &mut Context<'_, S>,
     ) -> Option<Verdict> {
-        let Phase::Asking(question, ..) = self.phase else {
+        let ObserverState::Asking(question, ..) = self.phase else {
             return None;
         };
-        let Some(body) = cx.world.board().answer(cx.token) else {
+        let Some(body) = cx.shared.board().answer(cx.token) else {
             return Some(Verdict::Park);
         };
         self.answer(&Answer::told(question, &body), method, after, cx);
         None
     }
 
-    fn answer<S: Source<World: Host>>(
+    fn answer<S: Source<Shared: Host>>(
         &mut self,
         answer: &Answer<'_>,
         method: Method,
@@ -274,12 +275,12 @@ impl<T: Stream> Observer<T> {
         if method != Method::Head {
             self.output.push(answer.body);
         }
-        self.phase = Phase::Sending(after);
-        cx.deadline(WRITE_TIME);
+        self.phase = ObserverState::Sending(after);
+        cx.set_deadline(WRITE_TIME);
     }
 
     /// Behind an answer that is sent: the next request, or the end.
-    fn end_answer<S: Source<World: Host>>(
+    fn end_answer<S: Source<Shared: Host>>(
         &mut self,
         after: After,
         cx: &mut Context<'_, S>,
@@ -289,27 +290,27 @@ impl<T: Stream> Observer<T> {
         }
         match after {
             After::KeepAlive => {
-                self.phase = Phase::Reading;
-                cx.deadline(HEAD_TIME);
+                self.phase = ObserverState::Reading;
+                cx.set_deadline(HEAD_TIME);
             }
             After::Close => {
                 if self.stream.shutdown_write().is_err() {
                     return Some(Verdict::Close);
                 }
-                self.phase = Phase::Lingering;
-                cx.deadline(LINGER);
+                self.phase = ObserverState::Lingering;
+                cx.set_deadline(LINGER);
             }
         }
         None
     }
 
-    /// Sends the snapshot that has come. What an observer says while it is streamed to means
+    /// Sends the snapshot that has come. EventKind an observer says while it is streamed to means
     /// nothing; that it is gone, its reset tells.
-    fn stream_on<S: Source<World: Host>>(
+    fn stream_on<S: Source<Shared: Host>>(
         &mut self,
         cx: &mut Context<'_, S>,
     ) -> io::Result<Option<Verdict>> {
-        if let Some(body) = cx.world.board().answer(cx.token) {
+        if let Some(body) = cx.shared.board().answer(cx.token) {
             self.output.push(&body);
             self.flush(cx)?;
         }
@@ -320,7 +321,7 @@ impl<T: Stream> Observer<T> {
         Ok(None)
     }
 
-    fn discard<S: Source<World: Host>>(
+    fn discard<S: Source<Shared: Host>>(
         &mut self,
         cx: &mut Context<'_, S>,
     ) -> io::Result<Option<Verdict>> {
@@ -332,12 +333,12 @@ impl<T: Stream> Observer<T> {
     }
 
     /// Reads once: so many bytes, 0 at the end of input, `None` if there is nothing.
-    fn receive<S: Source<World: Host>>(
+    fn receive<S: Source<Shared: Host>>(
         &mut self,
         bytes: &mut [u8],
         cx: &mut Context<'_, S>,
     ) -> io::Result<Option<usize>> {
-        let traffic = &mut cx.world.board().traffic;
+        let traffic = &mut cx.shared.board().traffic;
         match stream::receive(&mut self.stream, &mut cx.readiness, bytes, traffic) {
             Received::Bytes(count) => Ok(Some(count)),
             Received::End => Ok(Some(0)),
@@ -346,16 +347,16 @@ impl<T: Stream> Observer<T> {
         }
     }
 
-    fn flush<S: Source<World: Host>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+    fn flush<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
         if self.output.is_empty() || !cx.readiness.contains(Readiness::WRITABLE) {
             return Ok(());
         }
-        let traffic = &mut cx.world.board().traffic;
+        let traffic = &mut cx.shared.board().traffic;
         let bytes = self.output.as_slice();
         let sent = stream::send(&mut self.stream, &mut cx.readiness, bytes, traffic)?;
         self.output.consume(sent);
-        if sent > 0 && matches!(self.phase, Phase::Sending(_)) {
-            cx.deadline(WRITE_TIME);
+        if sent > 0 && matches!(self.phase, ObserverState::Sending(_)) {
+            cx.set_deadline(WRITE_TIME);
         }
         Ok(())
     }

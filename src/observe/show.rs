@@ -5,9 +5,9 @@
 //! stands; every line is made anew from what was understood, so that no stranger's file moves,
 //! colours or reorders anything on a terminal.
 
+use super::describe::{self, Story};
 use super::is_meant;
 use super::trace::{self, Detail, Event, Kind, Who};
-use super::words::{self, Story};
 use crate::reactor::Token;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -78,7 +78,7 @@ struct Ladder<'a, W> {
     shown_turn: Option<u64>,
     /// The time that the last rung stood at, in microseconds.
     shown_us: f64,
-    /// What calls are called at present.
+    /// EventKind calls are called at present.
     phase: &'static str,
     out: &'a mut W,
 }
@@ -98,7 +98,7 @@ impl<W: Write> Ladder<'_, W> {
                 };
                 self.line(event, None, "wait", &words)
             }
-            Detail::Phase {} => {
+            Detail::TurnPhase {} => {
                 self.phase = match event.name.as_str() {
                     "drive" => "drive",
                     "expire" => "expire",
@@ -147,7 +147,7 @@ impl<W: Write> Ladder<'_, W> {
             before: before.0,
             after: after.0,
         };
-        let verdict = words::verdict(*verdict);
+        let verdict = describe::verdict(*verdict);
         let change = if was == is {
             String::new()
         } else {

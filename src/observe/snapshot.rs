@@ -6,9 +6,9 @@
 //!
 //! Slots are told as runs, since most of many thousand clients do the same: nothing.
 
-use super::record::{Recorder, What};
-use super::{State, Tally};
-use crate::reactor::{Phase, Time, Token, Turns};
+use super::recorder::{EventKind, TurnRecorder};
+use super::{State, WorkCounters};
+use crate::reactor::{LoopStats, Time, Token, TurnPhase};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Slots shown: more are no longer told apart on a screen. At worst 12 bytes each.
 pub const MAX_CELLS: u32 = 32_768;
 
-/// Turns shown, the last ones.
+/// LoopStats shown, the last ones.
 pub const MAX_LANES: usize = 48;
 
 /// How many phases a turn has: the five of its picture, and the time between turns.
@@ -122,7 +122,13 @@ impl Cells {
 impl Snapshot {
     /// Puts together what is to be seen at `now`.
     #[must_use]
-    pub fn new(now: Time, serving: bool, tally: &Tally, turns: Turns, mut cells: Cells) -> Self {
+    pub fn new(
+        now: Time,
+        serving: bool,
+        tally: &WorkCounters,
+        turns: LoopStats,
+        mut cells: Cells,
+    ) -> Self {
         cells.end_run();
         Self {
             at: microseconds(now),
@@ -149,7 +155,7 @@ impl Snapshot {
 
     /// Adds what the recorder has seen, and how many observe.
     #[must_use]
-    pub fn watched(mut self, recorder: &Recorder, observers: usize) -> Self {
+    pub fn watched(mut self, recorder: &TurnRecorder, observers: usize) -> Self {
         self.observers = observers;
         self.longest = length(recorder.longest());
         self.lanes = lanes(recorder);
@@ -168,7 +174,7 @@ impl Snapshot {
 }
 
 /// The last turns that are over, the oldest first.
-fn lanes(recorder: &Recorder) -> Vec<Lane> {
+fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::with_capacity(MAX_LANES);
     // Walked backwards, a phase ends where the one seen before begins.
     let mut end = recorder.last();
@@ -177,13 +183,13 @@ fn lanes(recorder: &Recorder) -> Vec<Lane> {
     let present = recorder.turn();
     for entry in recorder.entries().rev() {
         match entry.what {
-            What::Marked { .. } => events += 1,
-            What::Called { .. } => calls += 1,
-            What::Phase(turn, phase) => {
+            EventKind::Marked { .. } => events += 1,
+            EventKind::Called { .. } => calls += 1,
+            EventKind::TurnPhase(turn, phase) => {
                 let open = lane.get_or_insert((turn, 0.0, [0.0; PHASES], 0, 0));
                 open.2[index(phase)] += length(end.since(entry.at));
                 end = entry.at;
-                if let Phase::Wait(_) = phase {
+                if let TurnPhase::Wait(_) = phase {
                     (open.1, open.3, open.4) = (microseconds(entry.at), events, calls);
                     (events, calls) = (0, 0);
                     lanes.extend(lane.take().filter(|lane| lane.0 != present));
@@ -192,21 +198,21 @@ fn lanes(recorder: &Recorder) -> Vec<Lane> {
                     }
                 }
             }
-            What::Born(..) | What::Died(_) | What::Counted { .. } => {}
+            EventKind::Born(..) | EventKind::Died(_) | EventKind::Counted { .. } => {}
         }
     }
     lanes.reverse();
     lanes
 }
 
-fn index(phase: Phase) -> usize {
+fn index(phase: TurnPhase) -> usize {
     match phase {
-        Phase::Wait(_) => 0,
-        Phase::Mark => 1,
-        Phase::Drive => 2,
-        Phase::Expire => 3,
-        Phase::Settle => 4,
-        Phase::Between => 5,
+        TurnPhase::Wait(_) => 0,
+        TurnPhase::Mark => 1,
+        TurnPhase::Drive => 2,
+        TurnPhase::Expire => 3,
+        TurnPhase::Settle => 4,
+        TurnPhase::Between => 5,
     }
 }
 
@@ -236,8 +242,8 @@ mod tests {
         ] {
             cells.push(Token { key, generation }, state, is_active);
         }
-        let tally = Tally::default();
-        let shown = Snapshot::new(Time::ZERO, true, &tally, Turns::default(), cells);
+        let tally = WorkCounters::default();
+        let shown = Snapshot::new(Time::ZERO, true, &tally, LoopStats::default(), cells);
         assert_eq!((shown.cells.as_str(), shown.slots), ("Lw3.2", 6));
         assert_eq!(shown.generations, [0, 3, 5, 2, 0, 1]);
         assert_eq!(shown.active, [1, 2, 3]);
@@ -259,8 +265,8 @@ mod tests {
             };
             cells.push(token, state, key % 2 == 0);
         }
-        let tally = Tally::default();
-        let shown = Snapshot::new(Time::ZERO, true, &tally, Turns::default(), cells);
+        let tally = WorkCounters::default();
+        let shown = Snapshot::new(Time::ZERO, true, &tally, LoopStats::default(), cells);
         assert_eq!(shown.slots, MAX_CELLS + 1_000);
         assert!(shown.event().len() < 12 * MAX_CELLS as usize);
     }

@@ -1,7 +1,7 @@
 //! A recording in the Chrome trace event format, which Perfetto and chrome://tracing open.
 //!
 //! **Owns** the format, to write it and to read it back. **Must never touch** the loop: it is
-//! made of what the [`Recorder`] remembers. **Invariant**: the events stand in the order in
+//! made of what the [`TurnRecorder`] remembers. **Invariant**: the events stand in the order in
 //! which things happened; times rise; on each track slices nest.
 //!
 //! Track 0 is the loop: a slice for each turn, in it one for each phase, and in those the calls
@@ -11,8 +11,8 @@
 
 mod tracks;
 
-use super::record::Recorder;
-use super::words::Did;
+use super::describe::CallStats;
+use super::recorder::TurnRecorder;
 use super::{State, parse_token};
 use crate::reactor::{Readiness, Token, Verdict};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ const LOOP_TRACK: u64 = 0;
 /// One event of the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// What the viewer shows.
+    /// EventKind the viewer shows.
     pub name: String,
     /// Its kind.
     pub ph: Kind,
@@ -43,7 +43,7 @@ pub struct Event {
     pub pid: u32,
     /// The track.
     pub tid: u64,
-    /// What it tells.
+    /// EventKind it tells.
     #[serde(flatten)]
     pub detail: Detail,
 }
@@ -65,7 +65,7 @@ pub enum Kind {
     Name,
 }
 
-/// What an event tells: the format's category, and its arguments.
+/// EventKind an event tells: the format's category, and its arguments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "cat", content = "args", rename_all = "lowercase")]
 pub enum Detail {
@@ -85,12 +85,12 @@ pub enum Detail {
         timeout_us: Option<f64>,
     },
     /// Another phase.
-    Phase {},
+    TurnPhase {},
     /// An event came.
     Mark {
         /// For whom.
         token: Who,
-        /// What it said.
+        /// EventKind it said.
         readiness: Bits,
         /// Whether there was somebody to hear it.
         current: bool,
@@ -99,25 +99,25 @@ pub enum Detail {
     Call {
         /// Who.
         token: Who,
-        /// What it did.
-        did: Did,
-        /// What it might try.
+        /// EventKind it did.
+        did: CallStats,
+        /// EventKind it might try.
         before: Bits,
-        /// What is left of that.
+        /// EventKind is left of that.
         after: Bits,
-        /// What it said.
+        /// EventKind it said.
         #[serde(with = "VerdictName")]
         verdict: Verdict,
-        /// What it was about before.
+        /// EventKind it was about before.
         was: State,
-        /// What it is about now.
+        /// EventKind it is about now.
         is: State,
     },
     /// A source was born.
     Born {
         /// Who.
         token: Who,
-        /// What it is about.
+        /// EventKind it is about.
         state: State,
     },
     /// A source is gone.
@@ -217,7 +217,7 @@ enum VerdictName {
 /// # Errors
 ///
 /// The output's.
-pub fn write(recorder: &Recorder, out: &mut impl Write) -> io::Result<()> {
+pub fn write(recorder: &TurnRecorder, out: &mut impl Write) -> io::Result<()> {
     write!(
         out,
         "{{\"displayTimeUnit\":\"ns\",\"otherData\":{{\"producer\":\"helloop {}\"}},\"traceEvents\":[",
@@ -244,7 +244,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(formatter, "cannot be read: {error}"),
-            // What a stranger's file says is quoted in the parser's words.
+            // EventKind a stranger's file says is quoted in the parser's words.
             Self::Format(error) => write!(
                 formatter,
                 "is not a recording of `helloop serve --record`: {}",

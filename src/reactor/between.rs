@@ -3,12 +3,12 @@
 //! **Owns** nothing of its own. **Must never touch** the poll's events, nor wait.
 //! **Invariant**: when a function returns, the loop is again as between two turns.
 
-use super::record::{Phase, Record};
+use super::record::{Recorder, TurnPhase};
 use super::source::{Context, Source, Verdict};
-use super::{Reactor, Readiness, Time, Token, Turns};
+use super::{LoopStats, Reactor, Readiness, Time, Token};
 use std::io;
 
-impl<S: Source, R: Record<S>> Reactor<S, R> {
+impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// Gives the loop a source before its first turn.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     }
 
     /// Does not let the next wait block: the program's own loop has more to do between turns.
-    pub fn hurry(&mut self) {
+    pub fn skip_next_wait(&mut self) {
         self.hurried = true;
     }
 
@@ -49,30 +49,30 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
     }
 
     /// Calls `work` for one source, as if it was driven; for none if it is gone.
-    pub fn call_one(
+    pub fn with_source(
         &mut self,
         token: Token,
-        world: &mut S::World,
+        shared: &mut S::Shared,
         work: impl FnOnce(&mut S, &mut Context<'_, S>) -> Verdict,
     ) {
         if self.slots.is_current(token) {
-            self.call(token.key, world, work);
-            self.settle(world);
-            self.begin(Phase::Between);
+            self.call(token.key, shared, work);
+            self.settle(shared);
+            self.begin(TurnPhase::Between);
         }
     }
 
     /// Calls `work` for every source, as if each was driven.
-    pub fn visit(
+    pub fn for_each(
         &mut self,
-        world: &mut S::World,
+        shared: &mut S::Shared,
         mut work: impl FnMut(&mut S, &mut Context<'_, S>) -> Verdict,
     ) {
         for key in 0..self.slots.end() {
-            self.call(key, world, &mut work);
+            self.call(key, shared, &mut work);
         }
-        self.settle(world);
-        self.begin(Phase::Between);
+        self.settle(shared);
+        self.begin(TurnPhase::Between);
     }
 
     /// All sources with their names.
@@ -105,7 +105,7 @@ impl<S: Source, R: Record<S>> Reactor<S, R> {
 
     /// What the loop has counted of itself.
     #[must_use]
-    pub fn turns(&self) -> Turns {
+    pub fn turns(&self) -> LoopStats {
         self.turns
     }
 

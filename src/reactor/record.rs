@@ -3,7 +3,7 @@
 //! **Owns** the one trait that a recorder implements, and the words of the reports. **Must never
 //! touch** the loop: a recorder is told, and has no say.
 //! **Invariant**: a loop that nobody watches pays nothing. Every report, and the reading of the
-//! clock for it, is behind [`Record::is_on`]; for `()` that is a constant `false`, and the
+//! clock for it, is behind [`Recorder::is_on`]; for `()` that is a constant `false`, and the
 //! compiler takes all of it out.
 //!
 //! The reports are made of what the loop holds anyway: a verdict, the readiness before and
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Where in its turn the loop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum TurnPhase {
     /// Waiting for events, at most so long; `None`: for ever.
     Wait(Option<Duration>),
     /// Events set readiness bits.
@@ -31,7 +31,7 @@ pub enum Phase {
 
 /// What came of letting one source work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct CallReport {
     /// Which source.
     pub token: Token,
     /// What it might try.
@@ -43,7 +43,7 @@ pub struct Call {
 }
 
 /// Who is told what the loop does.
-pub trait Record<S: Source> {
+pub trait Recorder<S: Source> {
     /// Whether reports are wanted at present. Asked before each.
     fn is_on(&self) -> bool;
 
@@ -53,13 +53,13 @@ pub trait Record<S: Source> {
 
     /// A phase of turn number `turn` begins at `at`, and the one before ends. A wait belongs to
     /// the turn that follows it; one that a signal cut short begins again.
-    fn phase(&mut self, turn: u64, phase: Phase, at: Time);
+    fn phase(&mut self, turn: u64, phase: TurnPhase, at: Time);
 
     /// An event came for `token`; if that is not current, it did nothing.
     fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool);
 
     /// A source has worked, until `at` if calls are timed. The phase says why: driven, expired, or visited.
-    fn called(&mut self, call: Call, at: Time, source: &S, world: &S::World);
+    fn called(&mut self, call: CallReport, at: Time, source: &S, shared: &S::Shared);
 
     /// A source was born.
     fn born(&mut self, token: Token, source: &S);
@@ -69,7 +69,7 @@ pub trait Record<S: Source> {
 }
 
 /// Nobody watches.
-impl<S: Source> Record<S> for () {
+impl<S: Source> Recorder<S> for () {
     fn is_on(&self) -> bool {
         false
     }
@@ -78,11 +78,11 @@ impl<S: Source> Record<S> for () {
         false
     }
 
-    fn phase(&mut self, _: u64, _: Phase, _: Time) {}
+    fn phase(&mut self, _: u64, _: TurnPhase, _: Time) {}
 
     fn marked(&mut self, _: Token, _: Readiness, _: bool) {}
 
-    fn called(&mut self, _: Call, _: Time, _: &S, _: &S::World) {}
+    fn called(&mut self, _: CallReport, _: Time, _: &S, _: &S::Shared) {}
 
     fn born(&mut self, _: Token, _: &S) {}
 

@@ -22,7 +22,7 @@ const SHORTEST_DEADLINE: Duration = Duration::from_nanos(1);
 /// What the loop drives. A program has one plain `enum` of its sources, which implements this.
 pub trait Source: Sized {
     /// What all sources of the program share: settings, statistics, scratch memory.
-    type World;
+    type Shared;
 
     /// Registers the source with the poll, once and for good, under `token`.
     ///
@@ -39,7 +39,7 @@ pub trait Source: Sized {
     fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict;
 
     /// Is told that it could not be registered, right before it is dropped.
-    fn unregistered(&mut self, error: &io::Error, now: Time, world: &mut Self::World);
+    fn unregistered(&mut self, error: &io::Error, now: Time, shared: &mut Self::Shared);
 }
 
 /// What a source says when it was driven or expired.
@@ -58,13 +58,13 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Context<'a, S: Source> {
     /// The time at which this turn began.
-    pub now: Time,
+    pub turn_start: Time,
     /// The source's own name.
     pub token: Token,
     /// What the source may try; it clears what turned out to block.
     pub readiness: Readiness,
     /// What all sources share.
-    pub world: &'a mut S::World,
+    pub shared: &'a mut S::Shared,
     pub(super) epoch: Option<Instant>,
     pub(super) slots: &'a mut Slots<S>,
     pub(super) timers: &'a mut Timers,
@@ -75,18 +75,18 @@ impl<S: Source> Context<'_, S> {
     /// The time at this very moment, for a source that measures: one `now` a turn would make
     /// everything within the turn look simultaneous. Virtual in a simulated loop.
     #[must_use]
-    pub fn time(&self) -> Time {
-        self.epoch.map_or(self.now, since)
+    pub fn clock_now(&self) -> Time {
+        self.epoch.map_or(self.turn_start, since)
     }
 
     /// Sets the source's one deadline, or moves it.
-    pub fn deadline(&mut self, from_now: Duration) {
-        let deadline = self.now.after(from_now.max(SHORTEST_DEADLINE));
+    pub fn set_deadline(&mut self, from_now: Duration) {
+        let deadline = self.turn_start.after(from_now.max(SHORTEST_DEADLINE));
         self.timers.set(self.token.key, deadline);
     }
 
     /// Takes the source's deadline back.
-    pub fn no_deadline(&mut self) {
+    pub fn clear_deadline(&mut self) {
         self.timers.cancel(self.token.key);
     }
 

@@ -4,14 +4,14 @@
 //! what it counts: it is told. **Invariant**: `accepted` is the sum of all closings and of the
 //! clients still connected.
 
-use crate::stream::Traffic;
+use crate::net::stream::Traffic;
 use std::fmt;
 use std::io;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Cause {
+pub enum CloseCause {
     /// The client said `exit`.
     Exit,
     /// The client sent all it had to say, and was answered.
@@ -38,7 +38,7 @@ pub enum Cause {
     Failed,
 }
 
-impl Cause {
+impl CloseCause {
     /// All causes, in the order of their counters.
     pub const ALL: [Self; 12] = [
         Self::Exit,
@@ -75,7 +75,7 @@ impl Cause {
     }
 }
 
-impl From<&io::Error> for Cause {
+impl From<&io::Error> for CloseCause {
     fn from(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset
@@ -91,7 +91,7 @@ impl From<&io::Error> for Cause {
 /// Why a datagram got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Drop {
+pub enum DropReason {
     /// Longer than `--max-datagram`.
     TooLong,
     /// Itself a greeting: answering could go on for ever.
@@ -102,7 +102,7 @@ pub enum Drop {
     Unsent,
 }
 
-impl Drop {
+impl DropReason {
     /// All causes, in the order of their counters.
     pub const ALL: [Self; 4] = [Self::TooLong, Self::Greeting, Self::LowPort, Self::Unsent];
 
@@ -125,8 +125,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Of these, clients over `--max-clients`.
     pub refused: u64,
-    /// Connections ended, by [`Cause`].
-    pub closed: [u64; Cause::ALL.len()],
+    /// Connections ended, by [`CloseCause`].
+    pub closed: [u64; CloseCause::ALL.len()],
     /// Connections that failed before they were accepted.
     pub aborted: u64,
     /// Times an accept found no descriptor or memory left.
@@ -141,8 +141,8 @@ pub struct Stats {
     pub datagrams: u64,
     /// Of these, answered.
     pub datagrams_answered: u64,
-    /// Datagrams without an answer, by [`Drop`].
-    pub dropped: [u64; Drop::ALL.len()],
+    /// Datagrams without an answer, by [`DropReason`].
+    pub dropped: [u64; DropReason::ALL.len()],
     /// Errors of receiving datagrams.
     pub datagram_errors: u64,
 }
@@ -157,7 +157,7 @@ impl Stats {
     /// Refused connections that still linger.
     #[must_use]
     pub fn refusing(&self) -> u64 {
-        self.refused - self.closed[Cause::Busy as usize]
+        self.refused - self.closed[CloseCause::Busy as usize]
     }
 
     /// Clients connected at present.
@@ -167,12 +167,12 @@ impl Stats {
     }
 
     /// Counts one connection's end.
-    pub fn count_closed(&mut self, cause: Cause) {
+    pub fn count_closed(&mut self, cause: CloseCause) {
         self.closed[cause as usize] += 1;
     }
 
     /// Counts one datagram without an answer.
-    pub fn count_dropped(&mut self, drop: Drop) {
+    pub fn count_dropped(&mut self, drop: DropReason) {
         self.dropped[drop as usize] += 1;
     }
 }
@@ -199,12 +199,12 @@ impl fmt::Display for Stats {
             self.datagrams_answered,
             self.datagram_errors,
         )?;
-        for (cause, count) in Cause::ALL.iter().zip(self.closed) {
+        for (cause, count) in CloseCause::ALL.iter().zip(self.closed) {
             if count > 0 {
                 write!(formatter, "; closed, {}: {count}", cause.name())?;
             }
         }
-        for (drop, count) in Drop::ALL.iter().zip(self.dropped) {
+        for (drop, count) in DropReason::ALL.iter().zip(self.dropped) {
             if count > 0 {
                 write!(formatter, "; dropped, {}: {count}", drop.name())?;
             }
@@ -219,10 +219,10 @@ mod tests {
 
     #[test]
     fn each_cause_has_its_own_counter() {
-        for (index, cause) in Cause::ALL.iter().enumerate() {
+        for (index, cause) in CloseCause::ALL.iter().enumerate() {
             assert_eq!(*cause as usize, index);
         }
-        for (index, drop) in Drop::ALL.iter().enumerate() {
+        for (index, drop) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*drop as usize, index);
         }
     }
@@ -234,10 +234,10 @@ mod tests {
             refused: 3,
             ..Stats::default()
         };
-        stats.count_closed(Cause::Busy);
-        stats.count_closed(Cause::Exit);
+        stats.count_closed(CloseCause::Busy);
+        stats.count_closed(CloseCause::Exit);
         assert_eq!((stats.open(), stats.refusing(), stats.clients()), (8, 2, 6));
-        stats.count_dropped(Drop::Greeting);
+        stats.count_dropped(DropReason::Greeting);
         let line = stats.to_string();
         assert!(line.contains("closed, exit: 1") && line.contains("itself a greeting: 1"));
         assert!(!line.contains("reset"), "{line}");

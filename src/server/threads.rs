@@ -9,16 +9,16 @@
 //! nothing is made slower than it must be. What it cannot do as the reactor does stays undone:
 //! there is no cap on clients, nor on time.
 
-use super::bind::Bound;
-use super::datagrams;
 use super::limiter::Limiter;
-use super::peer::{LINGER, READ_BYTES};
-use super::signals::end_at_the_second;
-use super::stats::Cause;
+use super::sources::datagrams;
+use super::sources::peer::{LINGER, READ_BYTES};
+use super::sources::signals::end_at_the_second;
+use super::stats::CloseCause;
 use super::{Outcome, Settings, Summary};
-use crate::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
+use crate::net::bind::Bound;
+use crate::net::system;
+use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
 use crate::reactor::Time;
-use crate::system;
 use crate::warn_limited;
 use log::{debug, info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -103,7 +103,7 @@ pub fn run(
     mut signals: Signals,
 ) -> io::Result<(Outcome, Summary)> {
     let started = Instant::now();
-    let (news, inbox) = mpsc::channel();
+    let (news, incoming) = mpsc::channel();
     let shared = Arc::new(Shared::new(settings, news.clone()));
     spawn("signals", move || {
         for signal in &mut signals {
@@ -113,7 +113,7 @@ pub fn run(
         }
     })?;
     let listeners = listen(bound, &shared)?;
-    wait_for_stop(&shared, &inbox);
+    wait_for_stop(&shared, &incoming);
     info!("stopping: a second signal ends at once");
     shared.draining.store(true, Relaxed);
     for listener in listeners {
@@ -123,7 +123,7 @@ pub fn run(
     for stream in lock(&shared.clients).values() {
         let _ = stream.shutdown(Shutdown::Read);
     }
-    let outcome = wait_for_clients(&shared, &inbox);
+    let outcome = wait_for_clients(&shared, &incoming);
     let unserved = shared.unserved.load(Relaxed);
     if unserved > 0 {
         warn!("{unserved} clients were closed because no thread could be started for them");
@@ -176,9 +176,9 @@ fn listen(bound: Vec<Bound>, shared: &Arc<Shared>) -> io::Result<Vec<Listener>> 
     Ok(listeners)
 }
 
-fn wait_for_stop(shared: &Shared, inbox: &mpsc::Receiver<News>) {
+fn wait_for_stop(shared: &Shared, incoming: &mpsc::Receiver<News>) {
     loop {
-        match inbox.recv() {
+        match incoming.recv() {
             Ok(News::Signal(SIGUSR1)) => report(shared),
             Ok(News::Ended) => {}
             Ok(News::Signal(_)) | Err(_) => return,
@@ -186,10 +186,10 @@ fn wait_for_stop(shared: &Shared, inbox: &mpsc::Receiver<News>) {
     }
 }
 
-fn wait_for_clients(shared: &Shared, inbox: &mpsc::Receiver<News>) -> Outcome {
+fn wait_for_clients(shared: &Shared, incoming: &mpsc::Receiver<News>) -> Outcome {
     let deadline = Instant::now() + shared.settings.drain_timeout;
     while !lock(&shared.clients).is_empty() {
-        match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        match incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(News::Signal(SIGUSR1)) => report(shared),
             Ok(News::Signal(_) | News::Ended) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
@@ -278,7 +278,7 @@ fn start_client(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     let started = spawn("client", move || {
         let cause = match serve(&stream, &state) {
             Ok(cause) => cause,
-            Err(error) => Cause::from(&error),
+            Err(error) => CloseCause::from(&error),
         };
         debug!("closed #{id}: {}", cause.name());
         lock(&state.clients).remove(&id);
@@ -293,7 +293,7 @@ fn start_client(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
 }
 
 /// The tutorial's `tcplink`: welcome, then read, sleep, answer, until `exit` or end of input.
-fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<Cause> {
+fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<CloseCause> {
     let Settings { framing, delay, .. } = shared.settings;
     let (mut partial, mut replies) = (Vec::new(), Vec::new());
     let mut input = match framing {
@@ -334,7 +334,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<Cause> {
             if shared.draining.load(Relaxed) {
                 linger(stream)?;
             }
-            return Ok(Cause::EndOfInput);
+            return Ok(CloseCause::EndOfInput);
         }
     }
 }

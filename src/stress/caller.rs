@@ -8,12 +8,12 @@
 //! or remember (1), budgets (2), short writes (6), one client's error is its own (18). A caller
 //! waits for at most one thing at a time, and its one deadline is the limit on that.
 
-use super::World;
+use super::Shared;
 use super::connect::Connecting;
-use super::tally::{Cause, Reached, WORDS_BYTES};
-use crate::greeting::BUSY;
+use super::counters::{LossCause, Reached, WORDS_BYTES};
+use crate::net::stream::{self, Received};
+use crate::protocol::greeting::BUSY;
 use crate::reactor::{Context, Readiness, Source, Time, Verdict};
-use crate::stream::{self, Received};
 use log::debug;
 use std::io;
 
@@ -79,7 +79,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Does what the socket's readiness, the script and the schedule allow.
-    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         let worked = match self.phase {
             Phase::Connecting => self.connect(cx),
             Phase::Welcoming | Phase::Refused | Phase::Idle | Phase::Talking => self.talk(cx),
@@ -88,96 +88,102 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// What was awaited has not come in time.
-    pub fn expire<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         let cause = match self.phase {
-            Phase::Refused => Cause::Busy,
-            Phase::Connecting | Phase::Welcoming | Phase::Idle | Phase::Talking => Cause::TimedOut,
+            Phase::Refused => LossCause::Busy,
+            Phase::Connecting | Phase::Welcoming | Phase::Idle | Phase::Talking => {
+                LossCause::TimedOut
+            }
         };
-        cx.world.tally.unended += u32::from(self.lacks_ending_alone(cx.world));
+        cx.shared.counters.unended += u32::from(self.lacks_ending_alone(cx.shared));
         self.lose(cause, cx)
     }
 
     /// Whether all of the awaited line has come but its ending.
-    fn lacks_ending_alone(&self, world: &World) -> bool {
+    fn lacks_ending_alone(&self, shared: &Shared) -> bool {
         let awaited = match self.phase {
-            Phase::Welcoming => world.script.welcome,
-            Phase::Talking => &world.script.reply[..],
+            Phase::Welcoming => shared.script.welcome,
+            Phase::Talking => &shared.script.reply[..],
             Phase::Connecting | Phase::Refused | Phase::Idle => return false,
         };
         awaited.get(self.matched as usize..) == Some(b"\n")
     }
 
     /// The run is over: what is in flight, or due and not sent, is unanswered.
-    pub fn finish<S: Source<World = World>>(&self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn finish<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) -> Verdict {
         self.account(cx);
         Verdict::Close
     }
 
     /// The poll did not take the connection.
-    pub fn unregistered(&self, error: &io::Error, world: &mut World) {
-        world.note_error(error);
-        world.tally.note_lost(Cause::Failed, Reached::Nothing);
+    pub fn unregistered(&self, error: &io::Error, shared: &mut Shared) {
+        shared.note_error(error);
+        shared
+            .counters
+            .note_lost(LossCause::Failed, Reached::Nothing);
     }
 
     /// The socket became writable, or failed, or neither: it is asked (pitfall 13).
-    fn connect<S: Source<World = World>>(
+    fn connect<S: Source<Shared = Shared>>(
         &mut self,
         cx: &mut Context<'_, S>,
-    ) -> Result<Verdict, Cause> {
+    ) -> Result<Verdict, LossCause> {
         let connected = self.stream.is_connected();
-        if !connected.map_err(|error| failed(&error, cx.world))? {
+        if !connected.map_err(|error| failed(&error, cx.shared))? {
             cx.readiness.clear(Readiness::WRITABLE);
             // From the connect's beginning: a spurious event does not put it off.
-            let waited = cx.now.since(self.begun);
-            let timeout = cx.world.plan.timeout;
+            let waited = cx.turn_start.since(self.begun);
+            let timeout = cx.shared.plan.timeout;
             if waited >= timeout {
-                return Err(Cause::TimedOut);
+                return Err(LossCause::TimedOut);
             }
-            cx.deadline(timeout - waited);
+            cx.set_deadline(timeout - waited);
             return Ok(Verdict::Park);
         }
-        let now = cx.time();
-        cx.world.tally.note_connected(now.since(self.begun), now);
+        let now = cx.clock_now();
+        cx.shared
+            .counters
+            .note_connected(now.since(self.begun), now);
         self.phase = Phase::Welcoming;
-        cx.deadline(cx.world.plan.timeout);
+        cx.set_deadline(cx.shared.plan.timeout);
         self.talk(cx)
     }
 
     /// Sends what may be sent and reads what has come, within the budget.
-    fn talk<S: Source<World = World>>(
+    fn talk<S: Source<Shared = Shared>>(
         &mut self,
         cx: &mut Context<'_, S>,
-    ) -> Result<Verdict, Cause> {
+    ) -> Result<Verdict, LossCause> {
         for _ in 0..READS_PER_TURN {
             if self.phase == Phase::Talking {
                 let spoken = self.speak(cx);
-                spoken.map_err(|error| failed(&error, cx.world))?;
+                spoken.map_err(|error| failed(&error, cx.shared))?;
             }
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Ok(Verdict::Park);
             }
-            let world = &mut *cx.world;
+            let shared = &mut *cx.shared;
             match stream::receive(
                 &mut self.stream,
                 &mut cx.readiness,
-                &mut world.input,
-                &mut world.tally.traffic,
+                &mut shared.input,
+                &mut shared.counters.traffic,
             ) {
                 Received::Bytes(count) => self.listen(count, cx)?,
                 Received::Blocked => return Ok(Verdict::Park),
-                Received::End if self.phase == Phase::Refused => return Err(Cause::Busy),
-                Received::End => return Err(Cause::Closed),
-                Received::Failed(error) => return Err(failed(&error, world)),
+                Received::End if self.phase == Phase::Refused => return Err(LossCause::Busy),
+                Received::End => return Err(LossCause::Closed),
+                Received::Failed(error) => return Err(failed(&error, shared)),
             }
         }
         Ok(Verdict::Again)
     }
 
     /// Begins the next batch if it may, and sends what the socket takes of the present one.
-    fn speak<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+    fn speak<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
         if self.unsent == 0 {
             match self.allowance(cx) {
-                0 if self.sent == self.answered => cx.no_deadline(),
+                0 if self.sent == self.answered => cx.clear_deadline(),
                 0 => {}
                 messages => self.begin(messages, cx),
             }
@@ -185,14 +191,14 @@ impl<T: Connecting> Caller<T> {
         if self.unsent == 0 || !cx.readiness.contains(Readiness::WRITABLE) {
             return Ok(());
         }
-        let world = &mut *cx.world;
+        let shared = &mut *cx.shared;
         // Every message is the same, so what is left of any batch is the end of the longest.
-        let start = world.script.batch.len() - self.unsent as usize;
+        let start = shared.script.batch.len() - self.unsent as usize;
         let sent = stream::send(
             &mut self.stream,
             &mut cx.readiness,
-            &world.script.batch[start..],
-            &mut world.tally.traffic,
+            &shared.script.batch[start..],
+            &mut shared.counters.traffic,
         )?;
         self.unsent -= sent as u32;
         Ok(())
@@ -200,46 +206,46 @@ impl<T: Connecting> Caller<T> {
 
     /// How many messages may begin now. In the closed loop a batch, once all of the last one is
     /// answered; in the open loop those that are due, as far as the pipeline has room.
-    fn allowance<S: Source<World = World>>(&self, cx: &Context<'_, S>) -> u32 {
-        let (in_flight, pipeline) = (self.sent - self.answered, cx.world.plan.pipeline);
-        match &cx.world.schedule {
+    fn allowance<S: Source<Shared = Shared>>(&self, cx: &Context<'_, S>) -> u32 {
+        let (in_flight, pipeline) = (self.sent - self.answered, cx.shared.plan.pipeline);
+        match &cx.shared.schedule {
             None if in_flight > 0 => 0,
-            None => cx.world.may_begin(pipeline),
+            None => cx.shared.may_begin(pipeline),
             Some(schedule) => {
-                let due = schedule.due_for(self.seat, cx.time());
+                let due = schedule.due_for(self.seat, cx.clock_now());
                 due.saturating_sub(self.sent).min(pipeline - in_flight)
             }
         }
     }
 
-    fn begin<S: Source<World = World>>(&mut self, messages: u32, cx: &mut Context<'_, S>) {
-        self.begun = cx.time();
+    fn begin<S: Source<Shared = Shared>>(&mut self, messages: u32, cx: &mut Context<'_, S>) {
+        self.begun = cx.clock_now();
         if self.sent == self.answered {
-            cx.deadline(cx.world.plan.timeout);
+            cx.set_deadline(cx.shared.plan.timeout);
         }
         for number in self.sent..self.sent + messages {
-            let begun = self.begun_at(number, cx.world);
-            cx.world.note_begun(begun);
+            let begun = self.begun_at(number, cx.shared);
+            cx.shared.note_begun(begun);
         }
         self.sent += messages;
-        self.unsent = messages * cx.world.script.message.len() as u32;
+        self.unsent = messages * cx.shared.script.message.len() as u32;
     }
 
     /// When message `number` began: when it was sent in the closed loop, in the open loop when
     /// it was due, whether it could be sent then or not.
-    fn begun_at(&self, number: u32, world: &World) -> Time {
-        match &world.schedule {
+    fn begun_at(&self, number: u32, shared: &Shared) -> Time {
+        match &shared.schedule {
             None => self.begun,
             Some(schedule) => schedule.due(self.seat, number),
         }
     }
 
     /// Checks the first `count` bytes of the shared input.
-    fn listen<S: Source<World = World>>(
+    fn listen<S: Source<Shared = Shared>>(
         &mut self,
         count: usize,
         cx: &mut Context<'_, S>,
-    ) -> Result<(), Cause> {
+    ) -> Result<(), LossCause> {
         match self.phase {
             Phase::Connecting | Phase::Welcoming => self.hear_welcome(count, cx),
             Phase::Refused => {
@@ -247,40 +253,40 @@ impl<T: Connecting> Caller<T> {
                 Ok(())
             }
             Phase::Idle => {
-                cx.world.note_wrong_bytes(0, count);
-                Err(Cause::WrongBytes)
+                cx.shared.note_wrong_bytes(0, count);
+                Err(LossCause::WrongBytes)
             }
             Phase::Talking => self.hear_replies(count, cx),
         }
     }
 
-    fn hear_welcome<S: Source<World = World>>(
+    fn hear_welcome<S: Source<Shared = Shared>>(
         &mut self,
         count: usize,
         cx: &mut Context<'_, S>,
-    ) -> Result<(), Cause> {
-        let world = &mut *cx.world;
-        let heard = &world.input[..count];
+    ) -> Result<(), LossCause> {
+        let shared = &mut *cx.shared;
+        let heard = &shared.input[..count];
         if self.matched == 0 && heard[0] == BUSY[0] {
             self.phase = Phase::Refused;
             self.hear_refusal(count, cx);
             return Ok(());
         }
-        let expected = &world.script.welcome[self.matched as usize..];
+        let expected = &shared.script.welcome[self.matched as usize..];
         if !expected.starts_with(heard) {
             let words = &heard[..heard.len().min(WORDS_BYTES)];
-            world
-                .tally
+            shared
+                .counters
                 .wrong_welcome
                 .get_or_insert_with(|| words.to_vec());
-            return Err(Cause::WrongWelcome);
+            return Err(LossCause::WrongWelcome);
         }
         self.matched += count as u32;
         if count == expected.len() {
             self.matched = 0;
-            cx.no_deadline();
-            cx.world.tally.note_greeted();
-            self.phase = match cx.world.take_seat(cx.token) {
+            cx.clear_deadline();
+            cx.shared.counters.note_greeted();
+            self.phase = match cx.shared.take_seat(cx.token) {
                 Some(seat) => {
                     self.seat = seat;
                     Phase::Talking
@@ -292,91 +298,97 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Keeps the words of the first client that is refused: the others hear the same.
-    fn hear_refusal<S: Source<World = World>>(&self, count: usize, cx: &mut Context<'_, S>) {
-        let World { tally, input, .. } = &mut *cx.world;
-        if *tally.busy_client.get_or_insert(cx.token) == cx.token {
-            let room = WORDS_BYTES.saturating_sub(tally.busy_words.len());
+    fn hear_refusal<S: Source<Shared = Shared>>(&self, count: usize, cx: &mut Context<'_, S>) {
+        let Shared {
+            counters, input, ..
+        } = &mut *cx.shared;
+        if *counters.busy_client.get_or_insert(cx.token) == cx.token {
+            let room = WORDS_BYTES.saturating_sub(counters.busy_words.len());
             let heard = &input[..count.min(room)];
-            tally.busy_words.extend_from_slice(heard);
+            counters.busy_words.extend_from_slice(heard);
         }
     }
 
-    fn hear_replies<S: Source<World = World>>(
+    fn hear_replies<S: Source<Shared = Shared>>(
         &mut self,
         count: usize,
         cx: &mut Context<'_, S>,
-    ) -> Result<(), Cause> {
-        let now = cx.time();
+    ) -> Result<(), LossCause> {
+        let now = cx.clock_now();
         let mut heard = 0;
         while heard < count {
-            let world = &mut *cx.world;
-            let expected = &world.script.reply[self.matched as usize..];
+            let shared = &mut *cx.shared;
+            let expected = &shared.script.reply[self.matched as usize..];
             let length = expected.len().min(count - heard);
-            let right = world.input[heard..heard + length] == expected[..length];
+            let right = shared.input[heard..heard + length] == expected[..length];
             if !right || self.sent == self.answered {
-                world.note_wrong_bytes(heard, count);
-                return Err(Cause::WrongBytes);
+                shared.note_wrong_bytes(heard, count);
+                return Err(LossCause::WrongBytes);
             }
             heard += length;
             self.matched += length as u32;
             if length == expected.len() {
                 self.matched = 0;
-                self.note_reply(now, world);
+                self.note_reply(now, shared);
             }
         }
         // Whoever waits for more has just seen progress.
         if self.sent > self.answered {
-            cx.deadline(cx.world.plan.timeout);
+            cx.set_deadline(cx.shared.plan.timeout);
         }
         Ok(())
     }
 
-    fn note_reply(&mut self, now: Time, world: &mut World) {
-        let begun = self.begun_at(self.answered, world);
-        let measured = world.is_measured(begun);
-        world.tally.note_reply(begun, now, measured);
-        world.tally.answered_once += u32::from(self.answered == 0);
+    fn note_reply(&mut self, now: Time, shared: &mut Shared) {
+        let begun = self.begun_at(self.answered, shared);
+        let measured = shared.is_measured(begun);
+        shared.counters.note_reply(begun, now, measured);
+        shared.counters.answered_once += u32::from(self.answered == 0);
         self.answered += 1;
         self.measured += u32::from(measured);
     }
 
-    fn lose<S: Source<World = World>>(&self, cause: Cause, cx: &mut Context<'_, S>) -> Verdict {
+    fn lose<S: Source<Shared = Shared>>(
+        &self,
+        cause: LossCause,
+        cx: &mut Context<'_, S>,
+    ) -> Verdict {
         debug!("lost {}: {}", cx.token, cause.name());
         let reached = match self.phase {
             Phase::Connecting => Reached::Nothing,
             Phase::Welcoming | Phase::Refused => Reached::Connected,
             Phase::Idle | Phase::Talking => Reached::Greeted,
         };
-        cx.world.tally.note_lost(cause, reached);
+        cx.shared.counters.note_lost(cause, reached);
         self.account(cx);
         Verdict::Close
     }
 
     /// Counts what the client leaves behind. A message that was due and could not be sent,
     /// because the one before was not answered, has waited as well.
-    fn account<S: Source<World = World>>(&self, cx: &mut Context<'_, S>) {
+    fn account<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) {
         if self.phase != Phase::Talking {
             return;
         }
-        let now = cx.time();
-        let world = &mut *cx.world;
-        let owed = match &world.schedule {
+        let now = cx.clock_now();
+        let shared = &mut *cx.shared;
+        let owed = match &shared.schedule {
             None => self.sent,
             Some(schedule) => schedule.due_for(self.seat, now).max(self.sent),
         };
         for number in self.answered..owed {
-            let begun = self.begun_at(number, world);
-            if world.is_measured(begun) {
-                world.tally.note_unanswered(begun, now);
+            let begun = self.begun_at(number, shared);
+            if shared.is_measured(begun) {
+                shared.counters.note_unanswered(begun, now);
             }
         }
-        world.tally.in_flight -= u64::from(self.sent - self.answered);
-        world.tally.note_served(self.measured);
+        shared.counters.in_flight -= u64::from(self.sent - self.answered);
+        shared.counters.note_served(self.measured);
     }
 }
 
 /// The cause of an error of the system, which is kept if it has no cause of its own.
-fn failed(error: &io::Error, world: &mut World) -> Cause {
-    world.note_error(error);
-    Cause::from(error)
+fn failed(error: &io::Error, shared: &mut Shared) -> LossCause {
+    shared.note_error(error);
+    LossCause::from(error)
 }

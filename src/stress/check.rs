@@ -7,7 +7,7 @@
 use super::conductor::CONNECTS_AT_ONCE;
 use super::connect::Sources;
 use super::plan::Plan;
-use crate::system;
+use crate::net::system;
 use std::fmt;
 use std::net::UdpSocket;
 

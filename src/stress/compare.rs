@@ -11,7 +11,7 @@ use super::child::Server;
 use super::plan::{Length, Plan};
 use super::report::Report;
 use super::signals::Interrupt;
-use super::{World, child, run};
+use super::{Shared, child, run};
 use crate::reactor::Time;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Runs `plan` against both models, `rounds` times each, under each of `delays`. `watch` is
-    /// told what is being run, and shown its world after every tick.
+    /// told what is being run, and shown its shared after every tick.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Comparison {
         delays: &[Duration],
         rounds: u32,
         interrupt: &Interrupt,
-        watch: &mut dyn FnMut(&str, &World, Time),
+        watch: &mut dyn FnMut(&str, &Shared, Time),
     ) -> std::io::Result<Self> {
         let mut tables = Vec::new();
         for delay in delays {
@@ -151,8 +151,8 @@ impl Comparison {
                     }
                     let delay = humantime::format_duration(*delay).to_string();
                     let what = format!("{model}, delay {delay}, round {round} of {rounds}");
-                    match one_run(plan, model, &delay, interrupt, &mut |world, now| {
-                        watch(&what, world, now)
+                    match one_run(plan, model, &delay, interrupt, &mut |shared, now| {
+                        watch(&what, shared, now)
                     })? {
                         Ok(report) => {
                             remarks.extend(doubts(&report, round));
@@ -190,7 +190,7 @@ fn one_run(
     model: &str,
     delay: &str,
     interrupt: &Interrupt,
-    watch: &mut dyn FnMut(&World, Time),
+    watch: &mut dyn FnMut(&Shared, Time),
 ) -> std::io::Result<Result<Report, String>> {
     let flags = [format!("--model={model}"), format!("--delay={delay}")];
     let server = match Server::start(&flags) {

@@ -9,11 +9,11 @@
 
 use super::caller::Caller;
 use super::connect;
-use super::datagrams::Datagrams;
+use super::counters::{LossCause, Reached, Second};
 use super::pace::{Pace, Schedule};
 use super::plan::{Length, Transport};
-use super::tally::{Cause, Reached, Second};
-use super::{Stage, World};
+use super::udp_caller::Datagrams;
+use super::{Shared, Stage};
 use crate::reactor::{Context, Readiness, Source, Time, Verdict};
 use mio::net::{TcpStream, UdpSocket};
 use std::io;
@@ -49,11 +49,11 @@ pub struct Conductor {
 impl Conductor {
     /// A conductor who begins at `now`.
     #[must_use]
-    pub fn new(world: &World, now: Time) -> Self {
+    pub fn new(shared: &Shared, now: Time) -> Self {
         Self {
             tick: now.after(TICK),
             second: now,
-            connects: world.plan.connect_rate.map(|rate| Pace::new(now, rate)),
+            connects: shared.plan.connect_rate.map(|rate| Pace::new(now, rate)),
             handed_out: 0,
         }
     }
@@ -61,55 +61,55 @@ impl Conductor {
     /// Moves the run on, as far as it can be now.
     pub fn conduct<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
     where
-        S: Source<World = World> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
     {
-        let now = cx.time();
-        self.count_ticks(now, cx.world);
+        let now = cx.clock_now();
+        self.count_ticks(now, cx.shared);
         if now.since(self.second) >= SECOND {
-            self.end_second(now, cx.world);
+            self.end_second(now, cx.shared);
         }
-        let stage = cx.world.stage;
+        let stage = cx.shared.stage;
         match stage {
             Stage::Connecting => self.connect(now, cx),
-            Stage::WarmingUp if now >= cx.world.warm_at => start_measuring(now, cx.world),
-            Stage::Running if is_through(now, cx.world) => {
-                cx.world.stage = Stage::Finishing;
-                cx.world.finish_by = now.after(cx.world.plan.timeout);
+            Stage::WarmingUp if now >= cx.shared.warm_at => start_measuring(now, cx.shared),
+            Stage::Running if is_through(now, cx.shared) => {
+                cx.shared.stage = Stage::Finishing;
+                cx.shared.finish_by = now.after(cx.shared.plan.timeout);
             }
-            Stage::Finishing if is_settled(now, cx.world) => self.end(now, cx.world),
+            Stage::Finishing if is_settled(now, cx.shared) => self.end(now, cx.shared),
             Stage::WarmingUp | Stage::Running | Stage::Finishing | Stage::Over => {}
         }
-        if cx.world.stage != Stage::Connecting && cx.world.tally.open == 0 {
-            self.end(now, cx.world);
+        if cx.shared.stage != Stage::Connecting && cx.shared.counters.open == 0 {
+            self.end(now, cx.shared);
         }
-        if cx.world.stage == Stage::Running && stage != Stage::Running {
+        if cx.shared.stage == Stage::Running && stage != Stage::Running {
             // The record's seconds are the measured part's from here on.
-            self.end_second(now, cx.world);
+            self.end_second(now, cx.shared);
         }
-        self.hand_out(now, cx.world);
-        let next = self.next_call(cx.world);
-        cx.deadline(next.since(cx.now));
+        self.hand_out(now, cx.shared);
+        let next = self.next_call(cx.shared);
+        cx.set_deadline(next.since(cx.turn_start));
         Verdict::Park
     }
 
     /// Closes the record: the run is over.
-    pub fn end(&mut self, now: Time, world: &mut World) {
-        if world.stage != Stage::Over {
-            world.stage = Stage::Over;
-            self.end_second(now, world);
+    pub fn end(&mut self, now: Time, shared: &mut Shared) {
+        if shared.stage != Stage::Over {
+            shared.stage = Stage::Over;
+            self.end_second(now, shared);
         }
     }
 
     /// The loop's lag: how late it comes to each tick, those that it missed included.
-    fn count_ticks(&mut self, now: Time, world: &mut World) {
+    fn count_ticks(&mut self, now: Time, shared: &mut Shared) {
         if now < self.tick {
             return;
         }
         let late = now.since(self.tick);
         let missed = u32::try_from(late.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX);
         let newest = late.saturating_sub(TICK * missed);
-        if world.stage == Stage::Running {
-            world.tally.loop_lag.note(late, newest, missed + 1);
+        if shared.stage == Stage::Running {
+            shared.counters.loop_lag.note(late, newest, missed + 1);
         }
         self.tick = now.after(TICK.saturating_sub(newest));
     }
@@ -117,34 +117,35 @@ impl Conductor {
     /// Starts further clients, or, once all are settled, the talking.
     fn connect<S>(&self, now: Time, cx: &mut Context<'_, S>)
     where
-        S: Source<World = World> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
     {
         let due = self.connects.map_or(u64::MAX, |pace| pace.due_by(now));
         for _ in 0..CONNECTS_AT_ONCE {
-            let tally = &mut cx.world.tally;
-            if tally.lost[Cause::TimedOut as usize] >= CONNECTS_AT_ONCE {
+            let counters = &mut cx.shared.counters;
+            if counters.lost[LossCause::TimedOut as usize] >= CONNECTS_AT_ONCE {
                 // Whoever does not answer a hundred will not answer the rest: the run ends
                 // within the time of one hundred.
-                let rest = cx.world.plan.clients - tally.launched;
-                tally.lost[Cause::NotTried as usize] += rest;
-                tally.launched += rest;
+                let rest = cx.shared.plan.clients - counters.launched;
+                counters.lost[LossCause::NotTried as usize] += rest;
+                counters.launched += rest;
             }
-            if tally.launched >= cx.world.plan.clients
-                || tally.pending >= CONNECTS_AT_ONCE
-                || u64::from(tally.launched) >= due
+            if counters.launched >= cx.shared.plan.clients
+                || counters.pending >= CONNECTS_AT_ONCE
+                || u64::from(counters.launched) >= due
             {
                 break;
             }
             launch(now, cx);
         }
-        if cx.world.tally.launched == cx.world.plan.clients && cx.world.tally.pending == 0 {
-            start_talking(now, cx.world);
+        if cx.shared.counters.launched == cx.shared.plan.clients && cx.shared.counters.pending == 0
+        {
+            start_talking(now, cx.shared);
         }
     }
 
     /// Wakes those whose messages have come due.
-    fn hand_out(&mut self, now: Time, world: &mut World) {
-        let Some(schedule) = world.schedule else {
+    fn hand_out(&mut self, now: Time, shared: &mut Shared) {
+        let Some(schedule) = shared.schedule else {
             return;
         };
         let due = schedule.pace.due_by(now).min(schedule.end);
@@ -152,34 +153,34 @@ impl Conductor {
             return;
         }
         let [oldest, newest] = [self.handed_out, due - 1].map(|number| schedule.pace.due(number));
-        if world.is_measured(oldest) {
+        if shared.is_measured(oldest) {
             let count = u32::try_from(due - self.handed_out).unwrap_or(u32::MAX);
-            let behind = &mut world.tally.behind;
+            let behind = &mut shared.counters.behind;
             behind.note(now.since(oldest), now.since(newest), count);
         }
         // Nobody needs to be woken twice.
         let seats = u64::from(schedule.seats);
         for number in self.handed_out.max(due.saturating_sub(seats))..due {
-            world.wake.push(world.talkers[(number % seats) as usize]);
+            shared.wake.push(shared.talkers[(number % seats) as usize]);
         }
         self.handed_out = due;
     }
 
     /// When something is to be done at the latest.
-    fn next_call(&self, world: &World) -> Time {
-        let next_message = world
+    fn next_call(&self, shared: &Shared) -> Time {
+        let next_message = shared
             .schedule
             .filter(|schedule| self.handed_out < schedule.end);
-        let next_connect = self.connects.filter(|_| world.stage == Stage::Connecting);
+        let next_connect = self.connects.filter(|_| shared.stage == Stage::Connecting);
         [
             Some(self.tick),
             next_message.map(|schedule| schedule.pace.due(self.handed_out)),
             next_connect
-                .filter(|_| world.tally.pending < CONNECTS_AT_ONCE)
-                .map(|pace| pace.due(world.tally.launched.into())),
-            (world.stage == Stage::WarmingUp).then_some(world.warm_at),
-            (world.stage == Stage::Running).then_some(world.measured_until),
-            (world.stage == Stage::Finishing).then_some(world.finish_by),
+                .filter(|_| shared.counters.pending < CONNECTS_AT_ONCE)
+                .map(|pace| pace.due(shared.counters.launched.into())),
+            (shared.stage == Stage::WarmingUp).then_some(shared.warm_at),
+            (shared.stage == Stage::Running).then_some(shared.measured_until),
+            (shared.stage == Stage::Finishing).then_some(shared.finish_by),
         ]
         .into_iter()
         .flatten()
@@ -187,20 +188,20 @@ impl Conductor {
         .unwrap_or(self.tick)
     }
 
-    fn end_second(&mut self, now: Time, world: &mut World) {
-        let tally = &mut world.tally;
+    fn end_second(&mut self, now: Time, shared: &mut Shared) {
+        let counters = &mut shared.counters;
         let length = now.since(self.second);
         if length >= SHORTEST_RECORD {
-            tally.seconds.push(Second {
-                at: now.since(world.began),
+            counters.seconds.push(Second {
+                at: now.since(shared.began),
                 length,
-                measured: self.second >= world.measured_from,
-                replies: tally.recent.len(),
-                p99: tally.recent.quantile(0.99),
-                connected: tally.open,
+                measured: self.second >= shared.measured_from,
+                replies: counters.recent.len(),
+                p99: counters.recent.quantile(0.99),
+                connected: counters.open,
             });
         }
-        tally.recent.clear();
+        counters.recent.clear();
         self.second = now;
     }
 }
@@ -208,12 +209,15 @@ impl Conductor {
 /// Starts one client.
 fn launch<S>(now: Time, cx: &mut Context<'_, S>)
 where
-    S: Source<World = World> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+    S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
 {
-    let world = &mut *cx.world;
-    let (to, source) = (world.plan.to, world.plan.sources.of(world.tally.launched));
-    world.tally.note_launched();
-    let opened: io::Result<()> = match world.plan.transport {
+    let shared = &mut *cx.shared;
+    let (to, source) = (
+        shared.plan.to,
+        shared.plan.sources.of(shared.counters.launched),
+    );
+    shared.counters.note_launched();
+    let opened: io::Result<()> = match shared.plan.transport {
         Transport::Tcp(_) => connect::start_tcp(to, source).map(|stream| {
             // Hopeful: on loopback a connect is through by the next turn.
             cx.spawn(Readiness::WRITABLE, |_| S::from(Caller::new(stream, now)));
@@ -223,54 +227,54 @@ where
         }),
     };
     if let Err(error) = opened {
-        cx.world.note_error(&error);
-        let cause = Cause::from(&error);
-        cx.world.tally.note_lost(cause, Reached::Nothing);
+        cx.shared.note_error(&error);
+        let cause = LossCause::from(&error);
+        cx.shared.counters.note_lost(cause, Reached::Nothing);
     }
 }
 
 /// Everybody is connected who will be: those who talk begin.
-fn start_talking(now: Time, world: &mut World) {
-    world.stage = Stage::WarmingUp;
-    world.warm_at = now.after(world.plan.warmup);
-    world.wake.extend_from_slice(&world.talkers);
-    let seats = world.talkers.len() as u32;
-    if let Some(rate) = world.plan.rate.filter(|_| seats > 0) {
+fn start_talking(now: Time, shared: &mut Shared) {
+    shared.stage = Stage::WarmingUp;
+    shared.warm_at = now.after(shared.plan.warmup);
+    shared.wake.extend_from_slice(&shared.talkers);
+    let seats = shared.talkers.len() as u32;
+    if let Some(rate) = shared.plan.rate.filter(|_| seats > 0) {
         let pace = Pace::new(now, rate);
-        let end = match world.plan.length {
-            Length::Time(length) => pace.before(world.warm_at.after(length)),
-            Length::Messages(messages) => pace.before(world.warm_at) + messages,
+        let end = match shared.plan.length {
+            Length::Time(length) => pace.before(shared.warm_at.after(length)),
+            Length::Messages(messages) => pace.before(shared.warm_at) + messages,
         };
-        world.measured_from = world.warm_at;
-        world.schedule = Some(Schedule { pace, seats, end });
+        shared.measured_from = shared.warm_at;
+        shared.schedule = Some(Schedule { pace, seats, end });
     }
-    if world.plan.warmup.is_zero() {
-        start_measuring(now, world);
+    if shared.plan.warmup.is_zero() {
+        start_measuring(now, shared);
     }
 }
 
 /// What begins from here on counts.
-fn start_measuring(now: Time, world: &mut World) {
-    world.stage = Stage::Running;
-    world.traffic_before = world.tally.traffic;
-    match (&world.schedule, world.plan.length) {
-        (Some(schedule), _) => world.measured_until = schedule.pace.due(schedule.end),
+fn start_measuring(now: Time, shared: &mut Shared) {
+    shared.stage = Stage::Running;
+    shared.traffic_before = shared.counters.traffic;
+    match (&shared.schedule, shared.plan.length) {
+        (Some(schedule), _) => shared.measured_until = schedule.pace.due(schedule.end),
         (None, length) => {
-            world.measured_from = now;
+            shared.measured_from = now;
             match length {
-                Length::Time(length) => world.measured_until = now.after(length),
-                Length::Messages(messages) => world.left = messages,
+                Length::Time(length) => shared.measured_until = now.after(length),
+                Length::Messages(messages) => shared.left = messages,
             }
         }
     }
 }
 
 /// Whether no further message is to begin.
-fn is_through(now: Time, world: &World) -> bool {
-    now >= world.measured_until || world.left == 0
+fn is_through(now: Time, shared: &Shared) -> bool {
+    now >= shared.measured_until || shared.left == 0
 }
 
 /// Whether nothing is awaited any more, or for too long.
-fn is_settled(now: Time, world: &World) -> bool {
-    world.tally.in_flight == 0 || now >= world.finish_by
+fn is_settled(now: Time, shared: &Shared) -> bool {
+    shared.counters.in_flight == 0 || now >= shared.finish_by
 }

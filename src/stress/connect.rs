@@ -9,8 +9,8 @@
 //! free one among many taken is slow. Spread over the addresses of a loopback network, ports
 //! are plentiful.
 
-use crate::stream::Stream;
-use crate::system;
+use crate::net::stream::Stream;
+use crate::net::system;
 use mio::net::{TcpStream, UdpSocket};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};

@@ -5,7 +5,9 @@
 //! clock. **Invariant**: a client's whole state is how far it is in the shared script.
 
 use super::connect::Sources;
-use crate::greeting::{self, Framing, MAX_CHUNK_BYTES, MAX_DATAGRAM_BYTES, MAX_LINE_BYTES};
+use crate::protocol::greeting::{
+    self, Framing, MAX_CHUNK_BYTES, MAX_DATAGRAM_BYTES, MAX_LINE_BYTES,
+};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! standard error is no terminal, nothing is written.
 
 use super::report::text;
-use super::{Stage, World};
+use super::{Shared, Stage};
 use crate::reactor::Time;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
@@ -21,18 +21,18 @@ impl Progress {
     }
 
     /// Shows how far the run is.
-    pub fn show(&self, world: &World, now: Time) {
-        self.show_as("", world, now);
+    pub fn show(&self, shared: &Shared, now: Time) {
+        self.show_as("", shared, now);
     }
 
     /// Shows how far the run called `what` is.
-    pub fn show_as(&self, what: &str, world: &World, now: Time) {
+    pub fn show_as(&self, what: &str, shared: &Shared, now: Time) {
         if self.0.is_hidden() {
             return;
         }
         let space = if what.is_empty() { "" } else { ": " };
         self.0
-            .set_message(format!("{what}{space}{}", line(world, now)));
+            .set_message(format!("{what}{space}{}", line(shared, now)));
         self.0.tick();
     }
 
@@ -43,15 +43,15 @@ impl Progress {
 }
 
 /// One line: the stage, and what is going on in it.
-fn line(world: &World, now: Time) -> String {
-    let tally = &world.tally;
-    let stage = match world.stage {
+fn line(shared: &Shared, now: Time) -> String {
+    let counters = &shared.counters;
+    let stage = match shared.stage {
         Stage::Connecting => {
             return format!(
                 "connecting: {} of {} clients, {} lost",
-                tally.greeted,
-                world.plan.clients,
-                tally.all_lost()
+                counters.greeted,
+                shared.plan.clients,
+                counters.all_lost()
             );
         }
         Stage::WarmingUp => "warming up",
@@ -59,16 +59,16 @@ fn line(world: &World, now: Time) -> String {
         Stage::Finishing => "finishing",
         Stage::Over => "over",
     };
-    let (rate, p99) = tally.seconds.last().map_or((0.0, None), |second| {
+    let (rate, p99) = counters.seconds.last().map_or((0.0, None), |second| {
         let length = second.length.as_secs_f64().max(1e-9);
         (second.replies as f64 / length, second.p99)
     });
     format!(
         "{stage}: {:.0}s, {} clients, {rate:.0} messages a second, p99 {}, {} lost",
-        now.since(world.began).as_secs_f64(),
-        tally.open,
+        now.since(shared.began).as_secs_f64(),
+        counters.open,
         text::time(p99.map(|p99| p99.as_secs_f64() * 1e6)),
-        tally.all_lost()
+        counters.all_lost()
     )
 }
 
@@ -79,12 +79,12 @@ mod tests {
 
     #[test]
     fn each_stage_has_its_words() {
-        let mut world = World::new(plan());
+        let mut shared = Shared::new(plan());
         assert_eq!(
-            line(&world, Time::ZERO),
+            line(&shared, Time::ZERO),
             "connecting: 0 of 1 clients, 0 lost"
         );
-        world.stage = Stage::Running;
-        assert!(line(&world, Time::ZERO).starts_with("running: 0s"));
+        shared.stage = Stage::Running;
+        assert!(line(&shared, Time::ZERO).starts_with("running: 0s"));
     }
 }

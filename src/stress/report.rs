@@ -80,7 +80,7 @@ impl Report {
         let mut report = measure::measure(run);
         report.slos = slos
             .iter()
-            .map(|slo| report.hold_against(slo, &run.world.tally.latency))
+            .map(|slo| report.hold_against(slo, &run.shared.counters.latency))
             .collect();
         report.exit_code = report.code();
         report

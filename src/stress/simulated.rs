@@ -6,12 +6,12 @@
 use super::caller::Caller;
 use super::conductor::Conductor;
 use super::connect::Connecting;
-use super::datagrams::Datagrams;
 use super::plan::{Length, Plan, tests::plan};
-use super::{Stage, World};
-use crate::greeting;
+use super::udp_caller::Datagrams;
+use super::{Shared, Stage};
+use crate::net::stream::Stream;
+use crate::protocol::greeting;
 use crate::reactor::{Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
-use crate::stream::Stream;
 use mio::Registry;
 use mio::net::{TcpStream, UdpSocket};
 use std::cell::RefCell;
@@ -126,13 +126,13 @@ impl Connecting for End {
 
 /// The load's sources, their sockets scripted.
 #[derive(Debug)]
-enum Member {
+enum LoadSource {
     Caller(Caller<End>),
     Conductor(Conductor),
 }
 
-impl Source for Member {
-    type World = World;
+impl Source for LoadSource {
+    type Shared = Shared;
 
     fn register(&mut self, _registry: &Registry, _token: Token) -> io::Result<()> {
         Ok(())
@@ -152,16 +152,16 @@ impl Source for Member {
         }
     }
 
-    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut World) {}
+    fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Shared) {}
 }
 
-impl From<Caller<TcpStream>> for Member {
+impl From<Caller<TcpStream>> for LoadSource {
     fn from(_caller: Caller<TcpStream>) -> Self {
         unreachable!("all clients are here from the start")
     }
 }
 
-impl From<Datagrams<UdpSocket>> for Member {
+impl From<Datagrams<UdpSocket>> for LoadSource {
     fn from(_client: Datagrams<UdpSocket>) -> Self {
         unreachable!("the script is TCP's")
     }
@@ -169,8 +169,8 @@ impl From<Datagrams<UdpSocket>> for Member {
 
 /// A run, a millisecond at a time.
 struct Run {
-    reactor: Reactor<Member>,
-    world: World,
+    reactor: Reactor<LoadSource>,
+    shared: Shared,
     conductor: Token,
     wires: Vec<(Token, Rc<RefCell<Wire>>)>,
     marks: Vec<Mark>,
@@ -180,23 +180,23 @@ struct Run {
 impl Run {
     fn new(plan: Plan, piece: usize) -> Self {
         let clients = plan.clients;
-        let mut world = World::new(plan);
+        let mut shared = Shared::new(plan);
         let mut reactor = Reactor::simulated().expect("a descriptor");
-        let conductor = Member::Conductor(Conductor::new(&world, Time::ZERO));
+        let conductor = LoadSource::Conductor(Conductor::new(&shared, Time::ZERO));
         let conductor = reactor.add(conductor, Readiness::NONE).expect("no socket");
         let mut wires = Vec::new();
         for _ in 0..clients {
             let wire = Wire::new(piece);
             let caller = Caller::new(End(Rc::clone(&wire)), Time::ZERO);
-            world.tally.note_launched();
+            shared.counters.note_launched();
             let token = reactor
-                .add(Member::Caller(caller), Readiness::WRITABLE)
+                .add(LoadSource::Caller(caller), Readiness::WRITABLE)
                 .expect("no socket");
             wires.push((token, wire));
         }
         Self {
             reactor,
-            world,
+            shared,
             conductor,
             marks: Vec::with_capacity(wires.len()),
             wires,
@@ -206,12 +206,15 @@ impl Run {
 
     /// One millisecond; the server answers unless it is `silent`.
     fn step(&mut self, silent: bool) {
-        self.reactor
-            .call_one(self.conductor, &mut self.world, |member, cx| match member {
-                Member::Conductor(conductor) => conductor.conduct(cx),
-                Member::Caller(_) => Verdict::Park,
-            });
-        for token in self.world.wake.drain(..) {
+        self.reactor.with_source(
+            self.conductor,
+            &mut self.shared,
+            |member, cx| match member {
+                LoadSource::Conductor(conductor) => conductor.conduct(cx),
+                LoadSource::Caller(_) => Verdict::Park,
+            },
+        );
+        for token in self.shared.wake.drain(..) {
             self.reactor.wake(token, Readiness::NONE);
         }
         for (token, wire) in &self.wires {
@@ -226,18 +229,18 @@ impl Run {
         }
         self.now = self.now.after(Duration::from_millis(1));
         let marks = self.marks.drain(..);
-        self.reactor.step(self.now, marks, &mut self.world);
+        self.reactor.step(self.now, marks, &mut self.shared);
     }
 
     /// Steps until the run is over; the server is silent in the given milliseconds.
-    fn finish(&mut self, silent: std::ops::Range<u64>) -> &World {
+    fn finish(&mut self, silent: std::ops::Range<u64>) -> &Shared {
         for millisecond in 0..100_000 {
-            if self.world.stage == Stage::Over {
-                return &self.world;
+            if self.shared.stage == Stage::Over {
+                return &self.shared;
             }
             self.step(silent.contains(&millisecond));
         }
-        panic!("the run does not end: {:?}", self.world.stage);
+        panic!("the run does not end: {:?}", self.shared.stage);
     }
 }
 
@@ -259,19 +262,19 @@ fn every_reply_is_found_however_it_is_cut() {
                 ..lines(3, pipeline)
             };
             let mut run = Run::new(plan, piece);
-            let tally = &run.finish(0..0).tally;
+            let counters = &run.finish(0..0).counters;
             assert_eq!(
-                (tally.greeted, tally.answered_once),
+                (counters.greeted, counters.answered_once),
                 (3, 3),
                 "{piece} {pipeline}"
             );
             assert_eq!(
-                (tally.sent, tally.answered),
+                (counters.sent, counters.answered),
                 (200, 200),
                 "{piece} {pipeline}"
             );
-            assert_eq!((tally.in_flight, tally.all_lost()), (0, 0));
-            assert_eq!(tally.traffic.bytes_out, 200 * 8);
+            assert_eq!((counters.in_flight, counters.all_lost()), (0, 0));
+            assert_eq!(counters.traffic.bytes_out, 200 * 8);
         }
     }
 }
@@ -286,7 +289,7 @@ fn a_message_counts_from_when_it_was_due_however_late_it_was_sent() {
     let world_of = |plan: Plan| {
         let mut run = Run::new(plan, 1_000);
         run.finish(1_000..3_000);
-        run.world.tally
+        run.shared.counters
     };
     let open = world_of(plan.clone());
     assert_eq!((open.sent, open.answered), (4_000, 4_000));
@@ -322,17 +325,23 @@ fn a_server_that_falls_silent_loses_its_clients_and_their_messages() {
         ..lines(2, 1)
     };
     let mut run = Run::new(plan, 1_000);
-    let tally = &run.finish(1_000..100_000).tally;
-    assert_eq!(tally.lost[super::tally::Cause::TimedOut as usize], 2);
-    // One in flight each, and those that were due while it was awaited.
-    assert_eq!(tally.sent - tally.answered, 2);
-    assert!(
-        (45..=55).contains(&tally.unanswered),
-        "{}",
-        tally.unanswered
+    let counters = &run.finish(1_000..100_000).counters;
+    assert_eq!(
+        counters.lost[super::counters::LossCause::TimedOut as usize],
+        2
     );
-    assert_eq!(tally.latency.len(), tally.answered + tally.unanswered);
-    assert_eq!((tally.in_flight, tally.open), (0, 0));
+    // One in flight each, and those that were due while it was awaited.
+    assert_eq!(counters.sent - counters.answered, 2);
+    assert!(
+        (45..=55).contains(&counters.unanswered),
+        "{}",
+        counters.unanswered
+    );
+    assert_eq!(
+        counters.latency.len(),
+        counters.answered + counters.unanswered
+    );
+    assert_eq!((counters.in_flight, counters.open), (0, 0));
 }
 
 #[test]
@@ -343,10 +352,16 @@ fn a_connection_that_does_not_come_about_is_given_up() {
     };
     let mut run = Run::new(plan, 1_000);
     run.wires[1].1.borrow_mut().connected = false;
-    let tally = &run.finish(0..0).tally;
-    assert_eq!((tally.connected, tally.greeted, tally.peak), (1, 1, 1));
-    assert_eq!(tally.lost[super::tally::Cause::TimedOut as usize], 1);
-    assert!(tally.answered > 0);
+    let counters = &run.finish(0..0).counters;
+    assert_eq!(
+        (counters.connected, counters.greeted, counters.peak),
+        (1, 1, 1)
+    );
+    assert_eq!(
+        counters.lost[super::counters::LossCause::TimedOut as usize],
+        1
+    );
+    assert!(counters.answered > 0);
 }
 
 #[test]
@@ -362,12 +377,12 @@ fn a_message_allocates_nothing() {
     for _ in 0..1_100 {
         run.step(false);
     }
-    let before = run.world.tally.answered;
+    let before = run.shared.counters.answered;
     let allocated = allocation_counter::measure(|| {
         for _ in 0..800 {
             run.step(false);
         }
     });
-    assert!(run.world.tally.answered - before > 10_000);
+    assert!(run.shared.counters.answered - before > 10_000);
     assert_eq!(allocated.count_total, 0);
 }

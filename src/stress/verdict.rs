@@ -3,8 +3,8 @@
 //! **Owns** the thresholds. **Must never touch** a counter: it judges them. **Invariant**: a
 //! run whose own program set the limit never passes for a measurement of the server.
 
+use super::counters::{Counters, LossCause};
 use super::plan::{Plan, Transport};
-use super::tally::{Cause, Tally};
 use std::time::Duration;
 
 /// From this share of one processor on the load, which has one thread, may be what is slow.
@@ -62,12 +62,12 @@ pub fn limited_by(evidence: &Evidence) -> Option<String> {
 
 /// What of the stimulus was not achieved, one line each; none if all was.
 #[must_use]
-pub fn shortcomings(plan: &Plan, tally: &Tally) -> Vec<String> {
+pub fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
     let mut missing = Vec::new();
-    if tally.greeted < plan.clients {
+    if counters.greeted < plan.clients {
         missing.push(format!(
             "{} of {} clients were {}",
-            tally.greeted,
+            counters.greeted,
             plan.clients,
             match plan.transport {
                 Transport::Tcp(_) => "connected and greeted",
@@ -75,32 +75,35 @@ pub fn shortcomings(plan: &Plan, tally: &Tally) -> Vec<String> {
             }
         ));
     }
-    for cause in Cause::ALL {
-        let lost = tally.lost[cause as usize];
+    for cause in LossCause::ALL {
+        let lost = counters.lost[cause as usize];
         if lost > 0 {
             missing.push(format!("{lost} clients lost: {}", cause.name()));
         }
     }
-    if tally.unended > 0 {
+    if counters.unended > 0 {
         missing.push(format!(
             "{} clients lacked their line's ending alone: try --framing chunk",
-            tally.unended
+            counters.unended
         ));
     }
-    if tally.datagrams.wrong > 0 {
-        missing.push(format!("{} wrong datagrams", tally.datagrams.wrong));
+    if counters.datagrams.wrong > 0 {
+        missing.push(format!("{} wrong datagrams", counters.datagrams.wrong));
     }
     // A datagram may be lost, and is counted as such. A message over TCP may not.
-    if tally.unanswered > 0 && plan.transport != Transport::Udp {
-        missing.push(format!("{} messages were not answered", tally.unanswered));
-    }
-    if tally.answered_once < plan.active && tally.sent > 0 {
+    if counters.unanswered > 0 && plan.transport != Transport::Udp {
         missing.push(format!(
-            "{} of {} talking clients were answered",
-            tally.answered_once, plan.active
+            "{} messages were not answered",
+            counters.unanswered
         ));
     }
-    if tally.answered == 0 {
+    if counters.answered_once < plan.active && counters.sent > 0 {
+        missing.push(format!(
+            "{} of {} talking clients were answered",
+            counters.answered_once, plan.active
+        ));
+    }
+    if counters.answered == 0 {
         missing.push("no message that counts was answered".to_owned());
     }
     missing
@@ -164,18 +167,18 @@ mod tests {
 
     #[test]
     fn fewer_clients_wrong_bytes_and_lost_clients_are_shortcomings() {
-        let mut tally = Tally {
+        let mut counters = Counters {
             greeted: 1,
             answered_once: 1,
             sent: 5,
             answered: 5,
-            ..Tally::default()
+            ..Counters::default()
         };
-        assert!(shortcomings(&plan(), &tally).is_empty());
-        tally.lost[Cause::WrongBytes as usize] = 1;
-        tally.unanswered = 1;
-        tally.greeted = 0;
-        let told = shortcomings(&plan(), &tally).join("; ");
+        assert!(shortcomings(&plan(), &counters).is_empty());
+        counters.lost[LossCause::WrongBytes as usize] = 1;
+        counters.unanswered = 1;
+        counters.greeted = 0;
+        let told = shortcomings(&plan(), &counters).join("; ");
         for words in ["0 of 1 clients", "wrong bytes", "1 messages were not"] {
             assert!(told.contains(words), "{told}");
         }

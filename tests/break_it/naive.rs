@@ -1,4 +1,4 @@
-//! What each pitfall looks like from inside: code that reads well, and is wrong.
+//! EventKind each pitfall looks like from inside: code that reads well, and is wrong.
 //!
 //! **Owns** the naive lines that the guide's chapter shows, word for word; a test compares them.
 //! **Must never touch** the loop that drives them, which is the real one. **Invariant**: each
@@ -8,8 +8,8 @@
 
 use crate::program::{Client, greeting, sleep};
 use helloop::reactor::{Readiness, Time, Verdict};
-use helloop::server::datagrams::DatagramSocket;
-use helloop::server::listener::Accept;
+use helloop::server::sources::datagrams::DatagramSocket;
+use helloop::server::sources::listener::Accept;
 use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

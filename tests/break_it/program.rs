@@ -10,10 +10,10 @@ use crate::naive;
 use crate::rig::Acceptor;
 use crate::script::Scripted;
 use crate::stage::Program;
-use helloop::observe::record::Recorder;
-use helloop::observe::{State, Subject, Tally};
+use helloop::net::stream::Traffic;
+use helloop::observe::recorder::TurnRecorder;
+use helloop::observe::{Observable, State, WorkCounters};
 use helloop::reactor::{Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
-use helloop::stream::Traffic;
 use mio::event::Source as _;
 use mio::{Interest, Registry};
 use std::cell::Cell;
@@ -24,7 +24,7 @@ use std::mem;
 use std::time::Duration;
 
 thread_local! {
-    /// What [`sleep`] has added to the time of this turn.
+    /// EventKind [`sleep`] has added to the time of this turn.
     static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -48,7 +48,7 @@ pub fn greeting(name: &[u8]) -> Vec<u8> {
 pub struct Counted {
     stream: Scripted,
     traffic: Traffic,
-    /// What has said "would block", or has come to its end.
+    /// EventKind has said "would block", or has come to its end.
     spent: Readiness,
 }
 
@@ -92,7 +92,7 @@ pub struct Client {
     pub stream: Counted,
     /// Replies that the socket has not taken.
     pub owed: Vec<u8>,
-    /// What the event said.
+    /// EventKind the event said.
     pub event: Readiness,
     habit: Habit,
     is_welcomed: bool,
@@ -156,10 +156,10 @@ pub enum Naive {
     Listener(Acceptor, Welcome, Habit),
 }
 
-/// What they share.
+/// EventKind they share.
 #[derive(Debug, Default)]
 pub struct Shared {
-    tally: Tally,
+    tally: WorkCounters,
     /// When each reply was sent.
     pub answered: Vec<Time>,
     /// Where idle clients are noted, if they are.
@@ -167,7 +167,7 @@ pub struct Shared {
 }
 
 impl Source for Naive {
-    type World = Shared;
+    type Shared = Shared;
 
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
@@ -190,16 +190,16 @@ impl Source for Naive {
                     bytes_out,
                 } = mem::take(&mut client.stream.traffic);
                 cx.readiness.clear(mem::take(&mut client.stream.spent));
-                let tally = &mut cx.world.tally;
+                let tally = &mut cx.shared.tally;
                 tally.reads += reads;
                 tally.writes += writes;
                 tally.bytes_in += bytes_in;
                 tally.bytes_out += bytes_out;
                 if bytes_out > 0 && bytes_in > 0 {
-                    cx.world.answered.push(cx.now.after(SLEPT.get()));
+                    cx.shared.answered.push(cx.turn_start.after(SLEPT.get()));
                 }
-                if let Some(deadlines) = &mut cx.world.deadlines {
-                    naive::heard(deadlines, cx.now, cx.token.key as usize);
+                if let Some(deadlines) = &mut cx.shared.deadlines {
+                    naive::heard(deadlines, cx.turn_start, cx.token.key as usize);
                 }
                 verdict
             }
@@ -209,7 +209,7 @@ impl Source for Naive {
                 if verdict == Verdict::Park && socket.0.borrow().streams.is_empty() {
                     cx.readiness.clear(Readiness::READABLE);
                 }
-                cx.world.tally.accepted += clients.len() as u64;
+                cx.shared.tally.accepted += clients.len() as u64;
                 for stream in clients {
                     cx.spawn(Readiness::WRITABLE, |_| {
                         Self::Client(Client::new(stream, habit))
@@ -227,7 +227,7 @@ impl Source for Naive {
     fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Shared) {}
 }
 
-impl Subject for Naive {
+impl Observable for Naive {
     fn state(&self) -> State {
         match self {
             Self::Listener(..) => State::Listener,
@@ -237,7 +237,7 @@ impl Subject for Naive {
         }
     }
 
-    fn tally(world: &Shared) -> Tally {
+    fn tally(world: &Shared) -> WorkCounters {
         world.tally
     }
 }
@@ -245,7 +245,7 @@ impl Subject for Naive {
 /// The naive code under the same reactor.
 #[derive(Debug)]
 pub struct NaiveServer {
-    pub reactor: Reactor<Naive, Recorder>,
+    pub reactor: Reactor<Naive, TurnRecorder>,
     pub shared: Shared,
     /// Whether events name a slot and no owner, and each is handled before the next is looked at.
     pub names_slots_only: bool,
@@ -254,11 +254,11 @@ pub struct NaiveServer {
 impl Program for NaiveServer {
     type Actor = Naive;
 
-    fn reactor(&self) -> &Reactor<Naive, Recorder> {
+    fn reactor(&self) -> &Reactor<Naive, TurnRecorder> {
         &self.reactor
     }
 
-    fn reactor_mut(&mut self) -> &mut Reactor<Naive, Recorder> {
+    fn reactor_mut(&mut self) -> &mut Reactor<Naive, TurnRecorder> {
         &mut self.reactor
     }
 
@@ -279,15 +279,15 @@ impl Program for NaiveServer {
         }
     }
 
-    fn patience(&mut self, now: Time) -> Option<Duration> {
+    fn poll_timeout(&mut self, now: Time) -> Option<Duration> {
         let nearest = self.shared.deadlines.as_ref().and_then(BinaryHeap::peek);
         let patience = nearest.map(|Reverse((due, _))| due.since(now));
-        self.reactor.patience(now).or(patience)
+        self.reactor.poll_timeout(now).or(patience)
     }
 }
 
 impl NaiveServer {
-    pub fn new(reactor: Reactor<Naive, Recorder>) -> Self {
+    pub fn new(reactor: Reactor<Naive, TurnRecorder>) -> Self {
         Self {
             reactor,
             shared: Shared::default(),
@@ -328,7 +328,7 @@ impl NaiveServer {
             .step(now, marks.iter().copied(), &mut self.shared);
         while let Some(owner) = self.overdue(now) {
             self.reactor
-                .call_one(owner, &mut self.shared, |_, _| Verdict::Close);
+                .with_source(owner, &mut self.shared, |_, _| Verdict::Close);
         }
     }
 

@@ -9,56 +9,56 @@
 use crate::program::{Habit, NaiveServer, Welcome, slept};
 use crate::rig::{Acceptor, PostBox, Waiting};
 use crate::script::{FarEnd, Scripted};
-use helloop::observe::record::{Attention, Entry, Recorder};
+use helloop::observe::recorder::{Attention, Entry, TurnRecorder};
 use helloop::observe::show::{Filter, show};
-use helloop::observe::{Subject, trace};
-use helloop::reactor::{Mark, Phase, Reactor, Readiness, Record, Time, Token};
-use helloop::server::listener::Listener;
-use helloop::server::peer::Peer;
-use helloop::server::{Member, Server, Settings};
+use helloop::observe::{Observable, trace};
+use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, Token, TurnPhase};
+use helloop::server::sources::listener::Listener;
+use helloop::server::sources::peer::Peer;
+use helloop::server::{Server, ServerSource, Settings};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What is put on the stage.
+/// EventKind is put on the stage.
 pub trait Program {
-    type Actor: Subject;
+    type Actor: Observable;
 
-    fn reactor(&self) -> &Reactor<Self::Actor, Recorder>;
-    fn reactor_mut(&mut self) -> &mut Reactor<Self::Actor, Recorder>;
+    fn reactor(&self) -> &Reactor<Self::Actor, TurnRecorder>;
+    fn reactor_mut(&mut self) -> &mut Reactor<Self::Actor, TurnRecorder>;
     /// One turn without its wait.
     fn step(&mut self, now: Time, marks: &[Mark]);
 
     /// How long the next wait may last.
-    fn patience(&mut self, now: Time) -> Option<Duration> {
-        self.reactor_mut().patience(now)
+    fn poll_timeout(&mut self, now: Time) -> Option<Duration> {
+        self.reactor_mut().poll_timeout(now)
     }
 }
 
 /// The code here.
-pub type Here = Server<Acceptor, PostBox, Recorder>;
+pub type Here = Server<Acceptor, PostBox, TurnRecorder>;
 
 impl Program for Here {
-    type Actor = Member<Acceptor, PostBox>;
+    type Actor = ServerSource<Acceptor, PostBox>;
 
-    fn reactor(&self) -> &Reactor<Self::Actor, Recorder> {
+    fn reactor(&self) -> &Reactor<Self::Actor, TurnRecorder> {
         &self.reactor
     }
 
-    fn reactor_mut(&mut self) -> &mut Reactor<Self::Actor, Recorder> {
+    fn reactor_mut(&mut self) -> &mut Reactor<Self::Actor, TurnRecorder> {
         &mut self.reactor
     }
 
     fn step(&mut self, now: Time, marks: &[Mark]) {
         self.reactor
-            .step(now, marks.iter().copied(), &mut self.world);
+            .step(now, marks.iter().copied(), &mut self.shared);
         assert_eq!(self.between_turns(), None);
     }
 }
 
 /// A program in virtual time.
 #[derive(Debug)]
-pub struct Stage<P> {
+pub struct Lifecycle<P> {
     pub program: P,
     now: Time,
     far_ends: Vec<FarEnd>,
@@ -68,19 +68,19 @@ pub struct Stage<P> {
 /// Turns remembered: more than any scene has.
 const MAX_TURNS: usize = 4_096;
 
-fn loop_of<S: Subject>() -> Reactor<S, Recorder> {
-    Reactor::simulated_recorded(Recorder::new(MAX_TURNS, Attention::Recording)).unwrap()
+fn loop_of<S: Observable>() -> Reactor<S, TurnRecorder> {
+    Reactor::simulated_recorded(TurnRecorder::new(MAX_TURNS, Attention::Recording)).unwrap()
 }
 
-impl Stage<Here> {
+impl Lifecycle<Here> {
     /// The code here.
     pub fn here(settings: Settings) -> Self {
         Self::new(Server::with_reactor(loop_of(), settings))
     }
 
     pub fn client(&mut self, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
-        self.program.world.stats.accepted += 1;
-        let peer = Member::Peer(Peer::new(stream));
+        self.program.shared.stats.accepted += 1;
+        let peer = ServerSource::Peer(Peer::new(stream));
         self.program.reactor.add(peer, Readiness::WRITABLE).unwrap();
         self.watch(&far_end)
     }
@@ -88,12 +88,12 @@ impl Stage<Here> {
     pub fn listener(&mut self) -> (Token, Rc<RefCell<Waiting>>) {
         let acceptor = Acceptor::default();
         let waiting = acceptor.0.clone();
-        let listener = Member::Listener(Box::new(Listener::new(acceptor)));
+        let listener = ServerSource::Listener(Box::new(Listener::new(acceptor)));
         (self.program.add(listener).unwrap(), waiting)
     }
 }
 
-impl Stage<NaiveServer> {
+impl Lifecycle<NaiveServer> {
     /// The naive code.
     pub fn naive() -> Self {
         Self::new(NaiveServer::new(loop_of()))
@@ -111,7 +111,7 @@ impl Stage<NaiveServer> {
     }
 }
 
-impl<P: Program> Stage<P> {
+impl<P: Program> Lifecycle<P> {
     fn new(program: P) -> Self {
         Self {
             program,
@@ -122,8 +122,8 @@ impl<P: Program> Stage<P> {
     }
 
     /// How long the next wait may last.
-    pub fn patience(&mut self) -> Option<Duration> {
-        self.program.patience(self.now)
+    pub fn poll_timeout(&mut self) -> Option<Duration> {
+        self.program.poll_timeout(self.now)
     }
 
     /// Passes on the edges of a stream.
@@ -140,12 +140,12 @@ impl<P: Program> Stage<P> {
     }
 
     fn note_wait(&mut self) {
-        let patience = self.patience();
+        let patience = self.poll_timeout();
         let now = self.now;
         let reactor = self.program.reactor_mut();
         let turn = reactor.turns().turns + 1;
         let recorder = reactor.record_mut();
-        Record::<P::Actor>::phase(recorder, turn, Phase::Wait(patience), now);
+        Recorder::<P::Actor>::phase(recorder, turn, TurnPhase::Wait(patience), now);
         self.has_begun = true;
     }
 
@@ -172,7 +172,7 @@ impl<P: Program> Stage<P> {
                 let wire = far_end.borrow();
                 wire.token.is_some() && !wire.edge.is_none()
             };
-            let is_idle = self.patience() != Some(Duration::ZERO);
+            let is_idle = self.poll_timeout() != Some(Duration::ZERO);
             if is_idle && !self.far_ends.iter().any(is_due) {
                 return;
             }
@@ -185,7 +185,7 @@ impl<P: Program> Stage<P> {
     pub fn until(&mut self, milliseconds: u64) {
         let target = Time::ZERO.after(Duration::from_millis(milliseconds));
         self.settle();
-        while let Some(patience) = self.patience() {
+        while let Some(patience) = self.poll_timeout() {
             let deadline = self.now.after(patience);
             if deadline > target {
                 break;
@@ -197,12 +197,12 @@ impl<P: Program> Stage<P> {
         self.now = target;
     }
 
-    /// What the loop has recorded, the oldest entry first.
+    /// EventKind the loop has recorded, the oldest entry first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.program.reactor().record().entries()
     }
 
-    /// What `helloop show` makes of it, from the second turn on: the first one welcomes.
+    /// EventKind `helloop show` makes of it, from the second turn on: the first one welcomes.
     pub fn ladder(&self) -> String {
         let (mut json, mut text) = (Vec::new(), Vec::new());
         trace::write(self.program.reactor().record(), &mut json).unwrap();

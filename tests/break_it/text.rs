@@ -1,15 +1,15 @@
-//! What a run has shown, and what the guide shows of it.
+//! EventKind a run has shown, and what the guide shows of it.
 //!
 //! **Owns** the texts beside the guide's chapter. **Must never touch** a run. **Invariant**: a
 //! text that is compared is written anew only where `BLESS` asks for it.
 
 #![allow(unreachable_pub)]
 
-use crate::stage::{Program, Stage};
+use crate::stage::{Lifecycle, Program};
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
-/// What a run has shown, piece by piece.
+/// EventKind a run has shown, piece by piece.
 #[derive(Debug, Default)]
 pub struct Text(String);
 
@@ -20,13 +20,13 @@ impl Text {
     }
 
     /// The run of the naive code, and what came of it.
-    pub fn naive<P: Program>(&mut self, stage: &Stage<P>, outcome: &str) -> &mut Self {
+    pub fn naive<P: Program>(&mut self, stage: &Lifecycle<P>, outcome: &str) -> &mut Self {
         self.line("The naive code:").ladder(&stage.ladder());
         self.line(outcome).line("")
     }
 
     /// The run of the code here, and what came of it.
-    pub fn here<P: Program>(&mut self, stage: &Stage<P>, outcome: &str) -> &mut Self {
+    pub fn here<P: Program>(&mut self, stage: &Lifecycle<P>, outcome: &str) -> &mut Self {
         self.line("The code here:").ladder(&stage.ladder());
         self.line(outcome)
     }

@@ -1,12 +1,12 @@
-//! What gets lost between an event and the work: whose turn it is, and whether it comes.
+//! EventKind gets lost between an event and the work: whose turn it is, and whether it comes.
 
 use crate::naive;
 use crate::rig::Waiting;
 use crate::script::{FarEnd, Scripted};
-use crate::stage::{Program, Stage};
+use crate::stage::{Lifecycle, Program};
 use crate::text::Text;
 use crate::{deeds, is_open, say, say_last, text_of};
-use helloop::observe::words::Did;
+use helloop::observe::describe::CallStats;
 use helloop::reactor::{Readiness, Time};
 use helloop::server::Settings;
 use nix::errno::Errno;
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[test]
 fn p01_a_short_read_taken_for_the_end() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let client = naive.client(naive::short_means_drained, Scripted::roomy());
     naive.settle();
     naive.until(10);
@@ -29,7 +29,7 @@ fn p01_a_short_read_taken_for_the_end() {
         "An hour later the client is gone and its connection open. No event is left to come.",
     );
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let client = here.client(Scripted::roomy());
     here.until(10);
     say_last(&client, b"Michael");
@@ -44,7 +44,7 @@ fn p01_a_short_read_taken_for_the_end() {
 fn p02_the_rest_of_a_budget() {
     let mut text = Text::default();
     let ten_names = [b'x'; 10 * 1_024];
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let client = naive.client(naive::the_rest_next_time, Scripted::roomy());
     naive.until(10);
     say(&client, &ten_names);
@@ -56,7 +56,7 @@ fn p02_the_rest_of_a_budget() {
         "Six of the ten names lie in the socket, and are read when the client next says something.",
     );
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let client = here.client(Scripted::roomy());
     here.until(10);
     say(&client, &ten_names);
@@ -69,13 +69,13 @@ fn p02_the_rest_of_a_budget() {
     text.is_shown_as("p02");
 }
 
-/// What kqueue says of the other direction of a socket, in an event of its own.
+/// EventKind kqueue says of the other direction of a socket, in an event of its own.
 const HUNG_UP: Readiness = Readiness::CLOSED;
 
 #[test]
 fn p03_an_event_for_the_slots_last_owner() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     naive.program.names_slots_only = true;
     let (listener, waiting) = naive.listener(naive::accept_all, naive::closed_means_gone);
     let first = naive.client(naive::closed_means_gone, Scripted::roomy());
@@ -92,7 +92,7 @@ fn p03_an_event_for_the_slots_last_owner() {
         "The newcomer is hung up on, before its welcome, by the last event of the one before.",
     );
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let (listener, waiting) = here.listener();
     let first = here.client(Scripted::roomy());
     here.until(10);
@@ -121,7 +121,7 @@ fn starve(waiting: &RefCell<Waiting>) {
 #[test]
 fn p04_no_descriptor_to_accept_with() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
     let first = naive.client(naive::read_all, Scripted::roomy());
     naive.until(10);
@@ -142,7 +142,7 @@ fn p04_no_descriptor_to_accept_with() {
         .line(spin())
         .line("");
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let (listener, waiting) = here.listener();
     let first = here.client(Scripted::roomy());
     here.until(10);
@@ -161,9 +161,9 @@ fn p04_no_descriptor_to_accept_with() {
     text.is_shown_as("p04");
 }
 
-/// What becomes of trying again at once.
+/// EventKind becomes of trying again at once.
 fn spin() -> String {
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let (listener, waiting) = naive.listener(naive::accept_or_try_again, naive::read_all);
     naive.client(naive::read_all, Scripted::roomy());
     naive.until(10);
@@ -172,7 +172,7 @@ fn spin() -> String {
     naive.turn(&[(listener, Readiness::READABLE)]);
     let before = naive.program.reactor().turns().turns;
     for _ in 0..1_000 {
-        assert_eq!(naive.patience(), Some(Duration::ZERO), "it would wait");
+        assert_eq!(naive.poll_timeout(), Some(Duration::ZERO), "it would wait");
         naive.turn(&[]);
     }
     let turns = naive.program.reactor().turns().turns - before;
@@ -188,7 +188,7 @@ fn p05_accepts_and_reads_without_a_budget() {
     const CONNECTS: usize = 5_000;
     let flood_of_names = [b'x'; 1_024].repeat(1_000);
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
     let flood = naive.client(naive::read_all, Scripted::roomy());
     let ada = naive.client(naive::read_all, Scripted::roomy());
@@ -203,7 +203,7 @@ fn p05_accepts_and_reads_without_a_budget() {
     naive.turn(&[]);
     let without = before_ada(&naive);
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let (listener, waiting) = here.listener();
     let flood = here.client(Scripted::roomy());
     let ada = here.client(Scripted::roomy());
@@ -223,7 +223,7 @@ fn p05_accepts_and_reads_without_a_budget() {
     assert!(with.accepted <= 64 && with.reads <= 4 && with.writes <= 4);
     text.line("Before Ada is answered   accepts   reads   writes");
     for (who, did) in [("the naive code", without), ("the code here", with)] {
-        let Did {
+        let CallStats {
             accepted,
             reads,
             writes,
@@ -241,9 +241,9 @@ fn storm(waiting: &RefCell<Waiting>, connects: usize) {
     waiting.borrow_mut().streams.extend(streams);
 }
 
-/// What was done since both were welcomed, until the turn came to the one who said three bytes.
-fn before_ada<P: Program>(stage: &Stage<P>) -> Did {
-    let mut sum = Did::default();
+/// EventKind was done since both were welcomed, until the turn came to the one who said three bytes.
+fn before_ada<P: Program>(stage: &Lifecycle<P>) -> CallStats {
+    let mut sum = CallStats::default();
     for (_, did) in deeds(stage).into_iter().skip(2) {
         if did.bytes_in == 3 {
             return sum;
@@ -258,7 +258,7 @@ fn before_ada<P: Program>(stage: &Stage<P>) -> Did {
 #[test]
 fn p12_a_deadline_that_is_not_taken_back() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     naive.program.keep_deadlines();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
     let first = naive.client(naive::read_all, Scripted::roomy());
@@ -278,7 +278,7 @@ fn p12_a_deadline_that_is_not_taken_back() {
         "The first is closed a second after it spoke, the second by a deadline of the first.",
     );
 
-    let mut here = Stage::here(Settings {
+    let mut here = Lifecycle::here(Settings {
         idle_timeout: Some(Duration::from_secs(5)),
         ..Settings::default()
     });
@@ -293,7 +293,7 @@ fn p12_a_deadline_that_is_not_taken_back() {
     say(&second, b"Tracy");
     here.until(9_500);
     assert!(first.borrow().shut && is_open(&second) && !second.borrow().shut);
-    let timed_out = here.program.world.stats.clients();
+    let timed_out = here.program.shared.stats.clients();
     assert_eq!(timed_out, 2, "the first lingers");
     text.here(
         &here,
@@ -307,7 +307,7 @@ fn p12_a_deadline_that_is_not_taken_back() {
 fn the_tutorials_sleep_in_the_loop() {
     const CLIENTS: usize = 100;
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let clients: Vec<FarEnd> = (0..CLIENTS)
         .map(|_| naive.client(naive::sleep_in_the_loop, Scripted::roomy()))
         .collect();
@@ -316,7 +316,7 @@ fn the_tutorials_sleep_in_the_loop() {
     naive.settle();
     let slept = naive.program.shared.answered.clone();
 
-    let mut here = Stage::here(Settings {
+    let mut here = Lifecycle::here(Settings {
         delay: Duration::from_secs(1),
         ..Settings::default()
     });

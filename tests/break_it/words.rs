@@ -1,17 +1,17 @@
-//! What gets lost between a client's words and the answer: bytes, and memory.
+//! EventKind gets lost between a client's words and the answer: bytes, and memory.
 
 use crate::naive;
 use crate::rig::{Acceptor, PostBox};
 use crate::script::Scripted;
-use crate::stage::Stage;
+use crate::stage::Lifecycle;
 use crate::text::Text;
 use crate::util::{LIMIT, Server};
 use crate::{is_open, say, say_last, text_of};
 use helloop::reactor::Readiness;
-use helloop::server::datagrams::Datagrams;
-use helloop::server::peer::HIGH_WATER_BYTES;
-use helloop::server::stats::Drop;
-use helloop::server::{Member, Settings};
+use helloop::server::sources::datagrams::Datagrams;
+use helloop::server::sources::peer::HIGH_WATER_BYTES;
+use helloop::server::stats::DropReason;
+use helloop::server::{ServerSource, Settings};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 #[test]
 fn p06_the_rest_of_a_short_write() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let client = naive.client(naive::write_once, Scripted::with_room(18));
     naive.until(10);
     say(&client, b"Michael");
@@ -32,7 +32,7 @@ fn p06_the_rest_of_a_short_write() {
     assert_eq!(got, "Welcome!Hello, MicHello, Tracy!");
     text.naive(&naive, &format!("The client has read: {got}"));
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let client = here.client(Scripted::with_room(18));
     here.until(10);
     say(&client, b"Michael");
@@ -50,9 +50,9 @@ fn p06_the_rest_of_a_short_write() {
 #[test]
 fn p07_no_high_water_mark() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let to_naive = naive.client(naive::read_all, Scripted::with_room(8));
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let to_here = here.client(Scripted::with_room(8));
     naive.until(10);
     here.until(10);
@@ -75,9 +75,9 @@ fn p07_no_high_water_mark() {
     text.is_shown_as("p07");
 }
 
-fn owed_to(source: &Member<Acceptor, PostBox>) -> usize {
+fn owed_to(source: &ServerSource<Acceptor, PostBox>) -> usize {
     match source {
-        Member::Peer(peer) => peer.owed(),
+        ServerSource::Peer(peer) => peer.owed(),
         _ => 0,
     }
 }
@@ -85,7 +85,7 @@ fn owed_to(source: &Member<Acceptor, PostBox>) -> usize {
 #[test]
 fn p08_the_end_of_input_taken_for_the_end() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let client = naive.client(naive::read_all, Scripted::with_room(8));
     naive.until(10);
     say_last(&client, b"Michael");
@@ -99,7 +99,7 @@ fn p08_the_end_of_input_taken_for_the_end() {
         &format!("The client, which still reads, has read: {got}"),
     );
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let client = here.client(Scripted::with_room(8));
     here.until(10);
     say_last(&client, b"Michael");
@@ -119,7 +119,7 @@ fn p08_the_end_of_input_taken_for_the_end() {
 #[test]
 fn p09_hung_up_taken_for_gone() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Lifecycle::naive();
     let client = naive.client(naive::closed_means_gone, Scripted::roomy());
     naive.until(10);
     say_last(&client, b"Michael");
@@ -128,14 +128,17 @@ fn p09_hung_up_taken_for_gone() {
     assert_eq!((unread, text_of(&client).as_str()), (7, "Welcome!"));
     text.naive(&naive, &format!("{unread} bytes are thrown away unread."));
 
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let client = here.client(Scripted::roomy());
     here.until(10);
     say_last(&client, b"Michael");
     here.until(20);
     assert_eq!(text_of(&client), "Welcome!Hello, Michael!");
     assert!(!is_open(&client));
-    text.here(&here, "What was sent before the end is read and answered.");
+    text.here(
+        &here,
+        "EventKind was sent before the end is read and answered.",
+    );
     text.is_shown_as("p09");
 }
 
@@ -244,19 +247,19 @@ fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// What the server here sends back, and how many greetings it has counted and left alone.
+/// EventKind the server here sends back, and how many greetings it has counted and left alone.
 fn answers_here(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
-    let mut here = Stage::here(Settings::default());
+    let mut here = Lifecycle::here(Settings::default());
     let socket = PostBox::default();
     let post = socket.0.clone();
-    let member = Member::Datagrams(Box::new(Datagrams::new(socket)));
+    let member = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));
     let token = here.program.add(member).unwrap();
     post.borrow_mut()
         .arrived
         .push_back(Ok((datagram.to_vec(), from)));
     here.turn(&[(token, Readiness::READABLE | Readiness::WRITABLE)]);
     here.settle();
-    let dropped = here.program.world.stats.dropped[Drop::Greeting as usize];
+    let dropped = here.program.shared.stats.dropped[DropReason::Greeting as usize];
     let sent = &post.borrow().sent;
     let sent = sent.iter().map(|(reply, _)| reply.clone()).collect();
     (sent, dropped)

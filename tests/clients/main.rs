@@ -8,7 +8,7 @@ mod tcp_client;
 mod udp_client;
 
 use helloop::client::{Error, names, tcp, udp};
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};

@@ -4,7 +4,7 @@ use crate::{
     PATIENCE, SOON, given, greet_tcp, greet_tcp_within, hear, say, serve_chunks, tcp_server, text,
 };
 use helloop::client::{Error, Service, names, tcp};
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;

@@ -1,10 +1,10 @@
 //! What an observer may make the loop wait for: nothing. The real observer over a scripted stream,
 //! in virtual time.
 
-use helloop::observe::board::{Board, Host, Question};
+use helloop::net::stream::Stream;
 use helloop::observe::observer::{Observer, SNAPSHOT_PERIOD};
+use helloop::observe::requests::{Host, ObserverRequests, Question};
 use helloop::reactor::{Context, Reactor, Readiness, Source, Time, Token, Verdict};
-use helloop::stream::Stream;
 use mio::Registry;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -53,11 +53,11 @@ impl Stream for Script {
 
 #[derive(Debug, Default)]
 struct World {
-    board: Board,
+    board: ObserverRequests,
 }
 
 impl Host for World {
-    fn board(&mut self) -> &mut Board {
+    fn board(&mut self) -> &mut ObserverRequests {
         &mut self.board
     }
 
@@ -70,7 +70,7 @@ impl Host for World {
 struct Only(Observer<Script>);
 
 impl Source for Only {
-    type World = World;
+    type Shared = World;
 
     fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
         Ok(())
@@ -89,7 +89,7 @@ impl Source for Only {
 
 struct Stage {
     reactor: Reactor<Only>,
-    world: World,
+    shared: World,
     token: Token,
     script: Script,
     now: Time,
@@ -100,14 +100,14 @@ impl Stage {
         let script = Script::default();
         script.incoming.borrow_mut().extend(input);
         *script.room.borrow_mut() = room;
-        let mut world = World::default();
+        let mut shared = World::default();
         let mut reactor = Reactor::simulated().unwrap();
-        let observer = Observer::new(script.clone(), false, &mut world.board);
+        let observer = Observer::new(script.clone(), false, &mut shared.board);
         let both = Readiness::READABLE | Readiness::WRITABLE;
         let token = reactor.add(Only(observer), both).unwrap();
         Self {
             reactor,
-            world,
+            shared,
             token,
             script,
             now: Time::ZERO,
@@ -116,7 +116,7 @@ impl Stage {
 
     fn pass(&mut self, duration: Duration) {
         self.now = self.now.after(duration);
-        self.reactor.step(self.now, [], &mut self.world);
+        self.reactor.step(self.now, [], &mut self.shared);
     }
 
     fn taken(&self) -> String {
@@ -125,8 +125,12 @@ impl Stage {
 
     /// The program answers, as it does between turns; whether it was asked.
     fn answer(&mut self, body: &[u8]) -> bool {
-        let asked = self.world.board.is_asked();
-        for token in self.world.board.answer_all(Question::Snapshot, body.into()) {
+        let asked = self.shared.board.is_asked();
+        for token in self
+            .shared
+            .board
+            .answer_all(Question::Snapshot, body.into())
+        {
             self.reactor.wake(token, Readiness::NONE);
         }
         asked
@@ -146,7 +150,7 @@ fn a_request_that_takes_too_long_is_told_and_an_idle_connection_ends() {
         slow.taken()
     );
     slow.pass(Duration::from_secs(2));
-    assert!(slow.reactor.is_empty() && slow.world.board.sources == 0);
+    assert!(slow.reactor.is_empty() && slow.shared.board.sources == 0);
     let mut idle = Stage::new(b"", 10_000);
     idle.pass(Duration::ZERO);
     idle.pass(Duration::from_secs(11));
@@ -180,7 +184,7 @@ fn an_observer_that_does_not_read_misses_snapshots_and_keeps_one() {
             .ends_with("data: first\n\ndata: second\n\ndata: last\n\n")
     );
     assert_eq!(
-        (stage.world.board.streams, stage.world.board.observers),
+        (stage.shared.board.streams, stage.shared.board.observers),
         (1, 1)
     );
 }
@@ -191,5 +195,5 @@ fn an_answer_that_nobody_takes_ends_its_connection() {
     stage.pass(Duration::ZERO);
     assert_eq!(stage.taken().len(), 100);
     stage.pass(Duration::from_secs(11));
-    assert!(stage.reactor.is_empty() && stage.world.board.observers == 0);
+    assert!(stage.reactor.is_empty() && stage.shared.board.observers == 0);
 }

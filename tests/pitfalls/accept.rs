@@ -6,8 +6,8 @@ use crate::util::{LIMIT, Server, Setup, clients_at_most, connect, expect, read_t
 use crate::{crowd, figure};
 use helloop::reactor::Readiness;
 use helloop::server::Settings;
-use helloop::server::listener::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
-use helloop::server::peer::READS_PER_TURN;
+use helloop::server::sources::listener::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
+use helloop::server::sources::peer::READS_PER_TURN;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::io::{self, Read};
@@ -96,7 +96,7 @@ fn p04_every_failure_of_accept_is_survived() {
             "{errno}: tried once, no spin"
         );
         assert_eq!(
-            rig.server.world.starved.pop(),
+            rig.server.shared.starved.pop(),
             Some(listener),
             "{errno}: noted for when one leaves"
         );

@@ -4,8 +4,8 @@ use crate::lines;
 use crate::rig::Rig;
 use crate::script::{Fault, Scripted};
 use helloop::server::Settings;
-use helloop::server::peer::MAX_PEER_BYTES;
-use helloop::server::stats::Cause;
+use helloop::server::sources::peer::MAX_PEER_BYTES;
+use helloop::server::stats::CloseCause;
 use std::time::Duration;
 
 /// A socket takes a part, or nothing: the rest is sent when there is room, once and in order.
@@ -53,10 +53,10 @@ fn p07_a_reader_that_never_reads_costs_bounded_memory() {
     rig.settle();
     rig.pass(Duration::from_secs(29));
     rig.settle();
-    assert_eq!(rig.closed(Cause::WriteTimeout), 0);
+    assert_eq!(rig.closed(CloseCause::WriteTimeout), 0);
     rig.pass(Duration::from_secs(2));
     rig.settle();
-    assert_eq!(rig.closed(Cause::WriteTimeout), 1);
+    assert_eq!(rig.closed(CloseCause::WriteTimeout), 1);
     assert_eq!(rig.stats().buffered, 0);
 }
 
@@ -87,7 +87,7 @@ fn p07_a_thousand_readers_that_never_read_stay_within_the_cap() {
             polite.borrow_mut().written.clear();
         }
     }
-    assert!(rig.closed(Cause::BufferedTooMuch) > 800);
+    assert!(rig.closed(CloseCause::BufferedTooMuch) > 800);
     // All at once: one is closed a turn, the largest, until the rest fits.
     let mut rig = Rig::new(Settings {
         max_buffered: CAP,
@@ -101,22 +101,22 @@ fn p07_a_thousand_readers_that_never_read_stay_within_the_cap() {
             .arrive(&b"\n".repeat(1_000 + index), false);
     }
     rig.step();
-    while rig.server.reactor.patience(rig.now) == Some(Duration::ZERO) {
-        let before = rig.closed(Cause::BufferedTooMuch);
+    while rig.server.reactor.poll_timeout(rig.now) == Some(Duration::ZERO) {
+        let before = rig.closed(CloseCause::BufferedTooMuch);
         let largest = rig.peers().map(|(_, peer)| peer.buffered()).max();
         rig.step();
         assert!(
-            rig.closed(Cause::BufferedTooMuch) <= before + 1,
+            rig.closed(CloseCause::BufferedTooMuch) <= before + 1,
             "one a turn"
         );
-        if rig.closed(Cause::BufferedTooMuch) > before.max(1) {
+        if rig.closed(CloseCause::BufferedTooMuch) > before.max(1) {
             let left = rig.peers().map(|(_, peer)| peer.buffered()).max();
             assert!(left <= largest, "the largest first");
         }
     }
     assert!(rig.stats().buffered <= CAP);
     assert!(
-        rig.closed(Cause::BufferedTooMuch) < 1_000,
+        rig.closed(CloseCause::BufferedTooMuch) < 1_000,
         "and nobody without need"
     );
 }

@@ -6,9 +6,9 @@ use crate::util::{
     LIMIT, Server, ask, clients_at_most, connect, expect, expect_last, read_exactly, read_to_end,
 };
 use crate::{crowd, figure};
-use helloop::server::peer::LINGER;
-use helloop::server::stats::Cause;
-use helloop::server::{Outcome, Settings, Stage};
+use helloop::server::sources::peer::LINGER;
+use helloop::server::stats::CloseCause;
+use helloop::server::{Lifecycle, Outcome, Settings};
 use nix::sys::signal::Signal;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::Write;
@@ -122,7 +122,7 @@ fn p10_lingering_has_a_limit() {
     }
     rig.pass(LINGER);
     rig.settle();
-    assert_eq!(rig.closed(Cause::Exit), 1);
+    assert_eq!(rig.closed(CloseCause::Exit), 1);
 }
 
 /// SIGTERM: of a thousand clients with a message in flight, each gets its delayed reply.
@@ -160,7 +160,7 @@ fn p17_a_drain_accepts_what_waits_and_reads_everybody_once() {
     rig.settle();
     waiting.borrow_mut().streams.push_back(stream);
     talker.borrow_mut().arrive(b"Michael", false);
-    rig.server.world.stage = Stage::Stopping;
+    rig.server.shared.stage = Lifecycle::Stopping;
     rig.settle();
     assert_eq!(newcomer.borrow().written, b"Welcome!Hello, Tracy!");
     assert_eq!(talker.borrow().written, b"Welcome!Hello, Michael!");
@@ -179,7 +179,7 @@ fn p17_a_drain_accepts_what_waits_and_reads_everybody_once() {
 #[test]
 fn p17_a_drain_does_not_wait_for_those_it_would_refuse() {
     let (mut rig, _far_ends) = crowd(200);
-    rig.server.world.stage = Stage::Stopping;
+    rig.server.shared.stage = Lifecycle::Stopping;
     rig.step();
     rig.settle();
     assert_eq!(rig.outcome, None, "the last words are on their way");

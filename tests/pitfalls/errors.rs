@@ -4,7 +4,7 @@ use crate::rig::Rig;
 use crate::util::LIMIT;
 use helloop::reactor::{INTEREST, Readiness};
 use helloop::server::Settings;
-use helloop::server::stats::Drop;
+use helloop::server::stats::DropReason;
 use helloop::stress::connect::{Connecting, start_tcp};
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
@@ -84,10 +84,10 @@ fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
             (b"Hello, exit!".to_vec(), from(5_004)),
         ]
     );
-    let dropped = |rig: &Rig, drop: Drop| rig.stats().dropped[drop as usize];
-    assert_eq!(dropped(&rig, Drop::Greeting), 1);
-    assert_eq!(dropped(&rig, Drop::LowPort), 2);
-    assert_eq!(dropped(&rig, Drop::TooLong), 1);
+    let dropped = |rig: &Rig, drop: DropReason| rig.stats().dropped[drop as usize];
+    assert_eq!(dropped(&rig, DropReason::Greeting), 1);
+    assert_eq!(dropped(&rig, DropReason::LowPort), 2);
+    assert_eq!(dropped(&rig, DropReason::TooLong), 1);
     assert_eq!(rig.stats().datagram_errors, 3);
 
     // A hard error of sending costs that one reply; a full buffer costs none.
@@ -112,7 +112,7 @@ fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
             (b"Hello, c!".to_vec(), from(5_000))
         ]
     );
-    assert_eq!(dropped(&rig, Drop::Unsent), 1);
+    assert_eq!(dropped(&rig, DropReason::Unsent), 1);
 
     // Errors without end are work like any other: bounded in a turn.
     let errors = (0..1_000).map(|_| Err(Errno::ECONNREFUSED.into()));

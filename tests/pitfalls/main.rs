@@ -15,7 +15,7 @@ mod script;
 mod util;
 mod waiting;
 
-use helloop::greeting::Framing;
+use helloop::protocol::greeting::Framing;
 use helloop::reactor::Readiness;
 use helloop::server::Settings;
 use rig::Rig;

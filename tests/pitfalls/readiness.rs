@@ -6,8 +6,8 @@ use crate::util::{Server, clients_at_most, expect};
 use crate::{anything, figure, lines};
 use helloop::reactor::{Readiness, Token};
 use helloop::server::Settings;
-use helloop::server::peer::READS_PER_TURN;
-use helloop::server::stats::Cause;
+use helloop::server::sources::peer::READS_PER_TURN;
+use helloop::server::stats::CloseCause;
 use nix::sys::signal::Signal;
 use std::io::Write;
 use std::net::TcpStream;
@@ -26,7 +26,7 @@ fn p01_drain_or_remember_under_edge_triggering() {
         wire.borrow().written,
         b"Welcome!\nHello, Michael!\nHello, Tracy!\n"
     );
-    assert_eq!(rig.closed(Cause::EndOfInput), 1);
+    assert_eq!(rig.closed(CloseCause::EndOfInput), 1);
 
     // Remember: what could not be read while much was owed is read when there is room again,
     // although no edge says so.
@@ -66,7 +66,7 @@ fn p03_stale_events_after_a_slot_is_reused() {
     let stale = first.borrow().token.unwrap();
     first.borrow_mut().break_off();
     rig.settle();
-    assert_eq!(rig.closed(Cause::Reset), 1);
+    assert_eq!(rig.closed(CloseCause::Reset), 1);
     let second = rig.client(Scripted::roomy());
     rig.settle();
     let current = second.borrow().token.unwrap();
@@ -108,7 +108,7 @@ fn p09_hup_and_err_mean_ask_the_socket() {
     );
     wire.borrow_mut().break_off();
     rig.settle();
-    assert_eq!(rig.closed(Cause::Reset), 1, "and then it said why");
+    assert_eq!(rig.closed(CloseCause::Reset), 1, "and then it said why");
 }
 
 /// The poll says what is not so: nobody is the worse for it.

@@ -4,7 +4,7 @@ use crate::rig::Rig;
 use crate::script::{Fault, Scripted};
 use crate::util::{LIMIT, Server};
 use helloop::server::Settings;
-use helloop::server::stats::Cause;
+use helloop::server::stats::CloseCause;
 use nix::sys::signal::Signal;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ fn p12_timers_without_system_calls_and_a_cancelled_one_never_fires() {
     assert!(wire.borrow().shut, "its time is over");
     wire.borrow_mut().arrive(b"", true);
     rig.settle();
-    assert_eq!(rig.closed(Cause::IdleTimeout), 1);
+    assert_eq!(rig.closed(CloseCause::IdleTimeout), 1);
 
     // The write timeout is taken back when all is sent: it must not end an idle client later.
     let mut rig = Rig::new(Settings::default());

@@ -125,7 +125,7 @@ fn clients_come_from_many_loopback_addresses() {
 )]
 fn nineteen_thousand_clients_are_connected_greeted_and_answered() {
     const WANTED: u64 = 19_000;
-    let limit = helloop::system::raise_descriptor_limit();
+    let limit = helloop::net::system::raise_descriptor_limit();
     let clients = WANTED.min(limit.saturating_sub(100));
     if clients < WANTED {
         eprintln!("only {clients} clients: this process may have {limit} descriptors");

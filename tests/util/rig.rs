@@ -8,11 +8,11 @@
 
 use crate::script::{FarEnd, Scripted};
 use helloop::reactor::{Mark, Reactor, Readiness, Time, Token};
-use helloop::server::datagrams::{DatagramSocket, Datagrams};
-use helloop::server::listener::{Accept, Listener};
-use helloop::server::peer::Peer;
-use helloop::server::stats::{Cause, Stats};
-use helloop::server::{Member, Outcome, Server, Settings};
+use helloop::server::sources::datagrams::{DatagramSocket, Datagrams};
+use helloop::server::sources::listener::{Accept, Listener};
+use helloop::server::sources::peer::Peer;
+use helloop::server::stats::{CloseCause, Stats};
+use helloop::server::{Outcome, Server, ServerSource, Settings};
 use mio::{Interest, Registry, event};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -133,9 +133,9 @@ impl Rig {
 
     /// A client that was accepted just now; its welcome is sent in the next step.
     pub fn client(&mut self, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
-        self.server.world.stats.accepted += 1;
+        self.server.shared.stats.accepted += 1;
         self.watch(&far_end);
-        let peer = Member::Peer(Peer::new(stream));
+        let peer = ServerSource::Peer(Peer::new(stream));
         self.server.reactor.add(peer, Readiness::WRITABLE).unwrap();
         far_end
     }
@@ -148,14 +148,14 @@ impl Rig {
     pub fn listener(&mut self) -> (Token, Rc<RefCell<Waiting>>) {
         let acceptor = Acceptor::default();
         let waiting = acceptor.0.clone();
-        let listener = Member::Listener(Box::new(Listener::new(acceptor)));
+        let listener = ServerSource::Listener(Box::new(Listener::new(acceptor)));
         (self.server.add(listener).unwrap(), waiting)
     }
 
     pub fn datagrams(&mut self) -> (Token, Rc<RefCell<Post>>) {
         let socket = PostBox::default();
         let post = socket.0.clone();
-        let datagrams = Member::Datagrams(Box::new(Datagrams::new(socket)));
+        let datagrams = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));
         (self.server.add(datagrams).unwrap(), post)
     }
 
@@ -181,8 +181,10 @@ impl Rig {
 
     /// One step with these marks and no others.
     pub fn step_with_only(&mut self, marks: &[Mark]) {
-        let Server { reactor, world, .. } = &mut self.server;
-        reactor.step(self.now, marks.iter().copied(), world);
+        let Server {
+            reactor, shared, ..
+        } = &mut self.server;
+        reactor.step(self.now, marks.iter().copied(), shared);
         self.outcome = self.server.between_turns();
     }
 
@@ -192,7 +194,9 @@ impl Rig {
         for _ in 0..10_000 {
             let marks = self.take_marks();
             // Where a real loop would wait for ever, nothing more happens here either.
-            if marks.is_empty() && self.server.reactor.patience(self.now) != Some(Duration::ZERO) {
+            if marks.is_empty()
+                && self.server.reactor.poll_timeout(self.now) != Some(Duration::ZERO)
+            {
                 return;
             }
             self.step_with_only(&marks);
@@ -206,10 +210,10 @@ impl Rig {
     }
 
     pub fn stats(&self) -> &Stats {
-        &self.server.world.stats
+        &self.server.shared.stats
     }
 
-    pub fn closed(&self, cause: Cause) -> u64 {
+    pub fn closed(&self, cause: CloseCause) -> u64 {
         self.stats().closed[cause as usize]
     }
 
@@ -218,7 +222,7 @@ impl Rig {
             .reactor
             .sources()
             .filter_map(|(token, member)| match member {
-                Member::Peer(peer) => Some((token, peer)),
+                ServerSource::Peer(peer) => Some((token, peer)),
                 _ => None,
             })
     }

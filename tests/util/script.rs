@@ -6,8 +6,8 @@
 
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
+use helloop::net::stream::Stream;
 use helloop::reactor::{Mark, Readiness, Token};
-use helloop::stream::Stream;
 use mio::{Interest, Registry, event};
 use std::cell::RefCell;
 use std::collections::VecDeque;

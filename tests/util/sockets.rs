@@ -114,7 +114,7 @@ pub fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
 /// never silent.
 pub fn clients_at_most(wanted: usize) -> usize {
     const SPARE: u64 = 200; // what tests that run beside this one may have open
-    let limit = helloop::system::raise_descriptor_limit().saturating_sub(SPARE);
+    let limit = helloop::net::system::raise_descriptor_limit().saturating_sub(SPARE);
     let clients = wanted.min(usize::try_from(limit).unwrap_or(wanted));
     if clients < wanted {
         println!("note: {clients} clients in place of {wanted}: the descriptor limit is {limit}");

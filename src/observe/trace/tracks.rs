@@ -6,9 +6,9 @@
 
 use super::{Bits, Detail, Event, Kind, LOOP_TRACK, PROCESS, Who};
 use crate::observe::State;
-use crate::observe::record::{Entry, Life, Recorder, What};
-use crate::observe::words::Story;
-use crate::reactor::{Phase, Time, Token};
+use crate::observe::describe::Story;
+use crate::observe::recorder::{Entry, EventKind, Life, TurnRecorder};
+use crate::reactor::{Time, Token, TurnPhase};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) struct Tracks {
 
 impl Tracks {
     /// All events of a recording.
-    pub(super) fn of(recorder: &Recorder) -> Vec<Event> {
+    pub(super) fn of(recorder: &TurnRecorder) -> Vec<Event> {
         let mut tracks = Self::default();
         tracks.name("process_name", LOOP_TRACK, "helloop".to_owned());
         tracks.name("thread_name", LOOP_TRACK, "the loop".to_owned());
@@ -44,7 +44,7 @@ impl Tracks {
 
     /// Those who were born before the ring begins have their tracks from its beginning on: who
     /// did something since, in the state that this found; the others as they are now.
-    fn begin_lives(&mut self, recorder: &Recorder) {
+    fn begin_lives(&mut self, recorder: &TurnRecorder) {
         let mut first: Vec<Option<(Token, Option<State>)>> = Vec::new();
         let mut see = |token: Token, state: Option<State>| {
             let index = token.key as usize;
@@ -55,9 +55,12 @@ impl Tracks {
         };
         for entry in recorder.entries() {
             match entry.what {
-                What::Called { call, was, .. } => see(call.token, Some(was)),
-                What::Born(token, _) => see(token, None),
-                What::Died(_) | What::Marked { .. } | What::Phase(..) | What::Counted { .. } => {}
+                EventKind::Called { call, was, .. } => see(call.token, Some(was)),
+                EventKind::Born(token, _) => see(token, None),
+                EventKind::Died(_)
+                | EventKind::Marked { .. }
+                | EventKind::TurnPhase(..)
+                | EventKind::Counted { .. } => {}
             }
         }
         for Life { token, state, .. } in recorder.lives() {
@@ -75,8 +78,8 @@ impl Tracks {
     fn add(&mut self, entry: &Entry) {
         self.now = entry.at;
         match entry.what {
-            What::Phase(turn, phase) => self.begin_phase(turn, phase),
-            What::Marked {
+            EventKind::TurnPhase(turn, phase) => self.begin_phase(turn, phase),
+            EventKind::Marked {
                 token,
                 readiness,
                 is_current,
@@ -90,17 +93,17 @@ impl Tracks {
                 };
                 self.instant(format!("{token} {bits}{gone}"), detail);
             }
-            What::Called { .. } => self.call(entry),
-            What::Born(token, state) => {
+            EventKind::Called { .. } => self.call(entry),
+            EventKind::Born(token, state) => {
                 let who = Who(token);
                 self.instant(format!("{token} born"), Detail::Born { token: who, state });
                 self.begin_life(token, state);
             }
-            What::Died(token) => {
+            EventKind::Died(token) => {
                 self.instant(format!("{token} gone"), Detail::Died { token: Who(token) });
                 self.end_life(token.key);
             }
-            What::Counted {
+            EventKind::Counted {
                 clients,
                 owed,
                 events,
@@ -112,7 +115,7 @@ impl Tracks {
         }
     }
 
-    fn begin_phase(&mut self, turn: u64, phase: Phase) {
+    fn begin_phase(&mut self, turn: u64, phase: TurnPhase) {
         self.end(self.phase);
         let is_next = match self.turn.map(|turn| &self.events[turn].detail) {
             Some(Detail::Turn { turn: open }) => *open != turn,
@@ -124,7 +127,7 @@ impl Tracks {
             self.turn = Some(self.begin(LOOP_TRACK, name, Detail::Turn { turn }));
         }
         let (name, detail) = match phase {
-            Phase::Wait(timeout) => (
+            TurnPhase::Wait(timeout) => (
                 match timeout {
                     None => "wait for ever".to_owned(),
                     Some(Duration::ZERO) => "wait not at all".to_owned(),
@@ -134,18 +137,18 @@ impl Tracks {
                     timeout_us: timeout.map(microseconds),
                 },
             ),
-            Phase::Mark => ("mark".to_owned(), Detail::Phase {}),
-            Phase::Drive => ("drive".to_owned(), Detail::Phase {}),
-            Phase::Expire => ("expire".to_owned(), Detail::Phase {}),
-            Phase::Settle => ("settle".to_owned(), Detail::Phase {}),
-            Phase::Between => ("between turns".to_owned(), Detail::Phase {}),
+            TurnPhase::Mark => ("mark".to_owned(), Detail::TurnPhase {}),
+            TurnPhase::Drive => ("drive".to_owned(), Detail::TurnPhase {}),
+            TurnPhase::Expire => ("expire".to_owned(), Detail::TurnPhase {}),
+            TurnPhase::Settle => ("settle".to_owned(), Detail::TurnPhase {}),
+            TurnPhase::Between => ("between turns".to_owned(), Detail::TurnPhase {}),
         };
         self.phase = Some(self.begin(LOOP_TRACK, name, detail));
     }
 
     /// The call on the loop's track and on its slot's, and the change of state that it made.
     fn call(&mut self, entry: &Entry) {
-        let What::Called {
+        let EventKind::Called {
             call,
             began,
             did,

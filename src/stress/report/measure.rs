@@ -8,49 +8,49 @@ use super::figures::{
     ProcessReport, SecondReport, Served, Verdict,
 };
 use super::{Report, SCHEMA_VERSION, exit};
-use crate::escape::excerpt;
-use crate::greeting::Framing;
+use crate::net::system::Figures;
+use crate::protocol::escape::excerpt;
+use crate::protocol::greeting::Framing;
+use crate::stress::counters::{Datagrams, LossCause};
 use crate::stress::latency::{Latencies, Lateness};
 use crate::stress::plan::{Length, Transport};
-use crate::stress::tally::{Cause, Datagrams};
 use crate::stress::verdict::{self, Evidence};
-use crate::stress::{Run, Snapshot, World};
-use crate::system::Figures;
+use crate::stress::{Run, Shared, Snapshot};
 use hdrhistogram::Counter;
 use std::time::Duration;
 
 /// The report of `run`, held against no objective yet.
 pub(super) fn measure(run: &Run) -> Report {
-    let world = &run.world;
-    let tally = &world.tally;
+    let shared = &run.shared;
+    let counters = &shared.counters;
     let own = process(run, |snapshot| snapshot.own);
     let server = process(run, |snapshot| snapshot.server);
     Report {
         schema_version: SCHEMA_VERSION,
         helloop_version: env!("CARGO_PKG_VERSION"),
-        plan: plan(world),
-        interrupted: world.interrupted,
-        clients: clients(world),
-        connects: connects(world),
-        messages: messages(world),
-        latency: latencies(&tally.latency),
-        distribution: distribution(&tally.latency),
-        seconds: seconds(world),
-        served: tally.worst_served.map(|worst| Served {
-            best: tally.best_served,
+        plan: plan(shared),
+        interrupted: shared.interrupted,
+        clients: clients(shared),
+        connects: connects(shared),
+        messages: messages(shared),
+        latency: latencies(&counters.latency),
+        distribution: distribution(&counters.latency),
+        seconds: seconds(shared),
+        served: counters.worst_served.map(|worst| Served {
+            best: counters.best_served,
             worst,
         }),
-        datagrams: (world.plan.transport == Transport::Udp).then(|| datagrams(tally.datagrams)),
+        datagrams: (shared.plan.transport == Transport::Udp).then(|| datagrams(counters.datagrams)),
         server,
-        load: load(own, tally.loop_lag, tally.behind),
-        verdict: judge(world, own, server),
+        load: load(own, counters.loop_lag, counters.behind),
+        verdict: judge(shared, own, server),
         slos: Vec::new(),
         exit_code: exit::OK,
     }
 }
 
-fn plan(world: &World) -> PlanReport {
-    let plan = &world.plan;
+fn plan(shared: &Shared) -> PlanReport {
+    let plan = &shared.plan;
     let (transport, framing) = match plan.transport {
         Transport::Tcp(Framing::Chunk) => ("tcp", Some("chunk")),
         Transport::Tcp(Framing::Line) => ("tcp", Some("line")),
@@ -74,7 +74,7 @@ fn plan(world: &World) -> PlanReport {
         seconds,
         messages,
         warmup_seconds: plan.warmup.as_secs_f64(),
-        message_bytes: world.script.message.len(),
+        message_bytes: shared.script.message.len(),
         pipeline: plan.pipeline,
         rate: plan.rate.map(Into::into),
         connect_rate: plan.connect_rate.map(Into::into),
@@ -83,60 +83,60 @@ fn plan(world: &World) -> PlanReport {
     }
 }
 
-fn clients(world: &World) -> Clients {
-    let tally = &world.tally;
+fn clients(shared: &Shared) -> Clients {
+    let counters = &shared.counters;
     let words = |words: &Option<Vec<u8>>| words.as_deref().map(excerpt);
     Clients {
-        requested: world.plan.clients,
-        connected: tally.connected,
-        greeted: tally.greeted,
-        answered: tally.answered_once,
-        peak: tally.peak,
-        lost: tally.all_lost(),
-        lost_by_cause: Cause::ALL
+        requested: shared.plan.clients,
+        connected: counters.connected,
+        greeted: counters.greeted,
+        answered: counters.answered_once,
+        peak: counters.peak,
+        lost: counters.all_lost(),
+        lost_by_cause: LossCause::ALL
             .iter()
-            .map(|cause| (cause.name(), tally.lost[*cause as usize]))
+            .map(|cause| (cause.name(), counters.lost[*cause as usize]))
             .filter(|(_, lost)| *lost > 0)
             .collect(),
-        busy_words: tally
+        busy_words: counters
             .busy_client
-            .map(|_| excerpt(tally.busy_words.trim_ascii_end())),
-        wrong_welcome: words(&tally.wrong_welcome),
-        wrong_bytes: words(&tally.wrong_bytes),
-        first_error: tally.first_error.clone(),
+            .map(|_| excerpt(counters.busy_words.trim_ascii_end())),
+        wrong_welcome: words(&counters.wrong_welcome),
+        wrong_bytes: words(&counters.wrong_bytes),
+        first_error: counters.first_error.clone(),
     }
 }
 
-fn connects(world: &World) -> Connects {
-    let tally = &world.tally;
-    let seconds = tally.last_connect.since(world.began).as_secs_f64();
+fn connects(shared: &Shared) -> Connects {
+    let counters = &shared.counters;
+    let seconds = counters.last_connect.since(shared.began).as_secs_f64();
     Connects {
         seconds,
-        per_second: a_second(tally.connected.into(), seconds),
-        latency: latencies(&tally.connect),
+        per_second: a_second(counters.connected.into(), seconds),
+        latency: latencies(&counters.connect),
     }
 }
 
-fn messages(world: &World) -> Messages {
-    let tally = &world.tally;
+fn messages(shared: &Shared) -> Messages {
+    let counters = &shared.counters;
     // An interrupted run, and one of counted messages, ends with its last reply.
-    let planned_end = match world.plan.length {
-        Length::Time(_) if !world.interrupted => world.measured_until,
-        _ => tally.last_reply,
+    let planned_end = match shared.plan.length {
+        Length::Time(_) if !shared.interrupted => shared.measured_until,
+        _ => counters.last_reply,
     };
     let seconds = planned_end
-        .max(tally.last_reply)
-        .since(world.measured_from)
+        .max(counters.last_reply)
+        .since(shared.measured_from)
         .as_secs_f64();
-    let before = world.traffic_before;
+    let before = shared.traffic_before;
     Messages {
-        sent: tally.sent,
-        answered: tally.answered,
-        unanswered: tally.unanswered,
+        sent: counters.sent,
+        answered: counters.answered,
+        unanswered: counters.unanswered,
         seconds,
-        per_second: a_second(tally.answered, seconds),
-        bytes_out: tally.traffic.bytes_out - before.bytes_out,
-        bytes_in: tally.traffic.bytes_in - before.bytes_in,
+        per_second: a_second(counters.answered, seconds),
+        bytes_out: counters.traffic.bytes_out - before.bytes_out,
+        bytes_in: counters.traffic.bytes_in - before.bytes_in,
     }
 }
 
@@ -174,8 +174,8 @@ fn distribution(latencies: &Latencies<u64>) -> Vec<Bar> {
         .collect()
 }
 
-fn seconds(world: &World) -> Vec<SecondReport> {
-    let seconds = world.tally.seconds.iter().map(|second| SecondReport {
+fn seconds(shared: &Shared) -> Vec<SecondReport> {
+    let seconds = shared.counters.seconds.iter().map(|second| SecondReport {
         at_seconds: second.at.as_secs_f64(),
         measured: second.measured,
         per_second: a_second(second.replies, second.length.as_secs_f64()),
@@ -204,9 +204,9 @@ fn process(run: &Run, of: impl Fn(&Snapshot) -> Option<Figures>) -> Option<Proce
         None => (before, snapshots.before.at),
     };
     let cpu = ended.cpu.saturating_sub(started.cpu);
-    let clients = f64::from(run.world.tally.open);
+    let clients = f64::from(run.shared.counters.open);
     let grown = ended.resident_bytes.saturating_sub(before.resident_bytes) as f64;
-    let answered = run.world.tally.answered;
+    let answered = run.shared.counters.answered;
     Some(ProcessReport {
         cpu_share: cpu.as_secs_f64() / snapshots.ended.at.since(since).as_secs_f64().max(1e-9),
         cpu_us_per_message: (answered > 0).then(|| microseconds(cpu) / answered as f64),
@@ -229,24 +229,24 @@ fn load(process: Option<ProcessReport>, lag: Lateness, behind: Lateness) -> Load
     }
 }
 
-fn judge(world: &World, own: Option<ProcessReport>, server: Option<ProcessReport>) -> Verdict {
-    let tally = &world.tally;
+fn judge(shared: &Shared, own: Option<ProcessReport>, server: Option<ProcessReport>) -> Verdict {
+    let counters = &shared.counters;
     let evidence = Evidence {
         own_cpu_share: own.map(|own| own.cpu_share),
         server_cpu_share: server.map(|server| server.cpu_share),
-        loop_lag: tally.loop_lag.mean(),
-        behind: tally.behind.mean(),
-        latency: tally.latency.mean().unwrap_or_default(),
+        loop_lag: counters.loop_lag.mean(),
+        behind: counters.behind.mean(),
+        latency: counters.latency.mean().unwrap_or_default(),
     };
     let limit = verdict::limited_by(&evidence);
-    let shortcomings = verdict::shortcomings(&world.plan, tally);
+    let shortcomings = verdict::shortcomings(&shared.plan, counters);
     Verdict {
         achieved: shortcomings.is_empty(),
         shortcomings,
         limited_by_client: limit.is_some(),
         words: match limit {
             Some(why) => format!("limited by this client: {why}"),
-            None if tally.answered == 0 => "measured nothing".to_owned(),
+            None if counters.answered == 0 => "measured nothing".to_owned(),
             None => "measured the server".to_owned(),
         },
     }

@@ -4,8 +4,8 @@
 //! mean. **Invariant**: each direction has headers of its own, since sending overwrites the
 //! names in them and receiving does not put them back.
 
-use crate::server::datagrams::DatagramSocket;
-use crate::server::mail::{BATCH, Inbox, Outbox};
+use crate::net::udp::batch::{BATCH, RecvBatch, SendBatch};
+use crate::server::sources::datagrams::DatagramSocket;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token, event};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -51,8 +51,8 @@ impl DatagramSocket for Batched {
 
     /// A batch that is not full has emptied the socket. An error behind the first datagram would
     /// cut a batch short too, but a socket that is not connected has none (udp(7)).
-    fn receive(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
-        let (mut rooms, arrived) = inbox.rooms();
+    fn receive(&mut self, incoming: &mut RecvBatch) -> io::Result<bool> {
+        let (mut rooms, arrived) = incoming.rooms();
         let mut slices: [_; BATCH] =
             array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         let received = recvmmsg(
@@ -70,11 +70,11 @@ impl DatagramSocket for Batched {
         Ok(arrived.len() == BATCH)
     }
 
-    fn send(&mut self, outbox: &Outbox) -> io::Result<usize> {
+    fn send(&mut self, outgoing: &SendBatch) -> io::Result<usize> {
         self.names.clear();
-        let names = outbox.iter().take(BATCH).map(|(_, to)| Some(to.into()));
+        let names = outgoing.iter().take(BATCH).map(|(_, to)| Some(to.into()));
         self.names.extend(names);
-        let mut replies = outbox.iter();
+        let mut replies = outgoing.iter();
         let slices: [_; BATCH] =
             array::from_fn(|_| [IoSlice::new(replies.next().map_or(&[], |(reply, _)| reply))]);
         let sent = sendmmsg(

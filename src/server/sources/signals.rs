@@ -1,11 +1,11 @@
 //! Signals as one more event source.
 //!
 //! **Owns** which signals the server hears, and the drain's time limit. **Must never touch** a
-//! connection: it notes what was asked for in the [`World`], and the program's own loop acts
+//! connection: it notes what was asked for in the [`Shared`], and the program's own loop acts
 //! between turns. **Invariant**: the first request to stop drains, the second ends at once.
 
-use super::{Stage, World};
 use crate::reactor::{Context, Readiness, Source, Verdict};
+use crate::server::{Lifecycle, Shared};
 use log::info;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
@@ -61,28 +61,28 @@ impl Signals {
     }
 
     /// Notes what the signals ask for.
-    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         cx.readiness.clear(Readiness::READABLE);
         for signal in self.pipe.pending() {
             if signal == SIGUSR1 {
-                cx.world.report_wanted = true;
+                cx.shared.report_wanted = true;
                 continue;
             }
             if signal == SIGUSR2 {
-                cx.world.recording_wanted = true;
+                cx.shared.recording_wanted = true;
                 continue;
             }
-            cx.world.stage = match cx.world.stage {
-                Stage::Serving => {
-                    let limit = cx.world.settings.drain_timeout;
+            cx.shared.stage = match cx.shared.stage {
+                Lifecycle::Serving => {
+                    let limit = cx.shared.settings.drain_timeout;
                     info!(
                         "stopping: {} clients are given up to {} for what they are owed; \
                          a second signal ends at once",
-                        cx.world.stats.clients(),
+                        cx.shared.stats.clients(),
                         humantime::format_duration(limit)
                     );
-                    cx.deadline(limit);
-                    Stage::Stopping
+                    cx.set_deadline(limit);
+                    Lifecycle::Stopping
                 }
                 stopping => stopping,
             };
@@ -91,9 +91,9 @@ impl Signals {
     }
 
     /// The drain's time has run out.
-    pub fn expire<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        if cx.world.stage == Stage::Draining {
-            cx.world.stage = Stage::OutOfTime;
+    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        if cx.shared.stage == Lifecycle::Draining {
+            cx.shared.stage = Lifecycle::OutOfTime;
         }
         Verdict::Park
     }

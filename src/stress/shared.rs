@@ -4,11 +4,11 @@
 //! a source. **Invariant**: a source is done with the scratch memory before the next one is
 //! driven.
 
+use super::counters::{self, Counters, LossCause};
 use super::pace::Schedule;
 use super::plan::{Plan, Script};
-use super::tally::{self, Cause, Tally};
+use crate::net::stream::Traffic;
 use crate::reactor::{Time, Token};
-use crate::stream::Traffic;
 use std::io;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub enum Stage {
 
 /// What all sources of a run share.
 #[derive(Debug)]
-pub struct World {
+pub struct Shared {
     /// What was asked for.
     pub plan: Plan,
     /// The bytes that all clients say and hear.
@@ -41,7 +41,7 @@ pub struct World {
     /// How far the run is.
     pub stage: Stage,
     /// What is counted.
-    pub tally: Tally,
+    pub counters: Counters,
     /// When which message is due (open loop, once there is talking).
     pub schedule: Option<Schedule>,
     /// Messages that may still begin (closed loop); no limit unless one was asked for.
@@ -65,13 +65,13 @@ pub struct World {
     /// What one read returned. Shared, since a source is done with it before the next is driven.
     pub input: Box<[u8]>,
     /// The next datagram.
-    pub letter: Vec<u8>,
+    pub datagram: Vec<u8>,
     /// Whether the run was told to stop.
     pub interrupted: bool,
 }
 
-impl World {
-    /// A world for `plan`, in which nothing has happened yet.
+impl Shared {
+    /// A shared for `plan`, in which nothing has happened yet.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let never = Time::ZERO.after(Duration::MAX);
@@ -80,7 +80,7 @@ impl World {
         let input_bytes = READ_BYTES.max(script.reply.len() + 1);
         Self {
             stage: Stage::default(),
-            tally: Tally::default(),
+            counters: Counters::default(),
             schedule: None,
             left: u64::MAX,
             began: Time::ZERO,
@@ -92,7 +92,7 @@ impl World {
             talkers: Vec::with_capacity(plan.active as usize),
             wake: Vec::with_capacity(plan.active as usize),
             input: vec![0; input_bytes].into_boxed_slice(),
-            letter: script.message.clone(),
+            datagram: script.message.clone(),
             interrupted: false,
             script,
             plan,
@@ -124,8 +124,8 @@ impl World {
 
     /// A message began.
     pub fn note_begun(&mut self, begun: Time) {
-        self.tally.in_flight += 1;
-        self.tally.sent += u64::from(self.is_measured(begun));
+        self.counters.in_flight += 1;
+        self.counters.sent += u64::from(self.is_measured(begun));
         if self.left != u64::MAX {
             self.left -= 1;
         }
@@ -142,16 +142,16 @@ impl World {
 
     /// Keeps the first error of the system that the causes do not name.
     pub fn note_error(&mut self, error: &io::Error) {
-        if Cause::from(error) == Cause::Failed {
-            let first = &mut self.tally.first_error;
+        if LossCause::from(error) == LossCause::Failed {
+            let first = &mut self.counters.first_error;
             first.get_or_insert_with(|| error.to_string());
         }
     }
 
     /// Keeps what the first wrong reply was: these bytes of the shared input, cut to a line's.
     pub fn note_wrong_bytes(&mut self, from: usize, to: usize) {
-        let words = &self.input[from..to.min(from + tally::WORDS_BYTES)];
-        let first = &mut self.tally.wrong_bytes;
+        let words = &self.input[from..to.min(from + counters::WORDS_BYTES)];
+        let first = &mut self.counters.wrong_bytes;
         first.get_or_insert_with(|| words.to_vec());
     }
 }

@@ -4,7 +4,7 @@
 //! are then used for: both models start from the same ones. **Invariant**: an address that is
 //! bound has TCP and, unless it is not wanted, UDP on one and the same port number.
 
-use crate::system;
+use crate::net::system;
 use log::warn;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::fmt;

@@ -3,11 +3,11 @@
 //! **Owns** which source is registered for what and who is called. **Must never touch** what a
 //! source does then. **Invariant**: a client costs at most [`MAX_CLIENT_BYTES`].
 
-use super::World;
+use super::Shared;
 use super::caller::Caller;
 use super::conductor::Conductor;
-use super::datagrams::Datagrams;
 use super::signals::Signals;
+use super::udp_caller::Datagrams;
 use crate::reactor::{Context, INTEREST, Source, Time, Token, Verdict};
 use mio::event::Source as _;
 use mio::net::{TcpStream, UdpSocket};
@@ -16,7 +16,7 @@ use std::io;
 
 /// One event source of the load.
 #[derive(Debug)]
-pub enum Member {
+pub enum LoadSource {
     /// A TCP client.
     Caller(Caller<TcpStream>),
     /// A UDP client.
@@ -35,23 +35,24 @@ pub const MAX_CLIENT_BYTES: usize = 128;
 // debug builds.
 #[cfg(not(debug_assertions))]
 const _: () = assert!(
-    size_of::<Option<Member>>() + (4 + 1 + 4) + (16 + 16) + size_of::<Token>() <= MAX_CLIENT_BYTES
+    size_of::<Option<LoadSource>>() + (4 + 1 + 4) + (16 + 16) + size_of::<Token>()
+        <= MAX_CLIENT_BYTES
 );
 
-impl From<Caller<TcpStream>> for Member {
+impl From<Caller<TcpStream>> for LoadSource {
     fn from(caller: Caller<TcpStream>) -> Self {
         Self::Caller(caller)
     }
 }
 
-impl From<Datagrams<UdpSocket>> for Member {
+impl From<Datagrams<UdpSocket>> for LoadSource {
     fn from(datagrams: Datagrams<UdpSocket>) -> Self {
         Self::Datagrams(datagrams)
     }
 }
 
-impl Source for Member {
-    type World = World;
+impl Source for LoadSource {
+    type Shared = Shared;
 
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let token = token.into();
@@ -85,10 +86,10 @@ impl Source for Member {
         }
     }
 
-    fn unregistered(&mut self, error: &io::Error, _: Time, world: &mut World) {
+    fn unregistered(&mut self, error: &io::Error, _: Time, shared: &mut Shared) {
         match self {
-            Self::Caller(caller) => caller.unregistered(error, world),
-            Self::Datagrams(client) => client.unregistered(error, world),
+            Self::Caller(caller) => caller.unregistered(error, shared),
+            Self::Datagrams(client) => client.unregistered(error, shared),
             Self::Conductor(_) | Self::Signals(_) => {}
         }
     }

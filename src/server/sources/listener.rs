@@ -2,7 +2,7 @@
 //!
 //! **Owns** one listener and when it accepts. **Must never touch** a connection that it has
 //! accepted. **Invariant**: as long as connections may wait in the backlog, the listener keeps
-//! its readiness, or has a deadline, or is noted in [`World::starved`]: no wake-up is lost.
+//! its readiness, or has a deadline, or is noted in [`Shared::starved`]: no wake-up is lost.
 //!
 //! Pitfalls answered here: descriptors or memory run out (4): the edge that announced the
 //! waiting connections does not come again, so the readiness is kept, and accepting is tried
@@ -11,10 +11,10 @@
 
 use super::datagrams::DatagramSocket;
 use super::peer::Peer;
-use super::{Member, World};
+use crate::net::stream::Stream;
+use crate::net::system;
 use crate::reactor::{Context, Readiness, Source, Token, Verdict};
-use crate::stream::Stream;
-use crate::system;
+use crate::server::{ServerSource, Shared};
 use crate::warn_limited;
 use log::debug;
 use mio::event;
@@ -87,21 +87,24 @@ impl<A: Accept> Listener<A> {
     }
 
     /// Accepts what waits, within the budget.
-    pub fn drive<U: DatagramSocket>(&mut self, cx: &mut Context<'_, Member<A, U>>) -> Verdict {
+    pub fn drive<U: DatagramSocket>(
+        &mut self,
+        cx: &mut Context<'_, ServerSource<A, U>>,
+    ) -> Verdict {
         for _ in 0..ACCEPTS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 break;
             }
-            let over = cx.world.stats.clients() >= cx.world.settings.max_clients;
-            if over && cx.world.stats.refusing() >= REFUSALS_AT_ONCE {
+            let over = cx.shared.stats.clients() >= cx.shared.settings.max_clients;
+            if over && cx.shared.stats.refusing() >= REFUSALS_AT_ONCE {
                 // Who would be refused later than the server stops is refused by its end.
-                if cx.world.is_draining() {
+                if cx.shared.is_draining() {
                     return Verdict::Close;
                 }
-                cx.world.note_starved(cx.token);
+                cx.shared.wait_for_descriptor(cx.token);
                 return Verdict::Park;
             }
-            if cx.world.is_draining() {
+            if cx.shared.is_draining() {
                 self.left = self.left.saturating_sub(1);
             }
             match self.socket.accept() {
@@ -109,7 +112,7 @@ impl<A: Accept> Listener<A> {
                 Err(error) => match Trouble::of(&error) {
                     Trouble::Blocked => cx.readiness.clear(Readiness::READABLE),
                     Trouble::Interrupted => {}
-                    Trouble::Connection => cx.world.stats.aborted += 1,
+                    Trouble::Connection => cx.shared.stats.aborted += 1,
                     Trouble::Resources => return self.starve(&error, cx),
                 },
             }
@@ -118,14 +121,14 @@ impl<A: Accept> Listener<A> {
             return Verdict::Again;
         }
         // While the server drains, what the backlog held has now been accepted.
-        if cx.world.is_draining() {
+        if cx.shared.is_draining() {
             return Verdict::Close;
         }
         Verdict::Park
     }
 
     /// The deadline after a failure has passed.
-    pub fn expire<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         if cx.readiness.is_none() {
             Verdict::Park
         } else {
@@ -138,22 +141,22 @@ impl<A: Accept> Listener<A> {
         stream: A::Stream,
         address: SocketAddr,
         over: bool,
-        cx: &mut Context<'_, Member<A, U>>,
+        cx: &mut Context<'_, ServerSource<A, U>>,
     ) {
-        cx.world.stats.accepted += 1;
+        cx.shared.stats.accepted += 1;
         // A fresh socket takes a welcome. Whether it holds a message already its own first event
         // tells, except that a draining server reads everybody once, event or not.
-        let readiness = if cx.world.is_draining() {
+        let readiness = if cx.shared.is_draining() {
             Readiness::WRITABLE | Readiness::READABLE
         } else {
             Readiness::WRITABLE
         };
         if over {
-            cx.world.stats.refused += 1;
-            let limit = cx.world.settings.max_clients;
+            cx.shared.stats.refused += 1;
+            let limit = cx.shared.settings.max_clients;
             warn_limited!(
-                cx.world.limiters.refused,
-                cx.now,
+                cx.shared.limiters.refused,
+                cx.turn_start,
                 "refused {address}: {limit} clients are connected, as many as --max-clients allows"
             );
         }
@@ -161,7 +164,7 @@ impl<A: Accept> Listener<A> {
             // The only place that knows: an address is 32 bytes that no peer needs to carry, and gone
             // from the kernel after a reset.
             debug!("accepted {address} as {token}");
-            Member::Peer(if over {
+            ServerSource::Peer(if over {
                 Peer::refused(stream)
             } else {
                 Peer::new(stream)
@@ -169,20 +172,20 @@ impl<A: Accept> Listener<A> {
         });
     }
 
-    fn starve<S: Source<World = World>>(
+    fn starve<S: Source<Shared = Shared>>(
         &self,
         error: &io::Error,
         cx: &mut Context<'_, S>,
     ) -> Verdict {
-        cx.world.stats.starved += 1;
+        cx.shared.stats.starved += 1;
         warn_limited!(
-            cx.world.limiters.starved,
-            cx.now,
+            cx.shared.limiters.starved,
+            cx.turn_start,
             "cannot accept ({error}): clients wait in the backlog until one leaves; \
              raise the limit (ulimit -n), or refuse them with a lower --max-clients"
         );
-        cx.world.note_starved(cx.token);
-        cx.deadline(RETRY);
+        cx.shared.wait_for_descriptor(cx.token);
+        cx.set_deadline(RETRY);
         Verdict::Park
     }
 }

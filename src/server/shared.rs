@@ -4,12 +4,12 @@
 //! touch** a source. **Invariant**: a source is done with the scratch memory before the next one
 //! is driven.
 
-use super::backlog::Spares;
 use super::limiter::Limiter;
-use super::peer::READ_BYTES;
+use super::pending::PendingPool;
+use super::sources::peer::READ_BYTES;
 use super::stats::Stats;
-use crate::greeting::Framing;
-use crate::observe::board::Board;
+use crate::observe::requests::ObserverRequests;
+use crate::protocol::greeting::Framing;
 use crate::reactor::Token;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Default for Settings {
 
 /// How far the server is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
+pub enum Lifecycle {
     /// Accepting and answering.
     #[default]
     Serving,
@@ -82,19 +82,19 @@ pub struct Limiters {
 
 /// What all sources of the server share.
 #[derive(Debug)]
-pub struct World {
+pub struct Shared {
     /// What is allowed.
     pub settings: Settings,
     /// What is counted.
     pub stats: Stats,
     /// How far the server is.
-    pub stage: Stage,
+    pub stage: Lifecycle,
     /// Whether the counters are to be logged.
     pub report_wanted: bool,
     /// Whether the recording of the last turns is to be saved.
     pub recording_wanted: bool,
     /// Where observers ask.
-    pub board: Board,
+    pub board: ObserverRequests,
     /// Listeners that wait for a connection to end.
     pub starved: Vec<Token>,
     /// What keeps the log short.
@@ -104,30 +104,30 @@ pub struct World {
     /// What it is answered with.
     pub replies: Vec<u8>,
     /// Where clients have the memory from that they need for a while.
-    pub spares: Spares,
+    pub pool: PendingPool,
 }
 
-impl World {
-    /// A world for `settings`, in which nothing has happened yet.
+impl Shared {
+    /// A shared for `settings`, in which nothing has happened yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             stats: Stats::default(),
-            stage: Stage::default(),
+            stage: Lifecycle::default(),
             report_wanted: false,
             recording_wanted: false,
-            board: Board::default(),
+            board: ObserverRequests::default(),
             starved: Vec::new(),
             limiters: Limiters::default(),
             input: vec![0; READ_BYTES].into_boxed_slice(),
             replies: Vec::new(),
-            spares: Spares::default(),
+            pool: PendingPool::default(),
         }
     }
 
     /// Notes a listener that can only go on once a connection has ended.
-    pub fn note_starved(&mut self, listener: Token) {
+    pub fn wait_for_descriptor(&mut self, listener: Token) {
         // Once: its deadline and new connections make it try, and fail, again and again.
         if !self.starved.contains(&listener) {
             self.starved.push(listener);
@@ -137,6 +137,6 @@ impl World {
     /// Whether sources that find nothing more to do should end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.stage != Stage::Serving
+        self.stage != Lifecycle::Serving
     }
 }

@@ -4,22 +4,22 @@
 //! recorder has seen. **Invariant**: at most [`MAX_LINES`] lines, the last ones.
 
 use super::State;
-use super::record::{Recorder, What};
+use super::describe::{self, Story};
+use super::recorder::{EventKind, TurnRecorder};
 use super::trace::Bits;
-use super::words::{self, Story};
-use crate::reactor::{Phase, Time, Token};
+use crate::reactor::{Time, Token, TurnPhase};
 use serde::Serialize;
 use std::collections::VecDeque;
 
 /// Lines of one story: as many as are taken in at a glance.
 pub const MAX_LINES: usize = 12;
 
-/// What the program knows of the slot by itself.
+/// EventKind the program knows of the slot by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct SlotInfo {
     /// The owner, or the next one if the slot is free.
     pub token: Token,
-    /// What the owner is about; `None`: the slot is free.
+    /// EventKind the owner is about; `None`: the slot is free.
     pub state: Option<State>,
     /// Bytes kept for it.
     pub owed: usize,
@@ -45,11 +45,11 @@ struct Line {
 
 /// The story as JSON; `look` is `None` for a slot that never was.
 #[must_use]
-pub fn tell(slot: u32, look: Option<Look>, recorder: &Recorder) -> Vec<u8> {
+pub fn tell(slot: u32, look: Option<SlotInfo>, recorder: &TurnRecorder) -> Vec<u8> {
     let mut lines = VecDeque::with_capacity(MAX_LINES);
-    let (mut turn, mut phase) = (0, Phase::Between);
+    let (mut turn, mut phase) = (0, TurnPhase::Between);
     for entry in recorder.entries() {
-        if let What::Phase(number, now) = entry.what {
+        if let EventKind::TurnPhase(number, now) = entry.what {
             (turn, phase) = (number, now);
         }
         let Some(token) = entry.what.token().filter(|token| token.key == slot) else {
@@ -75,9 +75,9 @@ pub fn tell(slot: u32, look: Option<Look>, recorder: &Recorder) -> Vec<u8> {
     serde_json::to_vec(&told).unwrap_or_default()
 }
 
-fn words(what: &What, phase: Phase) -> String {
+fn words(what: &EventKind, phase: TurnPhase) -> String {
     match what {
-        What::Marked {
+        EventKind::Marked {
             readiness,
             is_current,
             ..
@@ -89,20 +89,22 @@ fn words(what: &What, phase: Phase) -> String {
             };
             format!("event: {}{gone}", Bits(*readiness))
         }
-        What::Called {
+        EventKind::Called {
             call, did, was, is, ..
         } => {
             let why = match phase {
-                Phase::Drive => "driven",
-                Phase::Expire => "expired",
-                Phase::Wait(_) | Phase::Mark | Phase::Settle | Phase::Between => "visited",
+                TurnPhase::Drive => "driven",
+                TurnPhase::Expire => "expired",
+                TurnPhase::Wait(_) | TurnPhase::Mark | TurnPhase::Settle | TurnPhase::Between => {
+                    "visited"
+                }
             };
             let story = Story {
                 did: *did,
                 before: call.before,
                 after: call.after,
             };
-            let verdict = words::verdict(call.verdict);
+            let verdict = describe::verdict(call.verdict);
             let change = if was == is {
                 String::new()
             } else {
@@ -110,8 +112,8 @@ fn words(what: &What, phase: Phase) -> String {
             };
             format!("{why}: {story}; {verdict}{change}")
         }
-        What::Born(_, state) => format!("born, {state}"),
-        What::Died(_) => "gone; the slot is free".to_owned(),
-        What::Phase(..) | What::Counted { .. } => String::new(),
+        EventKind::Born(_, state) => format!("born, {state}"),
+        EventKind::Died(_) => "gone; the slot is free".to_owned(),
+        EventKind::TurnPhase(..) | EventKind::Counted { .. } => String::new(),
     }
 }

@@ -3,21 +3,21 @@
 //! **Owns** how its sources look to those who watch, and what is done for them between turns.
 //! **Must never touch** a client. **Invariant**: a server that nobody watches does none of it.
 
-use super::bind::Bound;
-use super::datagrams::DatagramSocket;
-use super::listener::Accept;
-use super::peer::{Peer, Phase};
-use super::{Datagram, Member, Server, Settings, World, figures};
-use crate::observe::board::{Board, Host, Question};
+use super::sources::datagrams::DatagramSocket;
+use super::sources::listener::Accept;
+use super::sources::peer::{Peer, PeerState};
+use super::{Datagram, Server, ServerSource, Settings, Shared, metrics as server_metrics};
+use crate::net::bind::Bound;
+use crate::net::stream::Stream;
 use crate::observe::file::RecordingFile;
-use crate::observe::gate::Gate;
+use crate::observe::history::{self, SlotInfo};
+use crate::observe::listener::ObserverListener;
 use crate::observe::observer::{Observer, SNAPSHOT_PERIOD};
-use crate::observe::record::{Attention, Recorder};
+use crate::observe::recorder::{Attention, TurnRecorder};
+use crate::observe::requests::{Host, ObserverRequests, Question};
 use crate::observe::snapshot::{Cells, Snapshot};
-use crate::observe::story::{self, Look};
-use crate::observe::{State, Subject, Tally, metrics};
-use crate::reactor::{Reactor, Readiness, Record};
-use crate::stream::Stream;
+use crate::observe::{Observable, State, WorkCounters, metrics};
+use crate::reactor::{Reactor, Readiness, Recorder};
 use log::{info, warn};
 use mio::net::{TcpListener, TcpStream};
 use std::io;
@@ -26,19 +26,19 @@ use std::mem;
 /// What a client is about, as those see it who watch.
 pub fn state_of<T: Stream>(peer: &Peer<T>) -> State {
     match peer.phase() {
-        Phase::Greeting | Phase::Refusing => State::Greeting,
-        Phase::Held(_) => State::Held,
-        Phase::Lingering(_) => State::Lingering,
-        Phase::Talking | Phase::Ending(_) if peer.owed() > 0 => State::Owed,
-        Phase::Talking | Phase::Ending(_) => State::Waiting,
+        PeerState::Greeting | PeerState::Refusing => State::Greeting,
+        PeerState::Held(_) => State::Held,
+        PeerState::Lingering(_) => State::Lingering,
+        PeerState::Talking | PeerState::Ending(_) if peer.owed() > 0 => State::Owed,
+        PeerState::Talking | PeerState::Ending(_) => State::Waiting,
     }
 }
 
 /// What the server has counted, as far as a single call moves it.
 #[must_use]
-pub fn tally_of(world: &World) -> Tally {
-    let stats = &world.stats;
-    Tally {
+pub fn tally_of(shared: &Shared) -> WorkCounters {
+    let stats = &shared.stats;
+    WorkCounters {
         accepted: stats.accepted,
         messages: stats.messages,
         reads: stats.traffic.reads,
@@ -52,24 +52,24 @@ pub fn tally_of(world: &World) -> Tally {
     }
 }
 
-impl<A: Accept, U: DatagramSocket> Subject for Member<A, U> {
+impl<A: Accept, U: DatagramSocket> Observable for ServerSource<A, U> {
     fn state(&self) -> State {
         match self {
             Self::Peer(peer) => state_of(peer),
             Self::Listener(_) => State::Listener,
             Self::Datagrams(_) => State::Datagrams,
-            Self::Signals(_) | Self::Parent(_) => State::Signals,
-            Self::Gate(_) | Self::Observer(_) => State::Observer,
+            Self::Signals(_) | Self::StdinWatch(_) => State::Signals,
+            Self::ObserverListener(_) | Self::Observer(_) => State::Observer,
         }
     }
 
-    fn tally(world: &World) -> Tally {
-        tally_of(world)
+    fn tally(shared: &Shared) -> WorkCounters {
+        tally_of(shared)
     }
 }
 
 /// Who is told what the server's loop does, and is served between turns.
-pub trait Watch<A: Accept, U: DatagramSocket>: Record<Member<A, U>> + Sized {
+pub trait Watch<A: Accept, U: DatagramSocket>: Recorder<ServerSource<A, U>> + Sized {
     /// Called after every turn.
     fn attend(server: &mut Server<A, U, Self>);
 
@@ -84,7 +84,7 @@ pub trait Watch<A: Accept, U: DatagramSocket>: Record<Member<A, U>> + Sized {
 /// Nobody watches.
 impl<A: Accept, U: DatagramSocket> Watch<A, U> for () {
     fn attend(server: &mut Server<A, U, Self>) {
-        if mem::take(&mut server.world.recording_wanted) {
+        if mem::take(&mut server.shared.recording_wanted) {
             say_how_to_record();
         }
     }
@@ -94,10 +94,10 @@ impl<A: Accept, U: DatagramSocket> Watch<A, U> for () {
     }
 }
 
-impl<A: Accept, U: DatagramSocket> Watch<A, U> for Recorder {
+impl<A: Accept, U: DatagramSocket> Watch<A, U> for TurnRecorder {
     fn attend(server: &mut Server<A, U, Self>) {
         server.answer_observers();
-        if !mem::take(&mut server.world.recording_wanted) {
+        if !mem::take(&mut server.shared.recording_wanted) {
             return;
         }
         if server.file.is_none() {
@@ -129,8 +129,8 @@ pub struct Watched {
     pub observed_at: Option<std::net::TcpListener>,
 }
 
-impl Host for World {
-    fn board(&mut self) -> &mut Board {
+impl Host for Shared {
+    fn board(&mut self) -> &mut ObserverRequests {
         &mut self.board
     }
 
@@ -139,13 +139,13 @@ impl Host for World {
     }
 }
 
-impl<A: Accept, U: DatagramSocket> From<Observer<TcpStream>> for Member<A, U> {
+impl<A: Accept, U: DatagramSocket> From<Observer<TcpStream>> for ServerSource<A, U> {
     fn from(observer: Observer<TcpStream>) -> Self {
         Self::Observer(Box::new(observer))
     }
 }
 
-impl Server<TcpListener, Datagram, Recorder> {
+impl Server<TcpListener, Datagram, TurnRecorder> {
     /// As [`new`](Server::new), and watched.
     ///
     /// # Errors
@@ -156,37 +156,38 @@ impl Server<TcpListener, Datagram, Recorder> {
             Some(_) => Attention::Recording,
             None => Attention::None,
         };
-        let recorder = Recorder::new(watched.turns, attention);
+        let recorder = TurnRecorder::new(watched.turns, attention);
         let mut server = Self::with_reactor(Reactor::recorded(recorder)?, settings);
         server.take_in(bound)?;
         server.file = watched.recording;
         if let Some(listener) = watched.observed_at {
             listener.set_nonblocking(true)?;
-            let gate = Gate::new(TcpListener::from_std(listener));
-            server
-                .reactor
-                .add(Member::Gate(Box::new(gate)), Readiness::NONE)?;
-            server.world.board.sources += 1;
+            let gate = ObserverListener::new(TcpListener::from_std(listener));
+            server.reactor.add(
+                ServerSource::ObserverListener(Box::new(gate)),
+                Readiness::NONE,
+            )?;
+            server.shared.board.sources += 1;
         }
         Ok(server)
     }
 }
 
-impl<A: Accept, U: DatagramSocket> Server<A, U, Recorder> {
+impl<A: Accept, U: DatagramSocket> Server<A, U, TurnRecorder> {
     /// Answers what observers asked, and wakes them. Between turns all sources may be looked at.
     fn answer_observers(&mut self) {
-        let is_watched = self.world.board.streams > 0;
+        let is_watched = self.shared.board.streams > 0;
         self.reactor.record_mut().watch(is_watched);
-        if !self.world.board.is_asked() {
+        if !self.shared.board.is_asked() {
             return;
         }
-        for question in self.world.board.questions() {
+        for question in self.shared.board.questions() {
             let body = match question {
                 Question::Metrics => self.metrics(),
                 Question::Snapshot => self.snapshot().event(),
                 Question::Story(slot) => self.story(slot),
             };
-            for token in self.world.board.answer_all(question, body.into()) {
+            for token in self.shared.board.answer_all(question, body.into()) {
                 self.reactor.wake(token, Readiness::NONE);
             }
         }
@@ -194,32 +195,32 @@ impl<A: Accept, U: DatagramSocket> Server<A, U, Recorder> {
 
     fn metrics(&self) -> Vec<u8> {
         let (turns, now) = (self.reactor.turns(), self.reactor.now());
-        metrics::render(&figures::families(&self.world, &turns, now)).into_bytes()
+        metrics::render(&server_metrics::families(&self.shared, &turns, now)).into_bytes()
     }
 
     fn snapshot(&self) -> Snapshot {
         let (mut cells, recorder) = (Cells::default(), self.reactor.record());
         for (token, member) in self.reactor.slots() {
             let has_worked = recorder.has_worked(token, SNAPSHOT_PERIOD);
-            cells.push(token, member.map(Member::state), has_worked);
+            cells.push(token, member.map(ServerSource::state), has_worked);
         }
-        let tally = tally_of(&self.world);
+        let tally = tally_of(&self.shared);
         let (now, turns) = (self.reactor.now(), self.reactor.turns());
-        Snapshot::new(now, self.world.is_serving(), &tally, turns, cells)
-            .watched(self.reactor.record(), self.world.board.observers)
+        Snapshot::new(now, self.shared.is_serving(), &tally, turns, cells)
+            .watched(self.reactor.record(), self.shared.board.observers)
     }
 
     fn story(&self, slot: u32) -> Vec<u8> {
         let found = self.reactor.slots().nth(slot as usize);
-        let look = found.map(|(token, member)| Look {
+        let look = found.map(|(token, member)| SlotInfo {
             token,
-            state: member.map(Member::state),
+            state: member.map(ServerSource::state),
             owed: match member {
-                Some(Member::Peer(peer)) => peer.buffered(),
+                Some(ServerSource::Peer(peer)) => peer.buffered(),
                 _ => 0,
             },
         });
-        story::tell(slot, look, self.reactor.record())
+        history::tell(slot, look, self.reactor.record())
     }
 
     fn save_recording(&self) -> io::Result<()> {

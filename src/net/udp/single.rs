@@ -3,7 +3,7 @@
 //! **Owns** nothing: mio's socket is what is needed. **Must never touch** what the datagrams
 //! mean. **Invariant**: the socket is drained until it would block, a batch of one at a time.
 
-use crate::server::datagrams::DatagramSocket;
+use crate::server::sources::datagrams::DatagramSocket;
 use mio::net::UdpSocket;
 use std::io;
 use std::net::SocketAddr;

@@ -12,7 +12,7 @@ pub const BATCH: usize = 64;
 
 /// Datagrams received.
 #[derive(Debug, Default)]
-pub struct Inbox {
+pub struct RecvBatch {
     /// One room beside the other.
     space: Vec<u8>,
     /// Bytes of a room.
@@ -21,7 +21,7 @@ pub struct Inbox {
     arrived: Vec<(usize, SocketAddr)>,
 }
 
-impl Inbox {
+impl RecvBatch {
     /// Forgets all datagrams, and makes rooms of so many bytes.
     pub fn clear(&mut self, room_bytes: usize) {
         // Zeroed memory of this size comes from the system untouched: only what datagrams fill
@@ -67,7 +67,7 @@ impl Inbox {
 
 /// Replies to be sent.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct SendBatch {
     /// One reply behind the other.
     bytes: Vec<u8>,
     /// Where each ends, and where it goes.
@@ -76,7 +76,7 @@ pub struct Outbox {
     taken: usize,
 }
 
-impl Outbox {
+impl SendBatch {
     /// Where the next reply is written to. It counts once it is [`posted`](Self::post).
     pub fn draft(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -134,35 +134,35 @@ mod tests {
 
     #[test]
     fn datagrams_are_read_where_they_were_received() {
-        let mut inbox = Inbox::default();
+        let mut incoming = RecvBatch::default();
         for round in [b'a', b'b'] {
-            inbox.clear(4);
-            let (rooms, arrived) = inbox.rooms();
+            incoming.clear(4);
+            let (rooms, arrived) = incoming.rooms();
             for (port, room) in (0..).zip(rooms.take(3)) {
                 room[0] = round;
                 arrived.push((usize::from(port % 2), address(port)));
             }
-            let found: Vec<_> = inbox.iter().collect();
+            let found: Vec<_> = incoming.iter().collect();
             let expected = [
                 (&b""[..], address(0)),
                 (&[round][..], address(1)),
                 (&b""[..], address(2)),
             ];
-            assert_eq!((found.as_slice(), inbox.len()), (&expected[..], 3));
+            assert_eq!((found.as_slice(), incoming.len()), (&expected[..], 3));
         }
     }
 
     #[test]
     fn replies_stay_until_they_are_taken() {
-        let mut outbox = Outbox::default();
+        let mut outgoing = SendBatch::default();
         for (port, reply) in [(1, "one"), (2, ""), (3, "three")] {
-            outbox.draft().extend_from_slice(reply.as_bytes());
-            outbox.post(address(port));
+            outgoing.draft().extend_from_slice(reply.as_bytes());
+            outgoing.post(address(port));
         }
-        outbox.take(1);
-        let left: Vec<_> = outbox.iter().collect();
+        outgoing.take(1);
+        let left: Vec<_> = outgoing.iter().collect();
         assert_eq!(left, [(&b""[..], address(2)), (&b"three"[..], address(3))]);
-        outbox.take(2);
-        assert!(outbox.is_empty() && outbox.draft().is_empty());
+        outgoing.take(2);
+        assert!(outgoing.is_empty() && outgoing.draft().is_empty());
     }
 }

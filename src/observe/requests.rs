@@ -8,8 +8,8 @@
 //! An observer is one source among many and must not look at the others while the loop is at
 //! work. So it asks here and parks; the program answers between turns, and wakes it.
 
+use crate::net::stream::Traffic;
 use crate::reactor::Token;
-use crate::stream::Traffic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -19,14 +19,14 @@ pub const MAX_OBSERVERS: usize = 16;
 /// Further ones that are being told so. Beyond that the backlog holds the rest.
 pub const MAX_REFUSED: usize = 4;
 
-/// What an observer wants to know.
+/// EventKind an observer wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// All counters.
     Metrics,
     /// How all of it looks at present.
     Snapshot,
-    /// What happened to the owner of this slot.
+    /// EventKind happened to the owner of this slot.
     Story(u32),
 }
 
@@ -35,7 +35,7 @@ pub type Body = Rc<[u8]>;
 
 /// Questions and answers.
 #[derive(Debug, Default)]
-pub struct Board {
+pub struct ObserverRequests {
     asked: BTreeMap<(u32, u32), Question>,
     answered: BTreeMap<(u32, u32), Body>,
     /// Sources that are there for observers: listeners, and all connections.
@@ -46,11 +46,11 @@ pub struct Board {
     pub streams: usize,
     /// Connections that are being told that there are too many.
     pub refusing: usize,
-    /// What went through the observers' connections: no client's bytes.
+    /// EventKind went through the observers' connections: no client's bytes.
     pub traffic: Traffic,
 }
 
-impl Board {
+impl ObserverRequests {
     /// Asks for `token`. It is woken when there is an answer.
     pub fn ask(&mut self, token: Token, question: Question) {
         self.asked.insert(name(token), question);
@@ -73,7 +73,7 @@ impl Board {
         !self.asked.is_empty()
     }
 
-    /// What is asked, each question once however many ask it.
+    /// EventKind is asked, each question once however many ask it.
     #[must_use]
     pub fn questions(&self) -> BTreeSet<Question> {
         self.asked.values().copied().collect()
@@ -98,10 +98,10 @@ fn name(token: Token) -> (u32, u32) {
     (token.key, token.generation)
 }
 
-/// What observers need of the program's world.
+/// EventKind observers need of the program's world.
 pub trait Host {
     /// Where they ask.
-    fn board(&mut self) -> &mut Board;
+    fn board(&mut self) -> &mut ObserverRequests;
 
     /// Whether new clients are welcome; not while the program drains.
     fn is_serving(&self) -> bool;
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn the_same_question_is_answered_once_and_each_takes_it_once() {
         let token = |key| Token { key, generation: 1 };
-        let mut board = Board::default();
+        let mut board = ObserverRequests::default();
         board.ask(token(1), Question::Metrics);
         board.ask(token(2), Question::Metrics);
         board.ask(token(3), Question::Story(7));

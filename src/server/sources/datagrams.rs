@@ -7,11 +7,11 @@
 //! What is not answered, so that nothing can be made to talk for ever or to a third party: a
 //! datagram that is itself a greeting, and one from a port below 1024 (CVE-2024-2169).
 
-use super::World;
-use super::mail::{BATCH, Inbox, Outbox};
-use super::stats::Drop;
-use crate::greeting;
+use crate::net::udp::batch::{BATCH, RecvBatch, SendBatch};
+use crate::protocol::greeting;
 use crate::reactor::{Context, Readiness, Source, Verdict};
+use crate::server::Shared;
+use crate::server::stats::DropReason;
 use crate::warn_limited;
 use log::debug;
 use mio::event;
@@ -48,8 +48,8 @@ pub trait DatagramSocket: event::Source + fmt::Debug {
     /// # Errors
     ///
     /// As [`recv_from`](Self::recv_from): then nothing was received.
-    fn receive(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
-        let (mut rooms, arrived) = inbox.rooms();
+    fn receive(&mut self, incoming: &mut RecvBatch) -> io::Result<bool> {
+        let (mut rooms, arrived) = incoming.rooms();
         arrived.push(self.recv_from(rooms.next().unwrap_or_default())?);
         Ok(true)
     }
@@ -59,8 +59,8 @@ pub trait DatagramSocket: event::Source + fmt::Debug {
     /// # Errors
     ///
     /// As [`send_to`](Self::send_to), and it is the first reply's.
-    fn send(&mut self, outbox: &Outbox) -> io::Result<usize> {
-        let (reply, to) = outbox.first().ok_or(io::ErrorKind::InvalidInput)?;
+    fn send(&mut self, outgoing: &SendBatch) -> io::Result<usize> {
+        let (reply, to) = outgoing.first().ok_or(io::ErrorKind::InvalidInput)?;
         self.send_to(reply, to).map(|_| 1)
     }
 }
@@ -75,15 +75,15 @@ pub fn answer(
     from: SocketAddr,
     max_datagram: usize,
     reply: &mut Vec<u8>,
-) -> Result<(), Drop> {
+) -> Result<(), DropReason> {
     if datagram.len() > max_datagram {
-        return Err(Drop::TooLong);
+        return Err(DropReason::TooLong);
     }
     if from.port() < FIRST_USER_PORT {
-        return Err(Drop::LowPort);
+        return Err(DropReason::LowPort);
     }
     if !greeting::answer_datagram(datagram, reply) {
-        return Err(Drop::Greeting);
+        return Err(DropReason::Greeting);
     }
     Ok(())
 }
@@ -92,9 +92,9 @@ pub fn answer(
 #[derive(Debug)]
 pub struct Datagrams<U> {
     socket: U,
-    inbox: Inbox,
+    incoming: RecvBatch,
     /// Empty between turns, unless the send buffer is full. Nothing is received until then.
-    outbox: Outbox,
+    outgoing: SendBatch,
 }
 
 impl<U: DatagramSocket> Datagrams<U> {
@@ -102,8 +102,8 @@ impl<U: DatagramSocket> Datagrams<U> {
     pub fn new(socket: U) -> Self {
         Self {
             socket,
-            inbox: Inbox::default(),
-            outbox: Outbox::default(),
+            incoming: RecvBatch::default(),
+            outgoing: SendBatch::default(),
         }
     }
 
@@ -113,22 +113,22 @@ impl<U: DatagramSocket> Datagrams<U> {
     }
 
     /// Answers what has come, within the budget.
-    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         self.flush(cx);
         let mut received = 0;
         while received < DATAGRAMS_PER_TURN
-            && self.outbox.is_empty()
+            && self.outgoing.is_empty()
             && cx.readiness.contains(Readiness::READABLE)
         {
             self.receive(cx);
             self.answer_all(cx);
             self.flush(cx);
             // An error counts as one, or a socket full of them would hold the loop.
-            received += self.inbox.len().max(1);
+            received += self.incoming.len().max(1);
         }
-        if !self.outbox.is_empty() {
+        if !self.outgoing.is_empty() {
             Verdict::Park
-        } else if cx.world.is_draining() {
+        } else if cx.shared.is_draining() {
             // Once more, and never again: a flood of datagrams must not hold up the end.
             Verdict::Close
         } else if cx.readiness.contains(Readiness::READABLE) {
@@ -138,10 +138,10 @@ impl<U: DatagramSocket> Datagrams<U> {
         }
     }
 
-    fn receive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
+    fn receive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
         // One byte more than the limit, so that a datagram over it is seen to be.
-        self.inbox.clear(cx.world.settings.max_datagram + 1);
-        match self.socket.receive(&mut self.inbox) {
+        self.incoming.clear(cx.shared.settings.max_datagram + 1);
+        match self.socket.receive(&mut self.incoming) {
             Ok(true) => {}
             Ok(false) => cx.readiness.clear(Readiness::READABLE),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -149,30 +149,30 @@ impl<U: DatagramSocket> Datagrams<U> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                cx.world.stats.datagram_errors += 1;
+                cx.shared.stats.datagram_errors += 1;
                 warn_limited!(
-                    cx.world.limiters.receive_failed,
-                    cx.now,
+                    cx.shared.limiters.receive_failed,
+                    cx.turn_start,
                     "receiving a datagram failed: {error}"
                 );
             }
         }
     }
 
-    fn answer_all<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
-        let world = &mut *cx.world;
-        let limit = world.settings.max_datagram;
-        for (datagram, from) in self.inbox.iter() {
+    fn answer_all<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
+        let shared = &mut *cx.shared;
+        let limit = shared.settings.max_datagram;
+        for (datagram, from) in self.incoming.iter() {
             let length = datagram.len();
-            world.stats.datagrams += 1;
+            shared.stats.datagrams += 1;
             debug!("datagram of {length} bytes from {from}");
-            match answer(datagram, from, limit, self.outbox.draft()) {
-                Ok(()) => self.outbox.post(from),
+            match answer(datagram, from, limit, self.outgoing.draft()) {
+                Ok(()) => self.outgoing.post(from),
                 Err(drop) => {
-                    world.stats.count_dropped(drop);
+                    shared.stats.count_dropped(drop);
                     warn_limited!(
-                        world.limiters.dropped,
-                        cx.now,
+                        shared.limiters.dropped,
+                        cx.turn_start,
                         "a datagram of {length} bytes from {from} is not answered: {}",
                         drop.name()
                     );
@@ -182,12 +182,12 @@ impl<U: DatagramSocket> Datagrams<U> {
     }
 
     /// Sends the replies as far as the socket takes them. One that it never will is given up.
-    fn flush<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
-        while let Some((reply, to)) = self.outbox.first() {
-            match self.socket.send(&self.outbox) {
+    fn flush<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
+        while let Some((reply, to)) = self.outgoing.first() {
+            match self.socket.send(&self.outgoing) {
                 Ok(count) => {
-                    cx.world.stats.datagrams_answered += count as u64;
-                    self.outbox.take(count);
+                    cx.shared.stats.datagrams_answered += count as u64;
+                    self.outgoing.take(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -195,14 +195,14 @@ impl<U: DatagramSocket> Datagrams<U> {
                     return;
                 }
                 Err(error) => {
-                    cx.world.stats.count_dropped(Drop::Unsent);
+                    cx.shared.stats.count_dropped(DropReason::Unsent);
                     warn_limited!(
-                        cx.world.limiters.dropped,
-                        cx.now,
+                        cx.shared.limiters.dropped,
+                        cx.turn_start,
                         "a reply of {} bytes to {to} could not be sent: {error}",
                         reply.len()
                     );
-                    self.outbox.take(1);
+                    self.outgoing.take(1);
                 }
             }
         }

@@ -4,8 +4,8 @@
 //! **Invariant**: as long as connections may wait in the backlog, the gate keeps its readiness
 //! and has a deadline, so that no wake-up is lost (pitfall 4).
 
-use super::board::{Host, MAX_OBSERVERS, MAX_REFUSED};
 use super::observer::Observer;
+use super::requests::{Host, MAX_OBSERVERS, MAX_REFUSED};
 use crate::reactor::{Context, Readiness, Source, Verdict};
 use log::debug;
 use mio::net::{TcpListener, TcpStream};
@@ -20,11 +20,11 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// The observers' listener.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ObserverListener {
     socket: TcpListener,
 }
 
-impl Gate {
+impl ObserverListener {
     /// Lets observers in through `socket`.
     #[must_use]
     pub fn new(socket: TcpListener) -> Self {
@@ -39,22 +39,22 @@ impl Gate {
     /// Lets in who waits, within the budget and the limit.
     pub fn drive<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
     where
-        S: Source<World: Host> + From<Observer<TcpStream>>,
+        S: Source<Shared: Host> + From<Observer<TcpStream>>,
     {
         for _ in 0..ACCEPTS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Verdict::Park;
             }
-            let board = cx.world.board();
+            let board = cx.shared.board();
             let is_full = board.observers >= MAX_OBSERVERS;
             if is_full && board.refusing >= MAX_REFUSED {
-                cx.deadline(RETRY);
+                cx.set_deadline(RETRY);
                 return Verdict::Park;
             }
             match self.socket.accept() {
                 Ok((stream, address)) => {
                     debug!("observed by {address}");
-                    let observer = Observer::new(stream, is_full, cx.world.board());
+                    let observer = Observer::new(stream, is_full, cx.shared.board());
                     cx.spawn(Readiness::WRITABLE, |_| S::from(observer));
                 }
                 Err(error) => match error.kind() {
@@ -62,7 +62,7 @@ impl Gate {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     // No descriptor is left, say: the clients' listeners tell of it.
                     _ => {
-                        cx.deadline(RETRY);
+                        cx.set_deadline(RETRY);
                         return Verdict::Park;
                     }
                 },

@@ -12,12 +12,12 @@
 
 mod ending;
 
-use super::World;
-use super::backlog::{Backlog, Spares};
-use super::stats::Cause;
-use crate::greeting::{self, Answered, Framing};
+use crate::net::stream::{self, Received, Stream};
+use crate::protocol::greeting::{self, Answered, Framing};
 use crate::reactor::{Context, Readiness, Source, Verdict};
-use crate::stream::{self, Received, Stream};
+use crate::server::Shared;
+use crate::server::pending::{Pending, PendingPool};
+use crate::server::stats::CloseCause;
 use crate::warn_limited;
 use std::io;
 use std::time::Duration;
@@ -59,7 +59,7 @@ const _: () = assert!(READ_BYTES >= greeting::MAX_CHUNK_BYTES);
 
 /// Where the conversation is. The variant says which deadline, if any, the peer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum PeerState {
     /// Just born; the welcome is still to be sent.
     Greeting,
     /// Just born over `--max-clients`; the refusal is still to be sent.
@@ -69,12 +69,12 @@ pub enum Phase {
     Talking,
     /// Replies wait for `--delay`; nothing is read or sent meanwhile. Deadline: the delay.
     /// Behind it the conversation goes on, or ends for the cause.
-    Held(Option<Cause>),
+    Held(Option<CloseCause>),
     /// No further message is taken; what is owed is being sent. Deadline: the write timeout.
-    Ending(Cause),
+    Ending(CloseCause),
     /// All is sent, our end of output included; what still comes in is thrown away.
     /// Deadline: [`LINGER`].
-    Lingering(Cause),
+    Lingering(CloseCause),
 }
 
 /// What one turn's reads came to.
@@ -83,15 +83,15 @@ struct Heard {
     /// Replies wait for the delay.
     held: bool,
     /// The conversation ends, for this cause, once they are sent.
-    end: Option<Cause>,
+    end: Option<CloseCause>,
 }
 
 /// One client. Idle, it is a descriptor, a phase and a null pointer.
 #[derive(Debug)]
 pub struct Peer<T> {
     stream: T,
-    backlog: Option<Box<Backlog>>,
-    phase: Phase,
+    backlog: Option<Box<Pending>>,
+    phase: PeerState,
 }
 
 impl<T: Stream> Peer<T> {
@@ -100,20 +100,20 @@ impl<T: Stream> Peer<T> {
         Self {
             stream,
             backlog: None,
-            phase: Phase::Greeting,
+            phase: PeerState::Greeting,
         }
     }
 
     /// A client over the limit: it is told so, and then the end of output.
     pub fn refused(stream: T) -> Self {
         Self {
-            phase: Phase::Refusing,
+            phase: PeerState::Refusing,
             ..Self::new(stream)
         }
     }
 
     /// Where the conversation is.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> PeerState {
         self.phase
     }
 
@@ -135,43 +135,46 @@ impl<T: Stream> Peer<T> {
     }
 
     /// Does what the socket's readiness allows.
-    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         self.accounted(cx, Self::work)
     }
 
     /// The peer's one deadline has passed: the phase says what that means.
-    pub fn expire<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         self.accounted(cx, |peer, cx| match peer.phase {
-            Phase::Held(then) => {
+            PeerState::Held(then) => {
                 // From here on the socket is what the replies wait for.
-                cx.deadline(cx.world.settings.write_timeout);
-                peer.phase = then.map_or(Phase::Talking, Phase::Ending);
+                cx.set_deadline(cx.shared.settings.write_timeout);
+                peer.phase = then.map_or(PeerState::Talking, PeerState::Ending);
                 peer.work(cx)
             }
-            Phase::Lingering(cause) => peer.close(cause, cx),
-            Phase::Talking if peer.owed() == 0 => {
+            PeerState::Lingering(cause) => peer.close(cause, cx),
+            PeerState::Talking if peer.owed() == 0 => {
                 warn_limited!(
-                    cx.world.limiters.timed_out,
-                    cx.now,
+                    cx.shared.limiters.timed_out,
+                    cx.turn_start,
                     "ending {}: it has said nothing for --idle-timeout",
                     cx.token
                 );
-                peer.finish(Cause::IdleTimeout, cx)
+                peer.finish(CloseCause::IdleTimeout, cx)
             }
-            Phase::Greeting | Phase::Refusing | Phase::Talking | Phase::Ending(_) => {
+            PeerState::Greeting
+            | PeerState::Refusing
+            | PeerState::Talking
+            | PeerState::Ending(_) => {
                 warn_limited!(
-                    cx.world.limiters.timed_out,
-                    cx.now,
+                    cx.shared.limiters.timed_out,
+                    cx.turn_start,
                     "closing {}: it has taken nothing of what it is owed for --write-timeout",
                     cx.token
                 );
-                peer.close(Cause::WriteTimeout, cx)
+                peer.close(CloseCause::WriteTimeout, cx)
             }
         })
     }
 
     /// Gives back the memory that is kept for this client and that no byte of it needs.
-    pub fn trim<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn trim<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         self.accounted(cx, |peer, _| {
             if let Some(backlog) = &mut peer.backlog {
                 backlog.trim();
@@ -181,7 +184,7 @@ impl<T: Stream> Peer<T> {
     }
 
     /// Keeps the sum of all buffered bytes true, whatever `work` does.
-    fn accounted<S: Source<World = World>>(
+    fn accounted<S: Source<Shared = Shared>>(
         &mut self,
         cx: &mut Context<'_, S>,
         work: impl FnOnce(&mut Self, &mut Context<'_, S>) -> Verdict,
@@ -192,62 +195,62 @@ impl<T: Stream> Peer<T> {
             Verdict::Close => 0,
             Verdict::Park | Verdict::Again => self.buffered(),
         };
-        cx.world.stats.buffered = cx.world.stats.buffered - before + after;
+        cx.shared.stats.buffered = cx.shared.stats.buffered - before + after;
         verdict
     }
 
-    fn work<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    fn work<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         match self.phase {
-            Phase::Greeting => {
-                self.phase = Phase::Talking;
-                cx.world.replies.clear();
-                let welcome = cx.world.settings.framing.welcome();
-                cx.world.replies.extend_from_slice(welcome);
+            PeerState::Greeting => {
+                self.phase = PeerState::Talking;
+                cx.shared.replies.clear();
+                let welcome = cx.shared.settings.framing.welcome();
+                cx.shared.replies.extend_from_slice(welcome);
                 match self.deliver(cx) {
                     Ok(()) => self.talk(true, cx),
-                    Err(error) => self.close(Cause::from(&error), cx),
+                    Err(error) => self.close(CloseCause::from(&error), cx),
                 }
             }
-            Phase::Refusing => {
-                self.phase = Phase::Ending(Cause::Busy);
-                cx.deadline(cx.world.settings.write_timeout);
-                let words = greeting::refusal(cx.world.settings.max_clients);
-                self.backlog_mut(&mut cx.world.spares)
+            PeerState::Refusing => {
+                self.phase = PeerState::Ending(CloseCause::Busy);
+                cx.set_deadline(cx.shared.settings.write_timeout);
+                let words = greeting::refusal(cx.shared.settings.max_clients);
+                self.pending_mut(&mut cx.shared.pool)
                     .owed
                     .push(words.as_bytes());
-                self.finish(Cause::Busy, cx)
+                self.finish(CloseCause::Busy, cx)
             }
-            Phase::Talking => self.talk(false, cx),
-            Phase::Held(_) => Verdict::Park,
-            Phase::Ending(cause) => self.finish(cause, cx),
-            Phase::Lingering(cause) => self.discard(cause, cx),
+            PeerState::Talking => self.talk(false, cx),
+            PeerState::Held(_) => Verdict::Park,
+            PeerState::Ending(cause) => self.finish(cause, cx),
+            PeerState::Lingering(cause) => self.discard(cause, cx),
         }
     }
 
     /// Talks for one turn, and decides what comes of it: held, ended, or the next turn.
-    fn talk<S: Source<World = World>>(
+    fn talk<S: Source<Shared = Shared>>(
         &mut self,
         newborn: bool,
         cx: &mut Context<'_, S>,
     ) -> Verdict {
-        let before = cx.world.stats.traffic;
+        let before = cx.shared.stats.traffic;
         let was_owing = self.owed() > 0;
         let Heard { held, end } = match self.hear(cx) {
             Ok(heard) => heard,
-            Err(error) => return self.close(Cause::from(&error), cx),
+            Err(error) => return self.close(CloseCause::from(&error), cx),
         };
         if held {
-            self.phase = Phase::Held(end);
-            cx.deadline(cx.world.settings.delay);
+            self.phase = PeerState::Held(end);
+            cx.set_deadline(cx.shared.settings.delay);
             return Verdict::Park;
         }
         if let Some(cause) = end {
-            self.phase = Phase::Ending(cause);
-            cx.deadline(cx.world.settings.write_timeout);
+            self.phase = PeerState::Ending(cause);
+            cx.set_deadline(cx.shared.settings.write_timeout);
             return self.finish(cause, cx);
         }
-        let sent = newborn || cx.world.stats.traffic.bytes_out > before.bytes_out;
-        let received = cx.world.stats.traffic.bytes_in > before.bytes_in;
+        let sent = newborn || cx.shared.stats.traffic.bytes_out > before.bytes_out;
+        let received = cx.shared.stats.traffic.bytes_in > before.bytes_in;
         self.watch(was_owing, sent, received, cx);
         if self.may_read(false, cx) {
             Verdict::Again
@@ -257,14 +260,14 @@ impl<T: Stream> Peer<T> {
     }
 
     /// Sends what is owed, then reads and answers, within the budget.
-    fn hear<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Heard> {
+    fn hear<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Heard> {
         if self.owed() > 0 {
             self.flush(cx)?;
         }
         let mut heard = Heard::default();
-        let before = cx.world.stats.traffic.bytes_in;
+        let before = cx.shared.stats.traffic.bytes_in;
         for _ in 0..READS_PER_TURN {
-            let read = cx.world.stats.traffic.bytes_in - before;
+            let read = cx.shared.stats.traffic.bytes_in - before;
             let spent = read >= BYTES_PER_TURN as u64 || heard.end.is_some();
             if spent || !self.may_read(heard.held, cx) {
                 break;
@@ -272,41 +275,39 @@ impl<T: Stream> Peer<T> {
             let answered = match self.receive(cx) {
                 Received::Bytes(count) => self.answer(count, cx),
                 Received::End => {
-                    heard.end = Some(Cause::EndOfInput);
+                    heard.end = Some(CloseCause::EndOfInput);
                     self.answer_rest(cx)
                 }
                 Received::Blocked => break,
                 Received::Failed(error) => return Err(error),
             };
-            cx.world.stats.messages += u64::from(answered.messages);
-            heard.end = answered.end.map(Cause::from).or(heard.end);
-            if !answered.is_any() || cx.world.settings.delay.is_zero() {
+            cx.shared.stats.messages += u64::from(answered.messages);
+            heard.end = answered.end.map(CloseCause::from).or(heard.end);
+            if !answered.is_any() || cx.shared.settings.delay.is_zero() {
                 self.deliver(cx)?;
                 continue;
             }
             heard.held = true;
-            let World {
-                spares, replies, ..
-            } = &mut *cx.world;
+            let Shared { pool, replies, .. } = &mut *cx.shared;
             if !replies.is_empty() {
-                self.backlog_mut(spares).owed.push(replies);
+                self.pending_mut(pool).owed.push(replies);
             }
             // The last read of a drain goes on, and all that it finds is held together.
-            if !cx.world.is_draining() {
+            if !cx.shared.is_draining() {
                 break;
             }
         }
         // In a drain that was the last read. Even who is owed nothing more is ended with care:
         // what was sent last may still be on its way.
-        if cx.world.is_draining() {
-            heard.end = heard.end.or(Some(Cause::Drained));
+        if cx.shared.is_draining() {
+            heard.end = heard.end.or(Some(CloseCause::Drained));
         }
         Ok(heard)
     }
 
     /// Sets the deadline that fits: the write timeout from the last progress on while replies
     /// are owed, the idle timeout from the last byte on else. A spurious event moves neither.
-    fn watch<S: Source<World = World>>(
+    fn watch<S: Source<Shared = Shared>>(
         &self,
         was_owing: bool,
         sent: bool,
@@ -315,24 +316,24 @@ impl<T: Stream> Peer<T> {
     ) {
         if self.owed() > 0 {
             if sent || !was_owing {
-                cx.deadline(cx.world.settings.write_timeout);
+                cx.set_deadline(cx.shared.settings.write_timeout);
             }
-        } else if let Some(idle_timeout) = cx.world.settings.idle_timeout {
+        } else if let Some(idle_timeout) = cx.shared.settings.idle_timeout {
             if sent || received {
-                cx.deadline(idle_timeout);
+                cx.set_deadline(idle_timeout);
             }
         } else if was_owing {
-            cx.no_deadline();
+            cx.clear_deadline();
         }
     }
 
     /// Whether there may be input, and it may be read. Replies that the delay released are sent
     /// before more is read, so that none is held twice.
-    fn may_read<S: Source<World = World>>(&self, held: bool, cx: &Context<'_, S>) -> bool {
+    fn may_read<S: Source<Shared = Shared>>(&self, held: bool, cx: &Context<'_, S>) -> bool {
         if !cx.readiness.contains(Readiness::READABLE) {
             return false;
         }
-        let high_water = if cx.world.settings.delay.is_zero() || held {
+        let high_water = if cx.shared.settings.delay.is_zero() || held {
             HIGH_WATER_BYTES
         } else {
             0
@@ -340,86 +341,82 @@ impl<T: Stream> Peer<T> {
         self.owed() <= high_water
     }
 
-    fn receive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Received {
-        let world = &mut *cx.world;
-        let limit = match world.settings.framing {
+    fn receive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Received {
+        let shared = &mut *cx.shared;
+        let limit = match shared.settings.framing {
             Framing::Chunk => greeting::MAX_CHUNK_BYTES,
             Framing::Line => READ_BYTES,
         };
         stream::receive(
             &mut self.stream,
             &mut cx.readiness,
-            &mut world.input[..limit],
-            &mut world.stats.traffic,
+            &mut shared.input[..limit],
+            &mut shared.stats.traffic,
         )
     }
 
     /// Answers the first `count` bytes of the shared input into the shared replies.
-    fn answer<S: Source<World = World>>(
+    fn answer<S: Source<Shared = Shared>>(
         &mut self,
         count: usize,
         cx: &mut Context<'_, S>,
     ) -> Answered {
-        let World {
+        let Shared {
             input,
             replies,
             settings,
-            spares,
+            pool,
             ..
-        } = &mut *cx.world;
+        } = &mut *cx.shared;
         let input = &input[..count];
         replies.clear();
         match settings.framing {
             Framing::Chunk => greeting::answer_chunk(input, replies),
             Framing::Line => {
-                let partial = &mut self.backlog_mut(spares).partial;
+                let partial = &mut self.pending_mut(pool).partial;
                 let answered = greeting::answer_lines(partial, input, replies);
-                self.hand_on(spares);
+                self.release(pool);
                 answered
             }
         }
     }
 
     /// Answers what the end of input completes.
-    fn answer_rest<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Answered {
-        let World {
-            replies, spares, ..
-        } = &mut *cx.world;
+    fn answer_rest<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Answered {
+        let Shared { replies, pool, .. } = &mut *cx.shared;
         replies.clear();
         // Chunks leave nothing behind: every one was a whole message.
         let Some(backlog) = &mut self.backlog else {
             return Answered::default();
         };
         let answered = greeting::answer_last_line(&mut backlog.partial, replies);
-        self.hand_on(spares);
+        self.release(pool);
         answered
     }
 
     /// Sends the shared replies behind what is owed already, and keeps only what the socket
     /// does not take (pitfall 6).
     #[inline]
-    fn deliver<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+    fn deliver<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
         let sent = if self.owed() == 0 && cx.readiness.contains(Readiness::WRITABLE) {
             stream::send(
                 &mut self.stream,
                 &mut cx.readiness,
-                &cx.world.replies,
-                &mut cx.world.stats.traffic,
+                &cx.shared.replies,
+                &mut cx.shared.stats.traffic,
             )?
         } else {
             0
         };
-        if sent < cx.world.replies.len() {
-            let World {
-                spares, replies, ..
-            } = &mut *cx.world;
-            self.backlog_mut(spares).owed.push(&replies[sent..]);
+        if sent < cx.shared.replies.len() {
+            let Shared { pool, replies, .. } = &mut *cx.shared;
+            self.pending_mut(pool).owed.push(&replies[sent..]);
         }
         Ok(())
     }
 
     /// Sends what is owed as far as the socket takes it, and returns how many bytes it took.
-    fn flush<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<usize> {
+    fn flush<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<usize> {
         let Some(backlog) = &mut self.backlog else {
             return Ok(0);
         };
@@ -430,21 +427,21 @@ impl<T: Stream> Peer<T> {
             &mut self.stream,
             &mut cx.readiness,
             backlog.owed.as_slice(),
-            &mut cx.world.stats.traffic,
+            &mut cx.shared.stats.traffic,
         )?;
         backlog.owed.consume(sent);
-        self.hand_on(&mut cx.world.spares);
+        self.release(&mut cx.shared.pool);
         Ok(sent)
     }
 
-    fn backlog_mut(&mut self, spares: &mut Spares) -> &mut Backlog {
-        self.backlog.get_or_insert_with(|| spares.take())
+    fn pending_mut(&mut self, pool: &mut PendingPool) -> &mut Pending {
+        self.backlog.get_or_insert_with(|| pool.take())
     }
 
     /// Lets go of a backlog that has become empty: an idle client keeps none.
-    fn hand_on(&mut self, spares: &mut Spares) {
+    fn release(&mut self, pool: &mut PendingPool) {
         if let Some(backlog) = self.backlog.take_if(|backlog| backlog.is_empty()) {
-            spares.put(backlog);
+            pool.put(backlog);
         }
     }
 }

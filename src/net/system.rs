@@ -7,7 +7,7 @@
 //! # Portability
 //!
 //! The program needs a Unix: file descriptors, signals, and a poll that mio knows (epoll or
-//! kqueue). What is Linux's alone is here and in [`server::udp`](crate::server::udp), each a pair
+//! kqueue). What is Linux's alone is here and in [`net::udp`](crate::net::udp), each a pair
 //! of files behind one `cfg`:
 //!
 //! | on Linux | elsewhere |

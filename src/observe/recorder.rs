@@ -5,12 +5,12 @@
 //! turns, the last ones, and never more than its limits, the newest turn alone excepted, which
 //! is bounded by the number of sources.
 //!
-//! What a source *did* is the difference that its call made to the program's counters, so that
+//! EventKind a source *did* is the difference that its call made to the program's counters, so that
 //! no source reports anything.
 
-use super::words::Did;
-use super::{State, Subject, Tally};
-use crate::reactor::{Call, Phase, Readiness, Record, Time, Token};
+use super::describe::CallStats;
+use super::{Observable, State, WorkCounters};
+use crate::reactor::{CallReport, Readiness, Recorder, Time, Token, TurnPhase};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -24,20 +24,20 @@ const _: () = assert!(size_of::<Entry>() <= 128);
 pub struct Entry {
     /// When; of a call, when it was over.
     pub at: Time,
-    /// What.
-    pub what: What,
+    /// EventKind.
+    pub what: EventKind,
 }
 
-/// What happened.
+/// EventKind happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// A phase of this turn began.
-    Phase(u64, Phase),
+    TurnPhase(u64, TurnPhase),
     /// An event came. `is_current` is false for one whose source is gone.
     Marked {
         /// For whom.
         token: Token,
-        /// What it said.
+        /// EventKind it said.
         readiness: Readiness,
         /// Whether there was somebody to hear it.
         is_current: bool,
@@ -45,21 +45,21 @@ pub enum What {
     /// A source worked.
     Called {
         /// Who, with what readiness, and with which verdict.
-        call: Call,
+        call: CallReport,
         /// When it began.
         began: Time,
-        /// What it did.
-        did: Did,
-        /// What it was about before.
+        /// EventKind it did.
+        did: CallStats,
+        /// EventKind it was about before.
         was: State,
-        /// What it is about now.
+        /// EventKind it is about now.
         is: State,
     },
     /// A source was born.
     Born(Token, State),
     /// A source is gone.
     Died(Token),
-    /// What the program counted at the turn's end.
+    /// EventKind the program counted at the turn's end.
     Counted {
         /// Clients connected.
         clients: u64,
@@ -70,24 +70,24 @@ pub enum What {
     },
 }
 
-impl What {
+impl EventKind {
     /// Whom it is about, if it is about somebody.
     #[must_use]
     pub fn token(&self) -> Option<Token> {
         match self {
             Self::Marked { token, .. } | Self::Born(token, _) | Self::Died(token) => Some(*token),
             Self::Called { call, .. } => Some(call.token),
-            Self::Phase(..) | Self::Counted { .. } => None,
+            Self::TurnPhase(..) | Self::Counted { .. } => None,
         }
     }
 }
 
-/// What is known of a slot's owner.
+/// EventKind is known of a slot's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
     /// Its name.
     pub token: Token,
-    /// What it is about.
+    /// EventKind it is about.
     pub state: State,
     /// When it last worked, or was born.
     pub worked: Time,
@@ -132,7 +132,7 @@ impl Longest {
 
 /// Remembers the last turns.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct TurnRecorder {
     attention: Attention,
     max_turns: usize,
     entries: VecDeque<Entry>,
@@ -142,14 +142,14 @@ pub struct Recorder {
     /// When the last thing happened: the next call began then.
     last: Time,
     /// The counters after the last call; `None` if what the first call finds is not its own doing.
-    tally: Option<Tally>,
+    tally: Option<WorkCounters>,
     events: u32,
     longest: Longest,
     /// By slot key.
     lives: Vec<Option<Life>>,
 }
 
-impl Recorder {
+impl TurnRecorder {
     /// A recorder of the last `max_turns` turns, at least one, for a loop that has not begun.
     #[must_use]
     pub fn new(max_turns: usize, attention: Attention) -> Self {
@@ -160,7 +160,7 @@ impl Recorder {
             lengths: VecDeque::new(),
             turn: 0,
             last: Time::ZERO,
-            tally: Some(Tally::default()),
+            tally: Some(WorkCounters::default()),
             events: 0,
             longest: Longest::default(),
             lives: Vec::new(),
@@ -168,7 +168,7 @@ impl Recorder {
     }
 
     /// Somebody looks on from now on, or nobody does any more; a recording goes on either way.
-    /// What was remembered for the last who looked on is forgotten, for it ends before a gap.
+    /// EventKind was remembered for the last who looked on is forgotten, for it ends before a gap.
     pub fn watch(&mut self, is_watched: bool) {
         match (self.attention, is_watched) {
             (Attention::None, true) => {
@@ -217,7 +217,7 @@ impl Recorder {
         self.last
     }
 
-    fn remember(&mut self, at: Time, what: What) {
+    fn remember(&mut self, at: Time, what: EventKind) {
         self.last = self.last.max(at);
         self.entries.push_back(Entry { at, what });
         match self.lengths.back_mut() {
@@ -249,7 +249,7 @@ impl Recorder {
     }
 }
 
-impl<S: Subject> Record<S> for Recorder {
+impl<S: Observable> Recorder<S> for TurnRecorder {
     fn is_on(&self) -> bool {
         self.attention != Attention::None
     }
@@ -258,33 +258,33 @@ impl<S: Subject> Record<S> for Recorder {
         self.attention == Attention::Recording
     }
 
-    fn phase(&mut self, turn: u64, phase: Phase, at: Time) {
+    fn phase(&mut self, turn: u64, phase: TurnPhase, at: Time) {
         if turn != self.turn {
             self.begin_turn(turn);
         }
-        self.remember(at, What::Phase(turn, phase));
+        self.remember(at, EventKind::TurnPhase(turn, phase));
         match phase {
-            Phase::Wait(_) => self.longest.end(at),
-            Phase::Mark => {
+            TurnPhase::Wait(_) => self.longest.end(at),
+            TurnPhase::Mark => {
                 self.events = 0;
                 self.longest.turn_began = Some(at);
             }
-            Phase::Between => {
+            TurnPhase::Between => {
                 let tally = self.tally.unwrap_or_default();
-                let counted = What::Counted {
+                let counted = EventKind::Counted {
                     clients: tally.clients,
                     owed: tally.owed,
                     events: self.events,
                 };
                 self.remember(at, counted);
             }
-            Phase::Drive | Phase::Expire | Phase::Settle => {}
+            TurnPhase::Drive | TurnPhase::Expire | TurnPhase::Settle => {}
         }
     }
 
     fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool) {
         self.events += 1;
-        let marked = What::Marked {
+        let marked = EventKind::Marked {
             token,
             readiness,
             is_current,
@@ -292,10 +292,10 @@ impl<S: Subject> Record<S> for Recorder {
         self.remember(self.last, marked);
     }
 
-    fn called(&mut self, call: Call, at: Time, source: &S, world: &S::World) {
+    fn called(&mut self, call: CallReport, at: Time, source: &S, world: &S::Shared) {
         let (tally, is) = (S::tally(world), source.state());
         let before = self.tally.replace(tally).unwrap_or(tally);
-        let did = Did::between(&before, &tally);
+        let did = CallStats::between(&before, &tally);
         let (began, at) = (self.last, at.max(self.last));
         let life = self.life_mut(call.token);
         let known = life.filter(|life| life.token == call.token);
@@ -304,7 +304,7 @@ impl<S: Subject> Record<S> for Recorder {
             state: is,
             worked: at,
         });
-        let called = What::Called {
+        let called = EventKind::Called {
             call,
             began,
             did,
@@ -321,11 +321,11 @@ impl<S: Subject> Record<S> for Recorder {
             state,
             worked: last,
         });
-        self.remember(last, What::Born(token, state));
+        self.remember(last, EventKind::Born(token, state));
     }
 
     fn died(&mut self, token: Token) {
         *self.life_mut(token) = None;
-        self.remember(self.last, What::Died(token));
+        self.remember(self.last, EventKind::Died(token));
     }
 }

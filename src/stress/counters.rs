@@ -5,8 +5,8 @@
 //! millionth message costs what the first did.
 
 use super::latency::{Latencies, Lateness};
+use crate::net::stream::Traffic;
 use crate::reactor::{Time, Token};
-use crate::stream::Traffic;
 use std::io;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub const WORDS_BYTES: usize = 80;
 /// Why a client was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Cause {
+pub enum LossCause {
     /// Nothing listens, or the system says no for the server.
     Refused,
     /// The connection was reset.
@@ -41,7 +41,7 @@ pub enum Cause {
     Failed,
 }
 
-impl Cause {
+impl LossCause {
     /// All causes, in the order of their counters.
     pub const ALL: [Self; 11] = [
         Self::Refused,
@@ -76,7 +76,7 @@ impl Cause {
     }
 }
 
-impl From<&io::Error> for Cause {
+impl From<&io::Error> for LossCause {
     fn from(error: &io::Error) -> Self {
         use nix::errno::Errno;
         match error.raw_os_error().map(Errno::from_raw) {
@@ -133,7 +133,7 @@ pub enum Reached {
 
 /// The counters of one run.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Counters {
     /// Clients that were started.
     pub launched: u32,
     /// Of these, neither greeted nor lost yet.
@@ -148,8 +148,8 @@ pub struct Tally {
     pub open: u32,
     /// The most at once.
     pub peak: u32,
-    /// Clients lost, by [`Cause`].
-    pub lost: [u32; Cause::ALL.len()],
+    /// Clients lost, by [`LossCause`].
+    pub lost: [u32; LossCause::ALL.len()],
     /// The first client that the server had no room for.
     pub busy_client: Option<Token>,
     /// What the server said to it.
@@ -196,7 +196,7 @@ pub struct Tally {
     pub behind: Lateness,
 }
 
-impl Tally {
+impl Counters {
     /// A client is started.
     pub fn note_launched(&mut self) {
         self.launched += 1;
@@ -219,7 +219,7 @@ impl Tally {
     }
 
     /// A client is lost that had come so far.
-    pub fn note_lost(&mut self, cause: Cause, reached: Reached) {
+    pub fn note_lost(&mut self, cause: LossCause, reached: Reached) {
         self.lost[cause as usize] += 1;
         match reached {
             Reached::Nothing => self.pending -= 1,
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn each_cause_has_its_own_counter() {
-        for (index, cause) in Cause::ALL.iter().enumerate() {
+        for (index, cause) in LossCause::ALL.iter().enumerate() {
             assert_eq!(*cause as usize, index);
         }
     }
@@ -280,15 +280,15 @@ mod tests {
     fn the_systems_errors_have_their_causes() {
         use nix::errno::Errno;
         for (errno, cause) in [
-            (Errno::ECONNREFUSED, Cause::Refused),
-            (Errno::ECONNRESET, Cause::Reset),
-            (Errno::EPIPE, Cause::Reset),
-            (Errno::ETIMEDOUT, Cause::TimedOut),
-            (Errno::EADDRNOTAVAIL, Cause::NoPort),
-            (Errno::EMFILE, Cause::NoDescriptor),
-            (Errno::ENETUNREACH, Cause::Failed),
+            (Errno::ECONNREFUSED, LossCause::Refused),
+            (Errno::ECONNRESET, LossCause::Reset),
+            (Errno::EPIPE, LossCause::Reset),
+            (Errno::ETIMEDOUT, LossCause::TimedOut),
+            (Errno::EADDRNOTAVAIL, LossCause::NoPort),
+            (Errno::EMFILE, LossCause::NoDescriptor),
+            (Errno::ENETUNREACH, LossCause::Failed),
         ] {
-            assert_eq!(Cause::from(&io::Error::from(errno)), cause);
+            assert_eq!(LossCause::from(&io::Error::from(errno)), cause);
         }
     }
 }

@@ -7,9 +7,9 @@
 //! A datagram may vanish, come twice or come late (pitfall 14), so its name ends in its number.
 //! Sixty-four bits remember which of the last sixty-four were answered.
 
-use super::World;
+use super::Shared;
+use super::counters::{LossCause, Reached};
 use super::plan::NUMBER_BYTES;
-use super::tally::{Cause, Reached};
 use crate::reactor::{Context, Readiness, Source, Time, Verdict};
 use log::debug;
 use std::io;
@@ -99,7 +99,7 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// Sends what may be sent, and hears what has come.
-    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         if self.phase == Phase::Opening {
             self.open(cx);
         }
@@ -108,17 +108,17 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// The oldest datagram has waited long enough: it is lost, or its reply is.
-    pub fn expire<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let now = cx.time();
+    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        let now = cx.clock_now();
         while self.oldest < self.next {
-            let begun = self.begun_at(self.oldest, cx.world);
-            if now.since(begun) < cx.world.plan.timeout {
+            let begun = self.begun_at(self.oldest, cx.shared);
+            if now.since(begun) < cx.shared.plan.timeout {
                 break;
             }
-            cx.world.tally.in_flight -= 1;
-            cx.world.tally.datagrams.lost += u64::from(cx.world.is_measuring());
-            if cx.world.is_measured(begun) {
-                cx.world.tally.note_unanswered(begun, now);
+            cx.shared.counters.in_flight -= 1;
+            cx.shared.counters.datagrams.lost += u64::from(cx.shared.is_measuring());
+            if cx.shared.is_measured(begun) {
+                cx.shared.counters.note_unanswered(begun, now);
             }
             self.oldest += 1;
             self.skip_answered();
@@ -127,22 +127,26 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// The run is over: what is waited for is unanswered.
-    pub fn finish<S: Source<World = World>>(&self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn finish<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) -> Verdict {
         self.account(cx);
         Verdict::Close
     }
 
     /// The poll did not take the socket.
-    pub fn unregistered(&self, error: &io::Error, world: &mut World) {
-        world.note_error(error);
-        world.tally.note_lost(Cause::Failed, Reached::Nothing);
+    pub fn unregistered(&self, error: &io::Error, shared: &mut Shared) {
+        shared.note_error(error);
+        shared
+            .counters
+            .note_lost(LossCause::Failed, Reached::Nothing);
     }
 
-    fn open<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) {
-        let now = cx.time();
-        cx.world.tally.note_connected(cx.now.since(now), now);
-        cx.world.tally.note_greeted();
-        self.phase = match cx.world.take_seat(cx.token) {
+    fn open<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
+        let now = cx.clock_now();
+        cx.shared
+            .counters
+            .note_connected(cx.turn_start.since(now), now);
+        cx.shared.counters.note_greeted();
+        self.phase = match cx.shared.take_seat(cx.token) {
             Some(seat) => {
                 self.seat = seat;
                 Phase::Talking
@@ -151,7 +155,7 @@ impl<U: Line> Datagrams<U> {
         };
     }
 
-    fn talk<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Verdict> {
+    fn talk<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Verdict> {
         for _ in 0..DATAGRAMS_PER_TURN {
             if self.phase == Phase::Talking {
                 self.speak(cx)?;
@@ -159,8 +163,8 @@ impl<U: Line> Datagrams<U> {
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Ok(Verdict::Park);
             }
-            cx.world.tally.traffic.reads += 1;
-            match self.socket.recv(&mut cx.world.input) {
+            cx.shared.counters.traffic.reads += 1;
+            match self.socket.recv(&mut cx.shared.input) {
                 Ok(count) => self.hear(count, cx),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -173,17 +177,19 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// Sends the datagrams that may begin now, and sets the oldest one's deadline.
-    fn speak<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+    fn speak<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
         for _ in 0..self.allowance(cx) {
             if !cx.readiness.contains(Readiness::WRITABLE) {
                 break;
             }
-            let now = cx.time();
-            let World { letter, tally, .. } = &mut *cx.world;
-            write_number(self.next, letter);
-            tally.traffic.writes += 1;
-            match self.socket.send(letter) {
-                Ok(count) => tally.traffic.bytes_out += count as u64,
+            let now = cx.clock_now();
+            let Shared {
+                datagram, counters, ..
+            } = &mut *cx.shared;
+            write_number(self.next, datagram);
+            counters.traffic.writes += 1;
+            match self.socket.send(datagram) {
+                Ok(count) => counters.traffic.bytes_out += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     cx.readiness.clear(Readiness::WRITABLE);
@@ -192,72 +198,72 @@ impl<U: Line> Datagrams<U> {
                 Err(error) => return Err(error),
             }
             self.begun = now;
-            let begun = self.begun_at(self.next, cx.world);
-            cx.world.note_begun(begun);
+            let begun = self.begun_at(self.next, cx.shared);
+            cx.shared.note_begun(begun);
             self.next += 1;
             self.answered <<= 1;
         }
         if self.oldest == self.next {
-            cx.no_deadline();
+            cx.clear_deadline();
         } else {
-            let begun = self.begun_at(self.oldest, cx.world);
-            let given_up = begun.after(cx.world.plan.timeout);
-            cx.deadline(given_up.since(cx.now));
+            let begun = self.begun_at(self.oldest, cx.shared);
+            let given_up = begun.after(cx.shared.plan.timeout);
+            cx.set_deadline(given_up.since(cx.turn_start));
         }
         Ok(())
     }
 
     /// How many datagrams may begin now: one in the closed loop, once the last one's fate is
     /// known; in the open loop those that are due, as far as they can be remembered.
-    fn allowance<S: Source<World = World>>(&self, cx: &Context<'_, S>) -> u32 {
+    fn allowance<S: Source<Shared = Shared>>(&self, cx: &Context<'_, S>) -> u32 {
         let waiting = self.next - self.oldest;
-        match &cx.world.schedule {
+        match &cx.shared.schedule {
             None if waiting > 0 => 0,
-            None => cx.world.may_begin(1),
+            None => cx.shared.may_begin(1),
             Some(schedule) => {
-                let due = schedule.due_for(self.seat, cx.time());
+                let due = schedule.due_for(self.seat, cx.clock_now());
                 due.saturating_sub(self.next).min(WINDOW - waiting)
             }
         }
     }
 
-    fn begun_at(&self, number: u32, world: &World) -> Time {
-        match &world.schedule {
+    fn begun_at(&self, number: u32, shared: &Shared) -> Time {
+        match &shared.schedule {
             None => self.begun,
             Some(schedule) => schedule.due(self.seat, number),
         }
     }
 
     /// Matches one reply of `count` bytes in the shared input to its datagram.
-    fn hear<S: Source<World = World>>(&mut self, count: usize, cx: &mut Context<'_, S>) {
-        let now = cx.time();
-        let measuring = u64::from(cx.world.is_measuring());
-        cx.world.tally.traffic.bytes_in += count as u64;
-        let number = read_number(&cx.world.input[..count], &cx.world.script.reply);
+    fn hear<S: Source<Shared = Shared>>(&mut self, count: usize, cx: &mut Context<'_, S>) {
+        let now = cx.clock_now();
+        let measuring = u64::from(cx.shared.is_measuring());
+        cx.shared.counters.traffic.bytes_in += count as u64;
+        let number = read_number(&cx.shared.input[..count], &cx.shared.script.reply);
         let Some(number) = number.filter(|number| *number < self.next) else {
-            cx.world.note_wrong_bytes(0, count);
-            cx.world.tally.datagrams.wrong += measuring;
+            cx.shared.note_wrong_bytes(0, count);
+            cx.shared.counters.datagrams.wrong += measuring;
             return;
         };
         let age = self.next - 1 - number;
         // One that is too old to be remembered can only be late.
         let bit = 1u64.checked_shl(age).unwrap_or(0);
         if self.answered & bit != 0 {
-            cx.world.tally.datagrams.doubled += measuring;
+            cx.shared.counters.datagrams.doubled += measuring;
             return;
         }
         self.answered |= bit;
         if number < self.oldest {
-            let datagrams = &mut cx.world.tally.datagrams;
+            let datagrams = &mut cx.shared.counters.datagrams;
             datagrams.lost = datagrams.lost.saturating_sub(measuring);
             datagrams.late += measuring;
             return;
         }
-        let begun = self.begun_at(number, cx.world);
-        let measured = cx.world.is_measured(begun);
+        let begun = self.begun_at(number, cx.shared);
+        let measured = cx.shared.is_measured(begun);
         let first = self.answered.count_ones() == 1 && self.oldest == 0 && self.measured == 0;
-        cx.world.tally.answered_once += u32::from(first);
-        cx.world.tally.note_reply(begun, now, measured);
+        cx.shared.counters.answered_once += u32::from(first);
+        cx.shared.counters.note_reply(begun, now, measured);
         self.measured += u32::from(measured);
         self.skip_answered();
     }
@@ -269,46 +275,46 @@ impl<U: Line> Datagrams<U> {
         }
     }
 
-    fn lose<S: Source<World = World>>(
+    fn lose<S: Source<Shared = Shared>>(
         &self,
         error: &io::Error,
         cx: &mut Context<'_, S>,
     ) -> Verdict {
-        let cause = Cause::from(error);
+        let cause = LossCause::from(error);
         debug!("lost {}: {}", cx.token, cause.name());
-        cx.world.note_error(error);
-        cx.world.tally.note_lost(cause, Reached::Greeted);
+        cx.shared.note_error(error);
+        cx.shared.counters.note_lost(cause, Reached::Greeted);
         self.account(cx);
         Verdict::Close
     }
 
     /// Counts what the client leaves behind.
-    fn account<S: Source<World = World>>(&self, cx: &mut Context<'_, S>) {
+    fn account<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) {
         if self.phase != Phase::Talking {
             return;
         }
-        let now = cx.time();
+        let now = cx.clock_now();
         for number in self.oldest..self.next {
             if self.answered >> (self.next - 1 - number) & 1 == 1 {
                 continue;
             }
-            let begun = self.begun_at(number, cx.world);
-            cx.world.tally.in_flight -= 1;
-            cx.world.tally.datagrams.lost += u64::from(cx.world.is_measured(begun));
-            if cx.world.is_measured(begun) {
-                cx.world.tally.note_unanswered(begun, now);
+            let begun = self.begun_at(number, cx.shared);
+            cx.shared.counters.in_flight -= 1;
+            cx.shared.counters.datagrams.lost += u64::from(cx.shared.is_measured(begun));
+            if cx.shared.is_measured(begun) {
+                cx.shared.counters.note_unanswered(begun, now);
             }
         }
-        cx.world.tally.note_served(self.measured);
+        cx.shared.counters.note_served(self.measured);
     }
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Writes `number` as the last eight hexadecimal digits of `letter`.
-fn write_number(number: u32, letter: &mut [u8]) {
+/// Writes `number` as the last eight hexadecimal digits of `datagram`.
+fn write_number(number: u32, datagram: &mut [u8]) {
     let mut rest = number;
-    for digit in letter.iter_mut().rev().take(NUMBER_BYTES) {
+    for digit in datagram.iter_mut().rev().take(NUMBER_BYTES) {
         *digit = DIGITS[(rest % 16) as usize];
         rest /= 16;
     }
@@ -338,9 +344,9 @@ mod tests {
     fn a_number_is_read_as_it_was_written() {
         let expected = b"Hello, abc00000000!";
         for number in [0, 1, 0xdead_beef, u32::MAX] {
-            let mut letter = b"abc00000000".to_vec();
-            write_number(number, &mut letter);
-            let reply = [b"Hello, ", &letter[..], b"!"].concat();
+            let mut datagram = b"abc00000000".to_vec();
+            write_number(number, &mut datagram);
+            let reply = [b"Hello, ", &datagram[..], b"!"].concat();
             assert_eq!(read_number(&reply, expected), Some(number));
         }
         for wrong in [

@@ -4,20 +4,20 @@
 //! format. **Invariant**: every figure of [`Stats`] is here, by Prometheus's conventions
 //! (<https://prometheus.io/docs/practices/naming/>): base units, and `_total` for what only rises.
 
-use super::World;
-use super::stats::{Cause, Drop, Stats};
+use super::Shared;
+use super::stats::{CloseCause, DropReason, Stats};
 use crate::observe::metrics::{Family, number};
-use crate::reactor::{Time, Turns};
+use crate::reactor::{LoopStats, Time};
 
 /// All families.
 #[must_use]
-pub fn families(world: &World, turns: &Turns, now: Time) -> Vec<Family> {
-    let stats = &world.stats;
+pub fn families(shared: &Shared, turns: &LoopStats, now: Time) -> Vec<Family> {
+    let stats = &shared.stats;
     let mut families = clients(stats);
     families.extend(traffic(stats));
     families.extend(datagrams(stats));
     families.extend(loop_itself(turns));
-    let draining = if world.is_draining() { 1.0 } else { 0.0 };
+    let draining = if shared.is_draining() { 1.0 } else { 0.0 };
     let up = now.since(Time::ZERO).as_secs_f64();
     families.extend([
         Family::gauge(
@@ -29,7 +29,7 @@ pub fn families(world: &World, turns: &Turns, now: Time) -> Vec<Family> {
         Family::gauge(
             "observers",
             "Connections of --observe.",
-            number(world.board.observers as u64),
+            number(shared.board.observers as u64),
         ),
     ]);
     families
@@ -51,7 +51,10 @@ fn clients(stats: &Stats) -> Vec<Family> {
         Family::causes(
             "connections_closed_total",
             "TCP connections ended, by cause.",
-            Cause::ALL.into_iter().map(Cause::name).zip(stats.closed),
+            CloseCause::ALL
+                .into_iter()
+                .map(CloseCause::name)
+                .zip(stats.closed),
         ),
         Family::counter(
             "connections_aborted_total",
@@ -116,7 +119,10 @@ fn datagrams(stats: &Stats) -> Vec<Family> {
         Family::causes(
             "datagrams_dropped_total",
             "Datagrams without an answer, by cause.",
-            Drop::ALL.into_iter().map(Drop::name).zip(stats.dropped),
+            DropReason::ALL
+                .into_iter()
+                .map(DropReason::name)
+                .zip(stats.dropped),
         ),
         Family::counter(
             "datagram_errors_total",
@@ -126,9 +132,9 @@ fn datagrams(stats: &Stats) -> Vec<Family> {
     ]
 }
 
-fn loop_itself(turns: &Turns) -> Vec<Family> {
+fn loop_itself(turns: &LoopStats) -> Vec<Family> {
     vec![
-        Family::counter("turns_total", "Turns of the loop.", turns.turns),
+        Family::counter("turns_total", "LoopStats of the loop.", turns.turns),
         Family::counter("events_total", "Events taken from the poll.", turns.events),
         Family::counter(
             "calls_total",

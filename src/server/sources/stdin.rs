@@ -5,8 +5,8 @@
 //! when the parent ends, however it ends, SIGKILL included, and that is as good as a SIGTERM: no
 //! parent leaves a server behind.
 
-use super::World;
 use crate::reactor::{Context, Readiness, Source, Verdict};
+use crate::server::Shared;
 use log::info;
 use mio::unix::pipe::Receiver;
 use signal_hook::consts::SIGTERM;
@@ -20,11 +20,11 @@ const READ_BYTES: usize = 512;
 
 /// The parent's pipe.
 #[derive(Debug)]
-pub struct Parent {
+pub struct StdinWatch {
     pipe: Receiver,
 }
 
-impl Parent {
+impl StdinWatch {
     /// Watches standard input, which must be a pipe, or something else that can be polled.
     ///
     /// # Errors
@@ -42,8 +42,8 @@ impl Parent {
     }
 
     /// Throws away what comes; at its end, asks the server to stop.
-    pub fn drive<S: Source<World = World>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        if cx.world.is_draining() {
+    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        if cx.shared.is_draining() {
             return Verdict::Close;
         }
         match self.pipe.read(&mut [0; READ_BYTES]) {

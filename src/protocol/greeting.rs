@@ -11,7 +11,7 @@
 //! [`answer_lines`] and [`answer_last_line`] for lines, [`answer_datagram`] for UDP.
 //! Names are opaque bytes: one that is not UTF-8 is greeted as it came.
 
-use crate::buffer::forget;
+use crate::protocol::buffer::forget;
 use memchr::memchr_iter;
 
 /// The longest message in chunk framing, in bytes: the tutorial's `recv(1024)`.
@@ -220,7 +220,7 @@ fn strip_carriage_return(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::KEPT_BYTES;
+    use crate::protocol::buffer::KEPT_BYTES;
 
     fn chunk(input: &[u8]) -> (Vec<u8>, Answered) {
         let mut replies = Vec::new();

@@ -1,18 +1,18 @@
-//! What a source did, in words.
+//! EventKind a source did, in words.
 //!
 //! **Owns** the sentence that a call is told in, everywhere the same. **Must never touch** the
 //! source: what it did is the difference that its call made to the program's counters, and to
 //! its own readiness. **Invariant**: a call that did anything is told by what it did.
 
-use super::Tally;
+use super::WorkCounters;
 use crate::reactor::{Readiness, Verdict};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What one call of a source amounted to.
+/// EventKind one call of a source amounted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Did {
+pub struct CallStats {
     /// Connections accepted.
     pub accepted: u32,
     /// Messages completed.
@@ -31,10 +31,10 @@ pub struct Did {
     pub answered: u32,
 }
 
-impl Did {
-    /// What moved the counters from `before` to `after`.
+impl CallStats {
+    /// EventKind moved the counters from `before` to `after`.
     #[must_use]
-    pub fn between(before: &Tally, after: &Tally) -> Self {
+    pub fn between(before: &WorkCounters, after: &WorkCounters) -> Self {
         let moved = |before: u64, after: u64| {
             u32::try_from(after.saturating_sub(before)).unwrap_or(u32::MAX)
         };
@@ -51,18 +51,18 @@ impl Did {
     }
 }
 
-/// What a call did, and with what readiness it came and went: enough to tell it.
+/// EventKind a call did, and with what readiness it came and went: enough to tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Story {
-    /// What it did.
-    pub did: Did,
-    /// What it might try.
+    /// EventKind it did.
+    pub did: CallStats,
+    /// EventKind it might try.
     pub before: Readiness,
-    /// What is left of that.
+    /// EventKind is left of that.
     pub after: Readiness,
 }
 
-/// What a source answered, in a word.
+/// EventKind a source answered, in a word.
 #[must_use]
 pub fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
@@ -113,7 +113,7 @@ impl fmt::Display for Story {
                 bytes => part(format_args!("write {bytes} B{end}"))?,
             }
         }
-        if did == Did::default() {
+        if did == CallStats::default() {
             part(format_args!("nothing"))?;
         }
         Ok(())
@@ -130,30 +130,30 @@ mod tests {
         let closed = all | Readiness::CLOSED;
         let (read, write) = (Readiness::READABLE, Readiness::WRITABLE);
         let told = |did, before, after| Story { did, before, after }.to_string();
-        let did = |bytes_in, bytes_out| Did {
+        let did = |bytes_in, bytes_out| CallStats {
             reads: 1,
             bytes_in,
             writes: u32::from(bytes_out > 0),
             bytes_out,
-            ..Did::default()
+            ..CallStats::default()
         };
         assert_eq!(told(did(12, 17), all, write), "read 12 B, write 17 B");
         assert_eq!(told(did(0, 0), all, write), "read -> would block");
         assert_eq!(told(did(7, 0), closed, write), "read 7 B -> end");
-        let full = Did {
+        let full = CallStats {
             writes: 2,
             bytes_out: 40,
-            ..Did::default()
+            ..CallStats::default()
         };
         assert_eq!(
             told(full, write, Readiness::NONE),
             "write 40 B -> would block"
         );
-        let accepted = Did {
+        let accepted = CallStats {
             accepted: 3,
-            ..Did::default()
+            ..CallStats::default()
         };
         assert_eq!(told(accepted, read, read), "accept x3");
-        assert_eq!(told(Did::default(), all, all), "nothing");
+        assert_eq!(told(CallStats::default(), all, all), "nothing");
     }
 }
