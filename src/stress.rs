@@ -1,23 +1,24 @@
-//! The load: very many clients on the same loop as the server's, and numbers to be believed.
+//! The load generator: very many clients on the same event loop as the server's.
 //!
-//! **Owns** the reactor with its [`LoadSource`]s, the [`Shared`] that they share, and the loop around
-//! its turns. **Must never touch** a socket: that is the sources' work. It knows no server:
-//! [`child`] starts one as a process of its own. **Invariant**: what is reported was measured;
-//! where the load itself, and not the server, set the limit, the report says so.
+//! **Owns** the reactor with its [`LoadSource`]s, their [`Shared`] state, and the loop around
+//! its turns. **Must never touch** a socket: the sources do. It contains no server code:
+//! [`child`] starts a server as a separate process. **Invariant**: everything that is reported
+//! was measured; where the load generator was the limit and not the server, the report says so.
 //!
 //! ```text
 //! plan ---> check ---> connecting ---> warming up ---> running ---> finishing ---> report
-//!           can this   a hundred at    nothing         every byte   what is in     verdict,
-//!           be done?   once at most    counts yet      is checked   flight         exit code
+//!           is it      at most 100     nothing is      every byte   replies in     verdict,
+//!           possible?  at once         measured yet    is checked   flight         exit code
 //! ```
 //!
-//! Two kinds of load. In the *closed loop* a client sends when its reply is whole: the server
-//! sets the pace, and a server that stalls is asked less while it does. In the *open loop*
-//! messages are due by a schedule, and a latency counts from then, sent or not: a stall is felt
-//! by everybody who came during it. (Gil Tene calls the difference coordinated omission.)
+//! There are two kinds of load. In the *closed loop* a client sends its next message when the
+//! last reply is complete: the server sets the pace, and a server that stalls gets fewer requests
+//! during the stall. In the *open loop* messages are due by a schedule, and the latency of a
+//! message counts from when it was due, even if it was sent later: a stall affects every message
+//! that was due during it. Gil Tene calls the error of the closed loop *coordinated omission*.
 //!
-//! The same [`Reactor`] drives it as drives the server. A [`Caller`](caller::Caller) is to it
-//! what a peer is there; the [`Conductor`] is its only source without a socket.
+//! The load runs on the same [`Reactor`] as the server. A [`Caller`](caller::Caller) is the
+//! counterpart of the server's peer; the [`Conductor`] is the only source without a socket.
 
 pub mod caller;
 pub mod check;
@@ -47,114 +48,111 @@ use crate::net::system::{self, Figures};
 use crate::reactor::{Reactor, Readiness, Time, Token, Verdict};
 use conductor::Conductor;
 use plan::Plan;
-use signals::{Interrupt, Signals};
+use signals::Interrupt;
 use std::io;
 use std::time::Duration;
 
-/// How often the shared is shown: as often as eyes follow.
-const PROGRESS: Duration = Duration::from_millis(100);
+/// How often the progress is shown: faster updates are unreadable.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the two processes had used at one moment.
+/// What both processes had used at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Snapshot {
-    /// When.
+pub struct UsageSample {
+    /// When it was taken.
     pub at: Time,
     /// This process.
     pub own: Option<Figures>,
-    /// The server's, where it is known and can be asked.
+    /// The server's process, if it is known and readable.
     pub server: Option<Figures>,
 }
 
-/// The snapshots of a run.
+/// The usage samples of a run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Snapshots {
+pub struct Usage {
     /// Before the first connect.
-    pub before: Snapshot,
-    /// When measuring began.
-    pub started: Snapshot,
-    /// At the end, the clients still connected.
-    pub ended: Snapshot,
+    pub before: UsageSample,
+    /// When the measured part began.
+    pub started: UsageSample,
+    /// At the end, with the clients still connected.
+    pub ended: UsageSample,
 }
 
-/// A run, through.
+/// A finished run.
 #[derive(Debug)]
 pub struct Run {
-    /// Its shared, with what was counted.
+    /// Its state at the end, with the counters.
     pub shared: Shared,
-    /// What the processes had used.
-    pub snapshots: Snapshots,
+    /// The usage samples of both processes.
+    pub usage: Usage,
 }
 
-/// Carries `plan` out, until its end or an interrupt. `server` is the process whose figures are
-/// wanted; `watch` is shown the shared ten times a second.
+/// Runs `plan` until it ends or is interrupted. `server` is the server's process, whose usage is
+/// sampled; `show_progress` is called ten times per second.
 ///
 /// # Errors
 ///
-/// The poll's, and the signals' descriptors: what happens to a client is no error.
+/// The poll's. What happens to a client is not an error of the run.
 pub fn run(
     plan: Plan,
     server: Option<u32>,
     interrupt: &Interrupt,
-    watch: &mut dyn FnMut(&Shared, Time),
+    show_progress: &mut dyn FnMut(&Shared, Time),
 ) -> io::Result<Run> {
     let mut reactor = Reactor::<LoadSource>::new()?;
     let mut shared = Shared::new(plan);
-    let signals = Box::new(Signals::new()?);
-    reactor.add(LoadSource::Signals(signals), Readiness::NONE)?;
     let conductor = Box::new(Conductor::new(&shared, Time::ZERO));
     let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::NONE)?;
-    let snapshot = |at| Snapshot {
+    let sample = |at| UsageSample {
         at,
         own: system::figures(std::process::id()),
         server: server.and_then(system::figures),
     };
-    let mut snapshots = Snapshots {
-        before: snapshot(Time::ZERO),
-        ..Snapshots::default()
+    let mut usage = Usage {
+        before: sample(Time::ZERO),
+        ..Usage::default()
     };
     let mut shown = Time::ZERO;
     loop {
         let stage = shared.stage;
-        // Asked of the flag, and not of the source: a signal may have come before there was one.
         shared.interrupted = interrupt.came();
         conduct(&mut reactor, conductor, &mut shared);
         if shared.stage == Stage::Over {
             break;
         }
         if stage != shared.stage && shared.stage == Stage::Running {
-            snapshots.started = snapshot(reactor.now());
+            usage.started = sample(reactor.now());
         }
-        if reactor.now().since(shown) >= PROGRESS {
+        if reactor.now().since(shown) >= PROGRESS_INTERVAL {
             shown = reactor.now();
-            watch(&shared, shown);
+            show_progress(&shared, shown);
         }
         reactor.turn(&mut shared)?;
     }
-    snapshots.ended = snapshot(reactor.now());
-    hang_up(&mut reactor, &mut shared);
-    Ok(Run { shared, snapshots })
+    usage.ended = sample(reactor.now());
+    close_all(&mut reactor, &mut shared);
+    Ok(Run { shared, usage })
 }
 
-/// What is done between turns: the conductor moves the run on, and says whom to wake.
+/// Lets the conductor work between two turns, and wakes the clients it names.
 fn conduct(reactor: &mut Reactor<LoadSource>, conductor: Token, shared: &mut Shared) {
-    reactor.with_source(conductor, shared, |member, cx| match member {
+    reactor.with_source(conductor, shared, |source, cx| match source {
         LoadSource::Conductor(conductor) if cx.shared.interrupted => {
             conductor.end(cx.clock_now(), cx.shared);
             Verdict::Park
         }
         LoadSource::Conductor(conductor) => conductor.conduct(cx),
-        LoadSource::Caller(_) | LoadSource::Datagrams(_) | LoadSource::Signals(_) => Verdict::Park,
+        LoadSource::Caller(_) | LoadSource::UdpCaller(_) => Verdict::Park,
     });
     for token in shared.wake.drain(..) {
         reactor.wake(token, Readiness::NONE);
     }
 }
 
-/// Each client is accounted for, and closed.
-fn hang_up(reactor: &mut Reactor<LoadSource>, shared: &mut Shared) {
-    reactor.for_each(shared, |member, cx| match member {
+/// Closes every client and counts what it leaves unanswered.
+fn close_all(reactor: &mut Reactor<LoadSource>, shared: &mut Shared) {
+    reactor.for_each(shared, |source, cx| match source {
         LoadSource::Caller(caller) => caller.finish(cx),
-        LoadSource::Datagrams(client) => client.finish(cx),
-        LoadSource::Conductor(_) | LoadSource::Signals(_) => Verdict::Close,
+        LoadSource::UdpCaller(caller) => caller.finish(cx),
+        LoadSource::Conductor(_) => Verdict::Close,
     });
 }

@@ -340,7 +340,7 @@ fn publish(report: &Report, files: Files) -> Result<u8, Failure> {
 }
 
 fn nothing_listens(counters: &Counters) -> bool {
-    let refused = counters.lost[LossCause::Refused as usize];
+    let refused = counters.lost[LossCause::Refused];
     counters.answered_once == 0 && refused > 0 && refused == counters.all_lost()
 }
 

@@ -1,59 +1,60 @@
-//! One TCP client: it connects, is welcomed, talks, and checks every byte of every reply.
+//! One TCP client: connects, reads the welcome, sends messages and checks every byte of every
+//! reply.
 //!
-//! **Owns** one stream and how far its client is in the shared script. **Must never touch**
-//! another client. **Invariant**: replies are matched to messages in order, and no client has
-//! more messages in flight than the plan allows; a byte that is not the script's ends it.
+//! **Owns** one stream and its position in the shared script. **Must never touch** another
+//! client. **Invariant**: replies are matched to messages in order, and at most a pipeline of
+//! messages is in flight; a byte that does not match the script ends the client.
 //!
 //! Pitfalls answered here, as in the server's peer: connect, writable, then SO_ERROR (13), drain
-//! or remember (1), budgets (2), short writes (6), one client's error is its own (18). A caller
-//! waits for at most one thing at a time, and its one deadline is the limit on that.
+//! or remember (1), budgets (2), short writes (6), one client's error is its own (18). A client
+//! waits for one thing at a time, and its deadline limits that wait.
 
 use super::Shared;
 use super::connect::Connecting;
-use super::counters::{LossCause, Reached, WORDS_BYTES};
+use super::counters::{LossCause, MAX_EXCERPT_BYTES, Reached};
 use crate::net::stream::{self, Received};
 use crate::protocol::greeting::BUSY;
 use crate::reactor::{Context, Readiness, Source, Time, Verdict};
 use log::debug;
 use std::io;
 
-/// Reads of one client in one turn: four hold the replies of any pipeline of short names, and a
-/// server that floods one client must not hold up the others.
+/// The budget of one client per turn. Four reads hold the replies to any pipeline of short names;
+/// a server that floods one client must not delay the others.
 const READS_PER_TURN: usize = 4;
 
-/// How far the client is. Each phase but the quiet ones has the plan's timeout as its deadline.
+/// The state of a client. The deadline, where there is one, is the plan's timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// `connect(2)` is under way.
+enum CallerState {
+    /// `connect(2)` is in progress. Deadline.
     Connecting,
-    /// Connected; the welcome is awaited.
+    /// Connected, and waiting for the welcome. Deadline.
     Welcoming,
-    /// The first byte was not the welcome's but that of `Busy`: the words are read to the end.
+    /// The server replied `Busy` instead of the welcome: reads to EOF. Deadline.
     Refused,
-    /// Welcomed, and not one of those who talk. No deadline.
+    /// Welcomed, and not one of the active clients. No deadline.
     Idle,
-    /// Sends and checks. Deadline while messages are in flight.
-    Talking,
+    /// Sends messages and checks replies. Deadline while messages are in flight.
+    Active,
 }
 
 /// One client.
 #[derive(Debug)]
 pub struct Caller<T> {
     stream: T,
-    phase: Phase,
-    /// Its place among those who talk.
-    seat: u32,
+    state: CallerState,
+    /// Its index among the active clients.
+    index: u32,
     /// Messages sent.
     sent: u32,
-    /// Messages answered: the first of those sent, for replies come in order.
+    /// Messages answered: replies come in order, so these are the first of those sent.
     answered: u32,
-    /// Messages answered that count.
+    /// Measured messages answered.
     measured: u32,
-    /// Bytes of the present welcome or reply that have come.
+    /// Bytes of the current welcome or reply that have matched.
     matched: u32,
-    /// Bytes of the last batch that the socket has not taken.
+    /// Bytes of the last batch still to be written.
     unsent: u32,
-    /// When the connect began; later, when the last batch did.
+    /// When the connect began; once connected, when the last batch began.
     begun: Time,
 }
 
@@ -62,8 +63,8 @@ impl<T: Connecting> Caller<T> {
     pub fn new(stream: T, now: Time) -> Self {
         Self {
             stream,
-            phase: Phase::Connecting,
-            seat: 0,
+            state: CallerState::Connecting,
+            index: 0,
             sent: 0,
             answered: 0,
             measured: 0,
@@ -73,65 +74,56 @@ impl<T: Connecting> Caller<T> {
         }
     }
 
-    /// The stream, to register it.
+    /// The stream, for registration with the poll.
     pub fn stream_mut(&mut self) -> &mut T {
         &mut self.stream
     }
 
     /// Does what the socket's readiness, the script and the schedule allow.
     pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let worked = match self.phase {
-            Phase::Connecting => self.connect(cx),
-            Phase::Welcoming | Phase::Refused | Phase::Idle | Phase::Talking => self.talk(cx),
+        let result = match self.state {
+            CallerState::Connecting => self.connect(cx),
+            _ => self.send_and_receive(cx),
         };
-        worked.unwrap_or_else(|cause| self.lose(cause, cx))
+        result.unwrap_or_else(|cause| self.lose(cause, cx))
     }
 
-    /// What was awaited has not come in time.
+    /// The timeout has passed.
     pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let cause = match self.phase {
-            Phase::Refused => LossCause::Busy,
-            Phase::Connecting | Phase::Welcoming | Phase::Idle | Phase::Talking => {
-                LossCause::TimedOut
-            }
+        let cause = match self.state {
+            CallerState::Refused => LossCause::Busy,
+            _ => LossCause::TimedOut,
         };
-        cx.shared.counters.unended += u32::from(self.lacks_ending_alone(cx.shared));
+        cx.shared.counters.missing_line_ending += u32::from(self.is_line_ending_missing(cx.shared));
         self.lose(cause, cx)
     }
 
-    /// Whether all of the awaited line has come but its ending.
-    fn lacks_ending_alone(&self, shared: &Shared) -> bool {
-        let awaited = match self.phase {
-            Phase::Welcoming => shared.script.welcome,
-            Phase::Talking => &shared.script.reply[..],
-            Phase::Connecting | Phase::Refused | Phase::Idle => return false,
+    /// Whether only the line ending of the current welcome or reply is missing.
+    fn is_line_ending_missing(&self, shared: &Shared) -> bool {
+        let expected = match self.state {
+            CallerState::Welcoming => shared.script.welcome,
+            CallerState::Active => &shared.script.reply[..],
+            CallerState::Connecting | CallerState::Refused | CallerState::Idle => return false,
         };
-        awaited.get(self.matched as usize..) == Some(b"\n")
+        expected.get(self.matched as usize..) == Some(b"\n")
     }
 
-    /// The run is over: what is in flight, or due and not sent, is unanswered.
+    /// The run has ended: messages in flight, or due and not sent, are unanswered.
     pub fn finish<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) -> Verdict {
-        self.account(cx);
+        self.count_unanswered(cx.clock_now(), cx.shared);
         Verdict::Close
     }
 
-    /// The poll did not take the connection.
-    pub fn unregistered(&self, error: &io::Error, shared: &mut Shared) {
-        shared.note_error(error);
-        shared
-            .counters
-            .note_lost(LossCause::Failed, Reached::Nothing);
-    }
-
-    /// The socket became writable, or failed, or neither: it is asked (pitfall 13).
+    /// The socket may be connected, may have failed, or the wakeup was spurious: the socket says
+    /// which (pitfall 13).
     fn connect<S: Source<Shared = Shared>>(
         &mut self,
         cx: &mut Context<'_, S>,
     ) -> Result<Verdict, LossCause> {
         let connected = self.stream.is_connected();
-        if !connected.map_err(|error| failed(&error, cx.shared))? {
+        if !connected.map_err(|error| cx.shared.cause_of(&error))? {
             cx.readiness.clear(Readiness::WRITABLE);
-            // From the connect's beginning: a spurious event does not put it off.
+            // Counted from the start of the connect, so that spurious wakeups do not extend it.
             let waited = cx.turn_start.since(self.begun);
             let timeout = cx.shared.plan.timeout;
             if waited >= timeout {
@@ -141,23 +133,22 @@ impl<T: Connecting> Caller<T> {
             return Ok(Verdict::Park);
         }
         let now = cx.clock_now();
-        cx.shared
-            .counters
-            .note_connected(now.since(self.begun), now);
-        self.phase = Phase::Welcoming;
+        let latency = now.since(self.begun);
+        cx.shared.counters.note_connected(latency, now);
+        self.state = CallerState::Welcoming;
         cx.set_deadline(cx.shared.plan.timeout);
-        self.talk(cx)
+        self.send_and_receive(cx)
     }
 
-    /// Sends what may be sent and reads what has come, within the budget.
-    fn talk<S: Source<Shared = Shared>>(
+    /// Sends what may be sent and checks what was received, within the budget.
+    fn send_and_receive<S: Source<Shared = Shared>>(
         &mut self,
         cx: &mut Context<'_, S>,
     ) -> Result<Verdict, LossCause> {
         for _ in 0..READS_PER_TURN {
-            if self.phase == Phase::Talking {
-                let spoken = self.speak(cx);
-                spoken.map_err(|error| failed(&error, cx.shared))?;
+            if self.state == CallerState::Active {
+                let sent = self.send_messages(cx);
+                sent.map_err(|error| cx.shared.cause_of(&error))?;
             }
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Ok(Verdict::Park);
@@ -169,30 +160,39 @@ impl<T: Connecting> Caller<T> {
                 &mut shared.input,
                 &mut shared.counters.traffic,
             ) {
-                Received::Bytes(count) => self.listen(count, cx)?,
+                Received::Bytes(count) => self.check_input(count, cx)?,
                 Received::Blocked => return Ok(Verdict::Park),
-                Received::End if self.phase == Phase::Refused => return Err(LossCause::Busy),
+                Received::End if self.state == CallerState::Refused => return Err(LossCause::Busy),
                 Received::End => return Err(LossCause::Closed),
-                Received::Failed(error) => return Err(failed(&error, shared)),
+                Received::Failed(error) => return Err(shared.cause_of(&error)),
             }
         }
         Ok(Verdict::Again)
     }
 
-    /// Begins the next batch if it may, and sends what the socket takes of the present one.
-    fn speak<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+    /// Begins the next batch if it may, and writes as much of the current one as the socket
+    /// takes.
+    fn send_messages<S: Source<Shared = Shared>>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<()> {
         if self.unsent == 0 {
-            match self.allowance(cx) {
-                0 if self.sent == self.answered => cx.clear_deadline(),
+            let (in_flight, pipeline) = (self.sent - self.answered, cx.shared.plan.pipeline);
+            let now = || cx.clock_now();
+            match cx
+                .shared
+                .sendable(self.index, self.sent, in_flight, pipeline, now)
+            {
+                0 if in_flight == 0 => cx.clear_deadline(),
                 0 => {}
-                messages => self.begin(messages, cx),
+                messages => self.begin_batch(messages, cx),
             }
         }
         if self.unsent == 0 || !cx.readiness.contains(Readiness::WRITABLE) {
             return Ok(());
         }
         let shared = &mut *cx.shared;
-        // Every message is the same, so what is left of any batch is the end of the longest.
+        // All messages are the same, so the rest of any batch is the end of the longest batch.
         let start = shared.script.batch.len() - self.unsent as usize;
         let sent = stream::send(
             &mut self.stream,
@@ -204,135 +204,110 @@ impl<T: Connecting> Caller<T> {
         Ok(())
     }
 
-    /// How many messages may begin now. In the closed loop a batch, once all of the last one is
-    /// answered; in the open loop those that are due, as far as the pipeline has room.
-    fn allowance<S: Source<Shared = Shared>>(&self, cx: &Context<'_, S>) -> u32 {
-        let (in_flight, pipeline) = (self.sent - self.answered, cx.shared.plan.pipeline);
-        match &cx.shared.schedule {
-            None if in_flight > 0 => 0,
-            None => cx.shared.may_begin(pipeline),
-            Some(schedule) => {
-                let due = schedule.due_for(self.seat, cx.clock_now());
-                due.saturating_sub(self.sent).min(pipeline - in_flight)
-            }
-        }
-    }
-
-    fn begin<S: Source<Shared = Shared>>(&mut self, messages: u32, cx: &mut Context<'_, S>) {
+    fn begin_batch<S: Source<Shared = Shared>>(&mut self, messages: u32, cx: &mut Context<'_, S>) {
         self.begun = cx.clock_now();
         if self.sent == self.answered {
             cx.set_deadline(cx.shared.plan.timeout);
         }
         for number in self.sent..self.sent + messages {
-            let begun = self.begun_at(number, cx.shared);
+            let begun = cx.shared.begun_at(self.index, number, self.begun);
             cx.shared.note_begun(begun);
         }
         self.sent += messages;
         self.unsent = messages * cx.shared.script.message.len() as u32;
     }
 
-    /// When message `number` began: when it was sent in the closed loop, in the open loop when
-    /// it was due, whether it could be sent then or not.
-    fn begun_at(&self, number: u32, shared: &Shared) -> Time {
-        match &shared.schedule {
-            None => self.begun,
-            Some(schedule) => schedule.due(self.seat, number),
-        }
-    }
-
-    /// Checks the first `count` bytes of the shared input.
-    fn listen<S: Source<Shared = Shared>>(
+    /// Checks the first `count` bytes of the scratch input.
+    fn check_input<S: Source<Shared = Shared>>(
         &mut self,
         count: usize,
         cx: &mut Context<'_, S>,
     ) -> Result<(), LossCause> {
-        match self.phase {
-            Phase::Connecting | Phase::Welcoming => self.hear_welcome(count, cx),
-            Phase::Refused => {
-                self.hear_refusal(count, cx);
+        match self.state {
+            CallerState::Connecting | CallerState::Welcoming => self.check_welcome(count, cx),
+            CallerState::Refused => {
+                self.keep_busy_reply(count, cx);
                 Ok(())
             }
-            Phase::Idle => {
+            CallerState::Idle => {
                 cx.shared.note_wrong_bytes(0, count);
                 Err(LossCause::WrongBytes)
             }
-            Phase::Talking => self.hear_replies(count, cx),
+            CallerState::Active => self.check_replies(count, cx),
         }
     }
 
-    fn hear_welcome<S: Source<Shared = Shared>>(
+    fn check_welcome<S: Source<Shared = Shared>>(
         &mut self,
         count: usize,
         cx: &mut Context<'_, S>,
     ) -> Result<(), LossCause> {
         let shared = &mut *cx.shared;
-        let heard = &shared.input[..count];
-        if self.matched == 0 && heard[0] == BUSY[0] {
-            self.phase = Phase::Refused;
-            self.hear_refusal(count, cx);
+        let input = &shared.input[..count];
+        if self.matched == 0 && input[0] == BUSY[0] {
+            self.state = CallerState::Refused;
+            self.keep_busy_reply(count, cx);
             return Ok(());
         }
         let expected = &shared.script.welcome[self.matched as usize..];
-        if !expected.starts_with(heard) {
-            let words = &heard[..heard.len().min(WORDS_BYTES)];
-            shared
-                .counters
-                .wrong_welcome
-                .get_or_insert_with(|| words.to_vec());
+        if !expected.starts_with(input) {
+            let excerpt = &input[..count.min(MAX_EXCERPT_BYTES)];
+            let first = &mut shared.counters.wrong_welcome;
+            first.get_or_insert_with(|| excerpt.to_vec());
             return Err(LossCause::WrongWelcome);
         }
         self.matched += count as u32;
         if count == expected.len() {
             self.matched = 0;
-            cx.clear_deadline();
-            cx.shared.counters.note_greeted();
-            self.phase = match cx.shared.take_seat(cx.token) {
-                Some(seat) => {
-                    self.seat = seat;
-                    Phase::Talking
+            shared.counters.note_greeted();
+            self.state = match shared.activate(cx.token) {
+                Some(index) => {
+                    self.index = index;
+                    CallerState::Active
                 }
-                None => Phase::Idle,
+                None => CallerState::Idle,
             };
+            cx.clear_deadline();
         }
         Ok(())
     }
 
-    /// Keeps the words of the first client that is refused: the others hear the same.
-    fn hear_refusal<S: Source<Shared = Shared>>(&self, count: usize, cx: &mut Context<'_, S>) {
+    /// Keeps the reply to the first client that is refused: all get the same one.
+    fn keep_busy_reply<S: Source<Shared = Shared>>(&self, count: usize, cx: &mut Context<'_, S>) {
         let Shared {
             counters, input, ..
         } = &mut *cx.shared;
         if *counters.busy_client.get_or_insert(cx.token) == cx.token {
-            let room = WORDS_BYTES.saturating_sub(counters.busy_words.len());
-            let heard = &input[..count.min(room)];
-            counters.busy_words.extend_from_slice(heard);
+            let room = MAX_EXCERPT_BYTES.saturating_sub(counters.busy_reply.len());
+            let excerpt = &input[..count.min(room)];
+            counters.busy_reply.extend_from_slice(excerpt);
         }
     }
 
-    fn hear_replies<S: Source<Shared = Shared>>(
+    fn check_replies<S: Source<Shared = Shared>>(
         &mut self,
         count: usize,
         cx: &mut Context<'_, S>,
     ) -> Result<(), LossCause> {
         let now = cx.clock_now();
-        let mut heard = 0;
-        while heard < count {
-            let shared = &mut *cx.shared;
+        let shared = &mut *cx.shared;
+        let mut checked = 0;
+        while checked < count {
             let expected = &shared.script.reply[self.matched as usize..];
-            let length = expected.len().min(count - heard);
-            let right = shared.input[heard..heard + length] == expected[..length];
-            if !right || self.sent == self.answered {
-                shared.note_wrong_bytes(heard, count);
+            let length = expected.len().min(count - checked);
+            let matches = shared.input[checked..checked + length] == expected[..length];
+            if !matches || self.sent == self.answered {
+                shared.note_wrong_bytes(checked, count);
                 return Err(LossCause::WrongBytes);
             }
-            heard += length;
+            checked += length;
             self.matched += length as u32;
             if length == expected.len() {
                 self.matched = 0;
                 self.note_reply(now, shared);
             }
         }
-        // Whoever waits for more has just seen progress.
+        // Any part of a reply is progress, which restarts the timeout.
         if self.sent > self.answered {
             cx.set_deadline(cx.shared.plan.timeout);
         }
@@ -340,7 +315,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     fn note_reply(&mut self, now: Time, shared: &mut Shared) {
-        let begun = self.begun_at(self.answered, shared);
+        let begun = shared.begun_at(self.index, self.answered, self.begun);
         let measured = shared.is_measured(begun);
         shared.counters.note_reply(begun, now, measured);
         shared.counters.answered_once += u32::from(self.answered == 0);
@@ -354,30 +329,28 @@ impl<T: Connecting> Caller<T> {
         cx: &mut Context<'_, S>,
     ) -> Verdict {
         debug!("lost {}: {}", cx.token, cause.name());
-        let reached = match self.phase {
-            Phase::Connecting => Reached::Nothing,
-            Phase::Welcoming | Phase::Refused => Reached::Connected,
-            Phase::Idle | Phase::Talking => Reached::Greeted,
+        let reached = match self.state {
+            CallerState::Connecting => Reached::Nothing,
+            CallerState::Welcoming | CallerState::Refused => Reached::Connected,
+            CallerState::Idle | CallerState::Active => Reached::Greeted,
         };
         cx.shared.counters.note_lost(cause, reached);
-        self.account(cx);
+        self.count_unanswered(cx.clock_now(), cx.shared);
         Verdict::Close
     }
 
-    /// Counts what the client leaves behind. A message that was due and could not be sent,
-    /// because the one before was not answered, has waited as well.
-    fn account<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) {
-        if self.phase != Phase::Talking {
+    /// Counts the messages that this client leaves unanswered. In the open loop these include
+    /// messages that were due but not sent because the pipeline was full.
+    fn count_unanswered(&self, now: Time, shared: &mut Shared) {
+        if self.state != CallerState::Active {
             return;
         }
-        let now = cx.clock_now();
-        let shared = &mut *cx.shared;
-        let owed = match &shared.schedule {
+        let due = match &shared.schedule {
             None => self.sent,
-            Some(schedule) => schedule.due_for(self.seat, now).max(self.sent),
+            Some(schedule) => schedule.due_for(self.index, now).max(self.sent),
         };
-        for number in self.answered..owed {
-            let begun = self.begun_at(number, shared);
+        for number in self.answered..due {
+            let begun = shared.begun_at(self.index, number, self.begun);
             if shared.is_measured(begun) {
                 shared.counters.note_unanswered(begun, now);
             }
@@ -385,10 +358,4 @@ impl<T: Connecting> Caller<T> {
         shared.counters.in_flight -= u64::from(self.sent - self.answered);
         shared.counters.note_served(self.measured);
     }
-}
-
-/// The cause of an error of the system, which is kept if it has no cause of its own.
-fn failed(error: &io::Error, shared: &mut Shared) -> LossCause {
-    shared.note_error(error);
-    LossCause::from(error)
 }

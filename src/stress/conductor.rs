@@ -1,98 +1,100 @@
-//! What leads a run from its first connect to its end.
+//! Leads a run from its first connect to its end.
 //!
-//! **Owns** the stages, the schedules and the ticks. **Must never touch** a client's stream: it
-//! starts clients, and says whom to wake. **Invariant**: stages follow one another in their
-//! order, and each of them ends, whatever the server does.
+//! **Owns** the order of the stages, the schedules and the ticks. **Must never touch** a client's
+//! socket once it is open: it starts clients, and says which to wake. **Invariant**: the stages
+//! follow one another in order, and each of them ends, whatever the server does.
 //!
-//! It is a source without a socket: its deadline is what wakes the loop in time, and the
-//! program's own loop calls it between turns, when nobody else is at work.
+//! The conductor is a source without a socket. Its deadline ends the loop's wait in time; the
+//! program's own loop calls it between turns.
 
 use super::caller::Caller;
 use super::connect;
-use super::counters::{LossCause, Reached, Second};
+use super::counters::{LossCause, Second};
 use super::pace::{Pace, Schedule};
 use super::plan::{Length, Transport};
-use super::udp_caller::Datagrams;
+use super::udp_caller::UdpCaller;
 use super::{Shared, Stage};
 use crate::reactor::{Context, Readiness, Source, Time, Verdict};
 use mio::net::{TcpStream, UdpSocket};
-use std::io;
 use std::time::Duration;
 
-/// Clients that are connecting, or connected and not yet welcomed, at once. Under the backlog of
-/// 128 that mio's and std's listeners have: a longer queue is cut, and whoever was cut off it
-/// tries again only a second later.
+/// Clients that may be pending at once: connecting, or connected and not yet welcomed. Below 128,
+/// the accept backlog of mio's and std's listeners: if it overflows, SYNs are dropped and
+/// retransmitted only a second later.
 pub const CONNECTS_AT_ONCE: u32 = 100;
 
-/// How often the loop's lag is measured and the progress shown: often enough for a person, and
-/// fifty samples a second for the verdict.
-pub const TICK: Duration = Duration::from_millis(20);
+/// How often the event-loop lag is measured: fifty samples per second for the verdict. It is also
+/// the longest that the loop waits before it checks for an interrupt.
+pub const TICK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a line of the run's record is.
-const SECOND: Duration = Duration::from_secs(1);
+/// The length of one [`Second`].
+const SECOND_LENGTH: Duration = Duration::from_secs(1);
 
-/// The shortest last line: the rate of less is chance. Its replies count everywhere else.
-const SHORTEST_RECORD: Duration = Duration::from_millis(100);
+/// A shorter last [`Second`] is dropped: its rate would be chance. Its replies count everywhere
+/// else.
+const MIN_SECOND_LENGTH: Duration = Duration::from_millis(100);
 
 /// The conductor of one run.
 #[derive(Debug)]
 pub struct Conductor {
     /// When the next tick is due.
     tick: Time,
-    /// When the present second began.
+    /// When the current second began.
     second: Time,
-    connects: Option<Pace>,
-    /// Messages of the schedule that were handed out.
-    handed_out: u64,
+    /// The schedule of the connects; `None`: as fast as clients are welcomed.
+    connect_pace: Option<Pace>,
+    /// Messages of the schedule that are due and whose clients have been woken.
+    dispatched: u64,
 }
 
 impl Conductor {
-    /// A conductor who begins at `now`.
+    /// The conductor of a run that begins at `now`.
     #[must_use]
     pub fn new(shared: &Shared, now: Time) -> Self {
         Self {
-            tick: now.after(TICK),
+            tick: now.after(TICK_INTERVAL),
             second: now,
-            connects: shared.plan.connect_rate.map(|rate| Pace::new(now, rate)),
-            handed_out: 0,
+            connect_pace: shared.plan.connect_rate.map(|rate| Pace::new(now, rate)),
+            dispatched: 0,
         }
     }
 
-    /// Moves the run on, as far as it can be now.
+    /// Moves the run on as far as possible at this time.
     pub fn conduct<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
     where
-        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
     {
         let now = cx.clock_now();
-        self.count_ticks(now, cx.shared);
-        if now.since(self.second) >= SECOND {
+        self.measure_lag(now, cx.shared);
+        if now.since(self.second) >= SECOND_LENGTH {
             self.end_second(now, cx.shared);
         }
         let stage = cx.shared.stage;
         match stage {
             Stage::Connecting => self.connect(now, cx),
-            Stage::WarmingUp if now >= cx.shared.warm_at => start_measuring(now, cx.shared),
-            Stage::Running if is_through(now, cx.shared) => {
-                cx.shared.stage = Stage::Finishing;
-                cx.shared.finish_by = now.after(cx.shared.plan.timeout);
+            Stage::WarmingUp(until) if now >= until => start_measuring(now, cx.shared),
+            Stage::Running if now >= cx.shared.measured_until || cx.shared.remaining == 0 => {
+                cx.shared.stage = Stage::Finishing(now.after(cx.shared.plan.timeout));
             }
-            Stage::Finishing if is_settled(now, cx.shared) => self.end(now, cx.shared),
-            Stage::WarmingUp | Stage::Running | Stage::Finishing | Stage::Over => {}
+            Stage::Finishing(until) if now >= until || cx.shared.counters.in_flight == 0 => {
+                self.end(now, cx.shared);
+            }
+            Stage::WarmingUp(_) | Stage::Running | Stage::Finishing(_) | Stage::Over => {}
         }
         if cx.shared.stage != Stage::Connecting && cx.shared.counters.open == 0 {
             self.end(now, cx.shared);
         }
         if cx.shared.stage == Stage::Running && stage != Stage::Running {
-            // The record's seconds are the measured part's from here on.
+            // The seconds of the measured part start here.
             self.end_second(now, cx.shared);
         }
-        self.hand_out(now, cx.shared);
-        let next = self.next_call(cx.shared);
+        self.wake_due_clients(now, cx.shared);
+        let next = self.next_deadline(cx.shared);
         cx.set_deadline(next.since(cx.turn_start));
         Verdict::Park
     }
 
-    /// Closes the record: the run is over.
+    /// Ends the run.
     pub fn end(&mut self, now: Time, shared: &mut Shared) {
         if shared.stage != Stage::Over {
             shared.stage = Stage::Over;
@@ -100,87 +102,92 @@ impl Conductor {
         }
     }
 
-    /// The loop's lag: how late it comes to each tick, those that it missed included.
-    fn count_ticks(&mut self, now: Time, shared: &mut Shared) {
+    /// Measures the event-loop lag: how late each tick is, including those that were missed.
+    fn measure_lag(&mut self, now: Time, shared: &mut Shared) {
         if now < self.tick {
             return;
         }
         let late = now.since(self.tick);
-        let missed = u32::try_from(late.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX);
-        let newest = late.saturating_sub(TICK * missed);
+        let missed = u32::try_from(late.as_nanos() / TICK_INTERVAL.as_nanos()).unwrap_or(u32::MAX);
+        let newest = late.saturating_sub(TICK_INTERVAL * missed);
         if shared.stage == Stage::Running {
             shared.counters.loop_lag.note(late, newest, missed + 1);
         }
-        self.tick = now.after(TICK.saturating_sub(newest));
+        self.tick = now.after(TICK_INTERVAL.saturating_sub(newest));
     }
 
-    /// Starts further clients, or, once all are settled, the talking.
+    /// Starts more clients; once all are welcomed or lost, starts the messages.
     fn connect<S>(&self, now: Time, cx: &mut Context<'_, S>)
     where
-        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
     {
-        let due = self.connects.map_or(u64::MAX, |pace| pace.due_by(now));
+        let due = self.connect_pace.map_or(u64::MAX, |pace| pace.due_by(now));
         for _ in 0..CONNECTS_AT_ONCE {
             let counters = &mut cx.shared.counters;
-            if counters.lost[LossCause::TimedOut as usize] >= CONNECTS_AT_ONCE {
-                // Whoever does not answer a hundred will not answer the rest: the run ends
-                // within the time of one hundred.
-                let rest = cx.shared.plan.clients - counters.launched;
-                counters.lost[LossCause::NotTried as usize] += rest;
-                counters.launched += rest;
+            if counters.lost[LossCause::TimedOut] >= CONNECTS_AT_ONCE {
+                // A server that lets a hundred clients time out will not answer the others
+                // either: the run ends after one timeout instead of one per hundred clients.
+                let rest = cx.shared.plan.clients - counters.started;
+                counters.lost[LossCause::NotTried] += rest;
+                counters.started += rest;
             }
-            if counters.launched >= cx.shared.plan.clients
+            if counters.started >= cx.shared.plan.clients
                 || counters.pending >= CONNECTS_AT_ONCE
-                || u64::from(counters.launched) >= due
+                || u64::from(counters.started) >= due
             {
                 break;
             }
-            launch(now, cx);
+            start_client(now, cx);
         }
-        if cx.shared.counters.launched == cx.shared.plan.clients && cx.shared.counters.pending == 0
-        {
-            start_talking(now, cx.shared);
+        let counters = &cx.shared.counters;
+        if counters.started == cx.shared.plan.clients && counters.pending == 0 {
+            start_messages(now, cx.shared);
         }
     }
 
-    /// Wakes those whose messages have come due.
-    fn hand_out(&mut self, now: Time, shared: &mut Shared) {
+    /// Wakes the clients whose messages have become due.
+    fn wake_due_clients(&mut self, now: Time, shared: &mut Shared) {
         let Some(schedule) = shared.schedule else {
             return;
         };
         let due = schedule.pace.due_by(now).min(schedule.end);
-        if due <= self.handed_out {
+        if due <= self.dispatched {
             return;
         }
-        let [oldest, newest] = [self.handed_out, due - 1].map(|number| schedule.pace.due(number));
+        let [oldest, newest] = [self.dispatched, due - 1].map(|number| schedule.pace.due(number));
         if shared.is_measured(oldest) {
-            let count = u32::try_from(due - self.handed_out).unwrap_or(u32::MAX);
+            let count = u32::try_from(due - self.dispatched).unwrap_or(u32::MAX);
             let behind = &mut shared.counters.behind;
             behind.note(now.since(oldest), now.since(newest), count);
         }
-        // Nobody needs to be woken twice.
-        let seats = u64::from(schedule.seats);
-        for number in self.handed_out.max(due.saturating_sub(seats))..due {
-            shared.wake.push(shared.talkers[(number % seats) as usize]);
+        // A client with several messages due is woken once.
+        let clients = u64::from(schedule.seats);
+        for number in self.dispatched.max(due.saturating_sub(clients))..due {
+            shared.wake.push(shared.active[(number % clients) as usize]);
         }
-        self.handed_out = due;
+        self.dispatched = due;
     }
 
-    /// When something is to be done at the latest.
-    fn next_call(&self, shared: &Shared) -> Time {
+    /// When the conductor must be called again.
+    fn next_deadline(&self, shared: &Shared) -> Time {
         let next_message = shared
             .schedule
-            .filter(|schedule| self.handed_out < schedule.end);
-        let next_connect = self.connects.filter(|_| shared.stage == Stage::Connecting);
+            .filter(|schedule| self.dispatched < schedule.end);
+        let next_connect = self
+            .connect_pace
+            .filter(|_| shared.stage == Stage::Connecting);
+        let stage_end = match shared.stage {
+            Stage::WarmingUp(until) | Stage::Finishing(until) => Some(until),
+            Stage::Running => Some(shared.measured_until),
+            Stage::Connecting | Stage::Over => None,
+        };
         [
             Some(self.tick),
-            next_message.map(|schedule| schedule.pace.due(self.handed_out)),
+            stage_end,
+            next_message.map(|schedule| schedule.pace.due(self.dispatched)),
             next_connect
                 .filter(|_| shared.counters.pending < CONNECTS_AT_ONCE)
-                .map(|pace| pace.due(shared.counters.launched.into())),
-            (shared.stage == Stage::WarmingUp).then_some(shared.warm_at),
-            (shared.stage == Stage::Running).then_some(shared.measured_until),
-            (shared.stage == Stage::Finishing).then_some(shared.finish_by),
+                .map(|pace| pace.due(shared.counters.started.into())),
         ]
         .into_iter()
         .flatten()
@@ -191,61 +198,57 @@ impl Conductor {
     fn end_second(&mut self, now: Time, shared: &mut Shared) {
         let counters = &mut shared.counters;
         let length = now.since(self.second);
-        if length >= SHORTEST_RECORD {
+        if length >= MIN_SECOND_LENGTH {
             counters.seconds.push(Second {
                 at: now.since(shared.began),
                 length,
                 measured: self.second >= shared.measured_from,
-                replies: counters.recent.len(),
-                p99: counters.recent.quantile(0.99),
+                replies: counters.this_second.len(),
+                p99: counters.this_second.quantile(0.99),
                 connected: counters.open,
             });
         }
-        counters.recent.clear();
+        counters.this_second.clear();
         self.second = now;
     }
 }
 
 /// Starts one client.
-fn launch<S>(now: Time, cx: &mut Context<'_, S>)
+fn start_client<S>(now: Time, cx: &mut Context<'_, S>)
 where
-    S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+    S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
 {
     let shared = &mut *cx.shared;
-    let (to, source) = (
-        shared.plan.to,
-        shared.plan.sources.of(shared.counters.launched),
-    );
-    shared.counters.note_launched();
-    let opened: io::Result<()> = match shared.plan.transport {
+    let to = shared.plan.to;
+    let source = shared.plan.sources.of(shared.counters.started);
+    shared.counters.note_started();
+    // Marked writable as a guess: on loopback a connect is complete by the next turn.
+    let opened = match shared.plan.transport {
         Transport::Tcp(_) => connect::start_tcp(to, source).map(|stream| {
-            // Hopeful: on loopback a connect is through by the next turn.
             cx.spawn(Readiness::WRITABLE, |_| S::from(Caller::new(stream, now)));
         }),
         Transport::Udp => connect::open_udp(to, source).map(|socket| {
-            cx.spawn(Readiness::WRITABLE, |_| S::from(Datagrams::new(socket)));
+            cx.spawn(Readiness::WRITABLE, |_| S::from(UdpCaller::new(socket)));
         }),
     };
     if let Err(error) = opened {
-        cx.shared.note_error(&error);
-        let cause = LossCause::from(&error);
-        cx.shared.counters.note_lost(cause, Reached::Nothing);
+        cx.shared.note_not_opened(&error);
     }
 }
 
-/// Everybody is connected who will be: those who talk begin.
-fn start_talking(now: Time, shared: &mut Shared) {
-    shared.stage = Stage::WarmingUp;
-    shared.warm_at = now.after(shared.plan.warmup);
-    shared.wake.extend_from_slice(&shared.talkers);
-    let seats = shared.talkers.len() as u32;
+/// All clients are welcomed or lost: the active ones begin to send.
+fn start_messages(now: Time, shared: &mut Shared) {
+    let warmup_end = now.after(shared.plan.warmup);
+    shared.stage = Stage::WarmingUp(warmup_end);
+    shared.wake.extend_from_slice(&shared.active);
+    let seats = shared.active.len() as u32;
     if let Some(rate) = shared.plan.rate.filter(|_| seats > 0) {
         let pace = Pace::new(now, rate);
         let end = match shared.plan.length {
-            Length::Time(length) => pace.before(shared.warm_at.after(length)),
-            Length::Messages(messages) => pace.before(shared.warm_at) + messages,
+            Length::Time(length) => pace.before(warmup_end.after(length)),
+            Length::Messages(messages) => pace.before(warmup_end) + messages,
         };
-        shared.measured_from = shared.warm_at;
+        shared.measured_from = warmup_end;
         shared.schedule = Some(Schedule { pace, seats, end });
     }
     if shared.plan.warmup.is_zero() {
@@ -253,7 +256,7 @@ fn start_talking(now: Time, shared: &mut Shared) {
     }
 }
 
-/// What begins from here on counts.
+/// Messages that begin from now on are measured.
 fn start_measuring(now: Time, shared: &mut Shared) {
     shared.stage = Stage::Running;
     shared.traffic_before = shared.counters.traffic;
@@ -263,18 +266,8 @@ fn start_measuring(now: Time, shared: &mut Shared) {
             shared.measured_from = now;
             match length {
                 Length::Time(length) => shared.measured_until = now.after(length),
-                Length::Messages(messages) => shared.left = messages,
+                Length::Messages(messages) => shared.remaining = messages,
             }
         }
     }
-}
-
-/// Whether no further message is to begin.
-fn is_through(now: Time, shared: &Shared) -> bool {
-    now >= shared.measured_until || shared.left == 0
-}
-
-/// Whether nothing is awaited any more, or for too long.
-fn is_settled(now: Time, shared: &Shared) -> bool {
-    shared.counters.in_flight == 0 || now >= shared.finish_by
 }

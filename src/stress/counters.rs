@@ -1,63 +1,48 @@
-//! What a run counts.
+//! The counters of a run.
 //!
-//! **Owns** the counters, one set for the whole run. **Must never
-//! touch** a socket or a clock. **Invariant**: recording allocates nothing, so that the
-//! millionth message costs what the first did.
+//! **Owns** one set of counters for all clients. **Must never touch** a socket or a clock.
+//! **Invariant**: counting allocates nothing, so the millionth message costs as much as the
+//! first.
 
 use super::latency::{Latencies, Lateness};
 use crate::net::stream::Traffic;
 use crate::reactor::{Time, Token};
+use enum_map::{Enum, EnumMap};
 use std::io;
 use std::time::Duration;
 
-/// The most of a server's unexpected words that is kept, in bytes: a line on a screen.
-pub const WORDS_BYTES: usize = 80;
+/// How much of an unexpected reply is kept for the report: one line on a terminal.
+pub const MAX_EXCERPT_BYTES: usize = 80;
 
 /// Why a client was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum LossCause {
-    /// Nothing listens, or the system says no for the server.
+    /// ECONNREFUSED: nothing listens on the port.
     Refused,
-    /// The connection was reset.
+    /// The connection was reset, or aborted while it was set up.
     Reset,
-    /// The server ended the connection.
+    /// The server closed the connection.
     Closed,
-    /// Connecting, the welcome or a reply took longer than allowed.
+    /// The connect, the welcome or a reply took longer than the timeout.
     TimedOut,
-    /// The server said that it is full.
+    /// The server replied `Busy` instead of its welcome.
     Busy,
-    /// The server's first words were not its welcome.
+    /// The server's first bytes were neither its welcome nor `Busy`.
     WrongWelcome,
-    /// A reply was not the message's.
+    /// A reply did not match its message.
     WrongBytes,
-    /// No port, or no such source address, was left.
+    /// No local port was free, or the source address is not one of this machine's.
     NoPort,
-    /// No descriptor was left.
+    /// No file descriptor was free.
     NoDescriptor,
-    /// So many had timed out before it that it was not tried any more.
+    /// Never started, because too many clients before it had timed out.
     NotTried,
-    /// Anything else that the system says.
+    /// Any other error of the system.
     Failed,
 }
 
 impl LossCause {
-    /// All causes, in the order of their counters.
-    pub const ALL: [Self; 11] = [
-        Self::Refused,
-        Self::Reset,
-        Self::Closed,
-        Self::TimedOut,
-        Self::Busy,
-        Self::WrongWelcome,
-        Self::WrongBytes,
-        Self::NoPort,
-        Self::NoDescriptor,
-        Self::NotTried,
-        Self::Failed,
-    ];
-
-    /// The cause as the report tells it.
+    /// The cause as it appears in the report.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -93,39 +78,41 @@ impl From<&io::Error> for LossCause {
 /// One second of the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Second {
-    /// When it ended, since the run began.
+    /// Its end, counted from the start of the run.
     pub at: Duration,
-    /// How long it was: the last one may be shorter.
+    /// Its length: the last one may be shorter than a second.
     pub length: Duration,
-    /// Whether it lies in the measured part.
+    /// Whether it belongs to the measured part.
     pub measured: bool,
-    /// Replies that came in it.
+    /// Replies received in it.
     pub replies: u64,
-    /// Their p99, where they suffice.
+    /// The p99 of their latencies, if there are enough samples.
     pub p99: Option<Duration>,
-    /// Clients connected at its end.
+    /// Connected clients at its end.
     pub connected: u32,
 }
 
-/// What happened to datagrams. Each one sent is answered, late, lost, or still waited for.
+/// Datagrams that were not simply answered. Each measured datagram that was sent is either
+/// [answered](Counters::answered), late or lost, so `sent == answered + late + lost` at the end
+/// of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Datagrams {
-    /// No reply came in time, nor later.
+pub struct DatagramCounts {
+    /// No reply was received.
     pub lost: u64,
-    /// The reply came after it had been given up.
+    /// The reply was received after the timeout.
     pub late: u64,
-    /// Further replies to a datagram that had one.
-    pub doubled: u64,
-    /// Replies to nothing that was asked.
+    /// Further replies to a datagram that was already counted.
+    pub duplicates: u64,
+    /// Replies that match no datagram sent.
     pub wrong: u64,
 }
 
-/// How far a client had come.
+/// How far a client had come when it was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// It was connecting.
+    /// It was still connecting.
     Nothing,
-    /// It was connected, and waited for its welcome.
+    /// It was connected and waited for its welcome.
     Connected,
     /// It was welcomed.
     Greeted,
@@ -134,9 +121,9 @@ pub enum Reached {
 /// The counters of one run.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Clients that were started.
-    pub launched: u32,
-    /// Of these, neither greeted nor lost yet.
+    /// Clients started.
+    pub started: u32,
+    /// Of these, neither welcomed nor lost yet.
     pub pending: u32,
     /// Of these, connected.
     pub connected: u32,
@@ -144,66 +131,68 @@ pub struct Counters {
     pub greeted: u32,
     /// Of these, answered at least once.
     pub answered_once: u32,
-    /// Clients connected at present.
+    /// Clients connected now.
     pub open: u32,
-    /// The most at once.
+    /// Peak of [`open`](Self::open).
     pub peak: u32,
-    /// Clients lost, by [`LossCause`].
-    pub lost: [u32; LossCause::ALL.len()],
-    /// The first client that the server had no room for.
+    /// Clients lost, by cause.
+    pub lost: EnumMap<LossCause, u32>,
+    /// The first client that was refused with `Busy`.
     pub busy_client: Option<Token>,
-    /// What the server said to it.
-    pub busy_words: Vec<u8>,
-    /// What the first wrong welcome was.
+    /// What the server sent to it.
+    pub busy_reply: Vec<u8>,
+    /// The first wrong welcome.
     pub wrong_welcome: Option<Vec<u8>>,
-    /// What stood where the first wrong reply went wrong.
+    /// The first wrong reply, from the first byte of the piece that did not match.
     pub wrong_bytes: Option<Vec<u8>>,
-    /// Clients that timed out with all of a line but its ending: the server does not speak in lines.
-    pub unended: u32,
-    /// The first error of the system that has no cause of its own.
+    /// Clients that timed out when only the line ending was missing: the server does not use
+    /// line framing.
+    pub missing_line_ending: u32,
+    /// The first system error that has no cause of its own.
     pub first_error: Option<String>,
-    /// From the start of a connect to its end.
+    /// Time from the start of a connect to its end.
     pub connect: Latencies<u32>,
-    /// When the last connection came about.
+    /// When the last client connected.
     pub last_connect: Time,
-    /// Messages sent and not answered yet, of all clients.
+    /// Messages in flight, of all clients.
     pub in_flight: u64,
-    /// Measured messages that were sent.
+    /// Measured messages sent.
     pub sent: u64,
-    /// Of these, answered.
+    /// Of these, answered within the timeout.
     pub answered: u64,
-    /// Of these, never answered: their client was lost, or the run ended first.
+    /// Of these, not answered: timed out, or the client was lost, or the run ended first.
     pub unanswered: u64,
-    /// When the last measured reply came.
+    /// When the last measured reply was received.
     pub last_reply: Time,
-    /// From when a measured message was sent (closed loop) or due (open loop) to its reply.
+    /// Latency of measured messages: from when a message was sent (closed loop) or due (open
+    /// loop) to its reply.
     pub latency: Latencies<u64>,
-    /// The same of all messages of the present second.
-    pub recent: Latencies<u32>,
+    /// Latency of all messages answered in the current second.
+    pub this_second: Latencies<u32>,
     /// The seconds so far.
     pub seconds: Vec<Second>,
-    /// What went through the connections.
+    /// Bytes and system calls.
     pub traffic: Traffic,
-    /// Measured messages that the best-served client had answered.
+    /// Measured messages answered for the best-served client.
     pub best_served: u32,
-    /// And the worst-served; `None` while no client is through.
+    /// The same for the worst-served client; `None` until the first client has finished.
     pub worst_served: Option<u32>,
-    /// What happened to datagrams.
-    pub datagrams: Datagrams,
-    /// How late the loop came to its own ticks.
+    /// Datagrams that were not simply answered.
+    pub datagrams: DatagramCounts,
+    /// How late the loop is for its own ticks.
     pub loop_lag: Lateness,
-    /// How late the schedule was carried out (open loop).
+    /// How late messages are handed to their clients (open loop).
     pub behind: Lateness,
 }
 
 impl Counters {
-    /// A client is started.
-    pub fn note_launched(&mut self) {
-        self.launched += 1;
+    /// A client was started.
+    pub fn note_started(&mut self) {
+        self.started += 1;
         self.pending += 1;
     }
 
-    /// A client's connection has come about after `latency`.
+    /// A client connected after `latency`.
     pub fn note_connected(&mut self, latency: Duration, now: Time) {
         self.connected += 1;
         self.open += 1;
@@ -218,24 +207,18 @@ impl Counters {
         self.pending -= 1;
     }
 
-    /// A client is lost that had come so far.
+    /// A client was lost.
     pub fn note_lost(&mut self, cause: LossCause, reached: Reached) {
-        self.lost[cause as usize] += 1;
-        match reached {
-            Reached::Nothing => self.pending -= 1,
-            Reached::Connected => {
-                self.pending -= 1;
-                self.open -= 1;
-            }
-            Reached::Greeted => self.open -= 1,
-        }
+        self.lost[cause] += 1;
+        self.pending -= u32::from(reached != Reached::Greeted);
+        self.open -= u32::from(reached != Reached::Nothing);
     }
 
-    /// The reply to a message begun at `begun` has come; `measured`: the message counts.
+    /// A message that began at `begun` was answered.
     pub fn note_reply(&mut self, begun: Time, now: Time, measured: bool) {
         let latency = now.since(begun);
         self.in_flight -= 1;
-        self.recent.record(latency);
+        self.this_second.record(latency);
         if measured {
             self.answered += 1;
             self.last_reply = now;
@@ -243,13 +226,14 @@ impl Counters {
         }
     }
 
-    /// A message begun at `begun` is given up: its latency is at least what was waited.
+    /// A measured message that began at `begun` is given up: its latency is at least the time
+    /// waited.
     pub fn note_unanswered(&mut self, begun: Time, now: Time) {
         self.unanswered += 1;
         self.latency.record(now.since(begun));
     }
 
-    /// A client is through, with so many measured messages answered.
+    /// An active client has finished with this many measured messages answered.
     pub fn note_served(&mut self, messages: u32) {
         self.best_served = self.best_served.max(messages);
         self.worst_served = Some(
@@ -258,10 +242,10 @@ impl Counters {
         );
     }
 
-    /// Clients lost, whatever the cause.
+    /// Clients lost, of all causes.
     #[must_use]
     pub fn all_lost(&self) -> u32 {
-        self.lost.iter().sum()
+        self.lost.values().sum()
     }
 }
 
@@ -270,14 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_has_its_own_counter() {
-        for (index, cause) in LossCause::ALL.iter().enumerate() {
-            assert_eq!(*cause as usize, index);
-        }
-    }
-
-    #[test]
-    fn the_systems_errors_have_their_causes() {
+    fn system_errors_map_to_causes() {
         use nix::errno::Errno;
         for (errno, cause) in [
             (Errno::ECONNREFUSED, LossCause::Refused),

@@ -54,9 +54,9 @@ fn line(shared: &Shared, now: Time) -> String {
                 counters.all_lost()
             );
         }
-        Stage::WarmingUp => "warming up",
+        Stage::WarmingUp(_) => "warming up",
         Stage::Running => "running",
-        Stage::Finishing => "finishing",
+        Stage::Finishing(_) => "finishing",
         Stage::Over => "over",
     };
     let (rate, p99) = counters.seconds.last().map_or((0.0, None), |second| {

@@ -1,10 +1,10 @@
-//! What all sources of a run share.
+//! State shared by all sources of a run.
 //!
-//! **Owns** the plan, the counters, how far the run is, and scratch memory. **Must never touch**
-//! a source. **Invariant**: a source is done with the scratch memory before the next one is
-//! driven.
+//! **Owns** the plan, the counters, the stage of the run, and scratch buffers. **Must never
+//! touch** a source. **Invariant**: a source leaves nothing in the scratch buffers that a later
+//! call relies on.
 
-use super::counters::{self, Counters, LossCause};
+use super::counters::{Counters, LossCause, MAX_EXCERPT_BYTES, Reached};
 use super::pace::Schedule;
 use super::plan::{Plan, Script};
 use crate::net::stream::Traffic;
@@ -12,84 +12,80 @@ use crate::reactor::{Time, Token};
 use std::io;
 use std::time::Duration;
 
-/// Bytes of one read: many replies of a pipeline, and shared by all clients.
+/// Bytes per read: many replies of a pipeline. The buffer is shared by all clients.
 const READ_BYTES: usize = 16 * 1_024;
 
-/// How far a run is.
+/// The stage of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// Clients connect and are welcomed; nobody talks.
+    /// Clients connect and are welcomed. No messages are sent.
     #[default]
     Connecting,
-    /// They talk, and nothing counts: caches fill, and the first rush passes.
-    WarmingUp,
-    /// What begins now counts.
+    /// Active clients send, but nothing is measured until the given time: caches fill, and the
+    /// initial burst passes.
+    WarmingUp(Time),
+    /// Messages that begin now are measured.
     Running,
-    /// Nothing begins any more; what is in flight is awaited.
-    Finishing,
-    /// Through.
+    /// No more messages begin. Replies to those in flight may come until the given time.
+    Finishing(Time),
+    /// The run has ended.
     Over,
 }
 
-/// What all sources of a run share.
+/// State shared by all sources of a run.
 #[derive(Debug)]
 pub struct Shared {
-    /// What was asked for.
+    /// The plan.
     pub plan: Plan,
-    /// The bytes that all clients say and hear.
+    /// The bytes that all clients send and expect.
     pub script: Script,
-    /// How far the run is.
+    /// The stage of the run.
     pub stage: Stage,
-    /// What is counted.
+    /// The counters.
     pub counters: Counters,
-    /// When which message is due (open loop, once there is talking).
+    /// When each message is due; `None` in the closed loop, and before the warm-up.
     pub schedule: Option<Schedule>,
-    /// Messages that may still begin (closed loop); no limit unless one was asked for.
-    pub left: u64,
+    /// Messages that may still begin (closed loop); `u64::MAX`: no limit.
+    pub remaining: u64,
     /// When the run began.
     pub began: Time,
-    /// When the warm-up ends.
-    pub warm_at: Time,
-    /// What begins from then on counts; never, until that is known.
+    /// Messages that begin from then on are measured. The end of time until it is known.
     pub measured_from: Time,
-    /// Until when messages begin.
+    /// When the measured part ends.
     pub measured_until: Time,
-    /// Until when replies are awaited.
-    pub finish_by: Time,
-    /// What had gone through the connections when measuring began.
+    /// Bytes and system calls before the measured part.
     pub traffic_before: Traffic,
-    /// Those who talk, by their seats.
-    pub talkers: Vec<Token>,
-    /// Whom the program's own loop is to wake.
+    /// The active clients, those that send messages. A client's index in this list is its
+    /// number in the schedule.
+    pub active: Vec<Token>,
+    /// Clients to be woken by the program's own loop.
     pub wake: Vec<Token>,
-    /// What one read returned. Shared, since a source is done with it before the next is driven.
+    /// Scratch: the bytes of one read.
     pub input: Box<[u8]>,
-    /// The next datagram.
+    /// Scratch: the next datagram.
     pub datagram: Vec<u8>,
-    /// Whether the run was told to stop.
+    /// Whether the run was interrupted by a signal.
     pub interrupted: bool,
 }
 
 impl Shared {
-    /// A shared for `plan`, in which nothing has happened yet.
+    /// The state before a run of `plan`.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let never = Time::ZERO.after(Duration::MAX);
         let script = Script::new(&plan);
-        // One byte more than a datagram's reply, so that a longer one is seen to be.
+        // One byte more than the reply to a datagram, so that a longer reply is noticed.
         let input_bytes = READ_BYTES.max(script.reply.len() + 1);
         Self {
             stage: Stage::default(),
             counters: Counters::default(),
             schedule: None,
-            left: u64::MAX,
+            remaining: u64::MAX,
             began: Time::ZERO,
-            warm_at: never,
             measured_from: never,
             measured_until: never,
-            finish_by: never,
             traffic_before: Traffic::default(),
-            talkers: Vec::with_capacity(plan.active as usize),
+            active: Vec::with_capacity(plan.active as usize),
             wake: Vec::with_capacity(plan.active as usize),
             input: vec![0; input_bytes].into_boxed_slice(),
             datagram: script.message.clone(),
@@ -99,59 +95,90 @@ impl Shared {
         }
     }
 
-    /// Whether a message counts that began then.
+    /// Whether a message that began at `begun` is measured.
     #[must_use]
     pub fn is_measured(&self, begun: Time) -> bool {
         begun >= self.measured_from
     }
 
-    /// Whether what happens now counts.
+    /// Whether events that belong to no message are measured now.
     #[must_use]
     pub fn is_measuring(&self) -> bool {
-        matches!(self.stage, Stage::Running | Stage::Finishing)
+        matches!(self.stage, Stage::Running | Stage::Finishing(_))
     }
 
-    /// How many of `wanted` messages a client may begin in the closed loop.
-    #[must_use]
-    pub fn may_begin(&self, wanted: u32) -> u32 {
+    /// How many messages the active client `index` may send now, after the `sent` ones of which
+    /// `in_flight` are unanswered. Closed loop: a full pipeline once the last one is answered.
+    /// Open loop: those that are due at `now`, up to `max_in_flight`.
+    pub fn sendable(
+        &self,
+        index: u32,
+        sent: u32,
+        in_flight: u32,
+        max_in_flight: u32,
+        now: impl FnOnce() -> Time,
+    ) -> u32 {
+        if let Some(schedule) = &self.schedule {
+            let due = schedule.due_for(index, now());
+            return due.saturating_sub(sent).min(max_in_flight - in_flight);
+        }
         match self.stage {
-            Stage::WarmingUp | Stage::Running => {
-                u32::try_from(self.left).map_or(wanted, |left| wanted.min(left))
+            Stage::WarmingUp(_) | Stage::Running if in_flight == 0 => {
+                let pipeline = self.plan.pipeline;
+                u32::try_from(self.remaining).map_or(pipeline, |remaining| pipeline.min(remaining))
             }
-            Stage::Connecting | Stage::Finishing | Stage::Over => 0,
+            _ => 0,
         }
     }
 
-    /// A message began.
+    /// When message `number` of the active client `index` began: in the closed loop when it was
+    /// sent, in the open loop when it was due.
+    #[must_use]
+    pub fn begun_at(&self, index: u32, number: u32, sent_at: Time) -> Time {
+        self.schedule
+            .as_ref()
+            .map_or(sent_at, |schedule| schedule.due(index, number))
+    }
+
+    /// Counts a message that was sent.
     pub fn note_begun(&mut self, begun: Time) {
         self.counters.in_flight += 1;
         self.counters.sent += u64::from(self.is_measured(begun));
-        if self.left != u64::MAX {
-            self.left -= 1;
+        if self.remaining != u64::MAX {
+            self.remaining -= 1;
         }
     }
 
-    /// A place among those who talk, while there is one.
-    pub fn take_seat(&mut self, token: Token) -> Option<u32> {
-        let seat = self.talkers.len() as u32;
-        (seat < self.plan.active).then(|| {
-            self.talkers.push(token);
-            seat
+    /// Adds a client to the active ones and returns its index, unless there are enough already.
+    pub fn activate(&mut self, token: Token) -> Option<u32> {
+        let index = self.active.len() as u32;
+        (index < self.plan.active).then(|| {
+            self.active.push(token);
+            index
         })
     }
 
-    /// Keeps the first error of the system that the causes do not name.
-    pub fn note_error(&mut self, error: &io::Error) {
-        if LossCause::from(error) == LossCause::Failed {
+    /// The cause that `error` stands for. The first error without a cause of its own is kept for
+    /// the report.
+    pub fn cause_of(&mut self, error: &io::Error) -> LossCause {
+        let cause = LossCause::from(error);
+        if cause == LossCause::Failed {
             let first = &mut self.counters.first_error;
             first.get_or_insert_with(|| error.to_string());
         }
+        cause
     }
 
-    /// Keeps what the first wrong reply was: these bytes of the shared input, cut to a line's.
-    pub fn note_wrong_bytes(&mut self, from: usize, to: usize) {
-        let words = &self.input[from..to.min(from + counters::WORDS_BYTES)];
+    /// Counts a client whose socket could not be opened or registered.
+    pub fn note_not_opened(&mut self, error: &io::Error) {
+        let cause = self.cause_of(error);
+        self.counters.note_lost(cause, Reached::Nothing);
+    }
+
+    /// Keeps the first wrong reply for the report: the scratch input from `start` to `end`.
+    pub fn note_wrong_bytes(&mut self, start: usize, end: usize) {
+        let excerpt = &self.input[start..end.min(start + MAX_EXCERPT_BYTES)];
         let first = &mut self.counters.wrong_bytes;
-        first.get_or_insert_with(|| words.to_vec());
+        first.get_or_insert_with(|| excerpt.to_vec());
     }
 }

@@ -1,34 +1,35 @@
-//! Ctrl-C: the first ends the run, and the report tells what there is; the second ends the
-//! program.
+//! Ctrl-C and SIGTERM: the first ends the run and its report is printed, the second ends the
+//! process.
 //!
-//! **Owns** which signals the load hears. **Must never touch** a client: it raises a flag and
-//! wakes the loop. **Invariant**: no signal is missed, however early; and from the first on, the
-//! next one ends the process at once, whatever it is doing.
+//! **Owns** the handlers of both signals. **Must never touch** the loop: a handler sets a flag,
+//! which [`run`](super::run) checks in every turn, at least once per
+//! [`TICK_INTERVAL`](super::conductor::TICK_INTERVAL). **Invariant**: no signal is missed,
+//! however early it comes; after the first one, the next ends the process at once, even if the
+//! loop is stuck.
 
-use crate::reactor::{Context, Readiness, Source, Verdict};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use signal_hook_mio::v1_0::Signals as Pipe;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// The exit code of a run that was interrupted: 128 and SIGINT's number, as a shell tells it.
+/// The exit code of an interrupted run: 128 + SIGINT, as a shell reports it.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// What was heard so far, for all runs of this process.
+/// Whether a signal was received, shared by all runs of this process.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Ends the process at the second of the signals.
+    /// Installs the handlers.
     ///
     /// # Errors
     ///
-    /// The system's; a signal has no other handler here that could be in the way.
+    /// The system's.
     pub fn install(&self) -> io::Result<()> {
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down, and raises it.
+            // Handlers run in the order of registration: the first one finds the flag unset at
+            // the first signal, and then the second one sets it.
             flag::register_conditional_shutdown(
                 signal,
                 EXIT_INTERRUPTED.into(),
@@ -39,46 +40,9 @@ impl Interrupt {
         Ok(())
     }
 
-    /// Whether a signal came.
+    /// Whether a signal was received.
     #[must_use]
     pub fn came(&self) -> bool {
         self.0.load(Relaxed)
-    }
-}
-
-/// The signals, behind the pipe that their handlers write to.
-pub struct Signals {
-    pipe: Pipe,
-}
-
-impl std::fmt::Debug for Signals {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Signals").finish_non_exhaustive()
-    }
-}
-
-impl Signals {
-    /// Hears Ctrl-C and SIGTERM from now on.
-    ///
-    /// # Errors
-    ///
-    /// A pair of descriptors is needed.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            pipe: Pipe::new([SIGINT, SIGTERM])?,
-        })
-    }
-
-    /// The pipe, to register it.
-    pub fn pipe_mut(&mut self) -> &mut Pipe {
-        &mut self.pipe
-    }
-
-    /// Empties the pipe: the wake-up was all, for the program's own loop asks the
-    /// [`Interrupt`].
-    pub fn drive<S: Source>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        cx.readiness.clear(Readiness::READABLE);
-        self.pipe.pending().for_each(drop);
-        Verdict::Park
     }
 }

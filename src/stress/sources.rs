@@ -1,17 +1,16 @@
-//! The load's event sources in one plain `enum`.
+//! The event sources of the load, in one plain `enum`.
 //!
-//! **Owns** which source is registered for what and who is called. **Must never touch** what a
-//! source does then. **Invariant**: a client costs at most [`MAX_CLIENT_BYTES`].
+//! **Owns** the registration of each source and the dispatch to it. **Must never touch** what a
+//! source does. **Invariant**: a client costs at most [`MAX_CLIENT_BYTES`].
 
 use super::Shared;
 use super::caller::Caller;
 use super::conductor::Conductor;
-use super::signals::Signals;
-use super::udp_caller::Datagrams;
+use super::udp_caller::UdpCaller;
 use crate::reactor::{Context, INTEREST, Source, Time, Token, Verdict};
+use mio::Registry;
 use mio::event::Source as _;
 use mio::net::{TcpStream, UdpSocket};
-use mio::{Interest, Registry};
 use std::io;
 
 /// One event source of the load.
@@ -20,19 +19,18 @@ pub enum LoadSource {
     /// A TCP client.
     Caller(Caller<TcpStream>),
     /// A UDP client.
-    Datagrams(Datagrams<UdpSocket>),
-    /// What leads the run.
+    UdpCaller(UdpCaller<UdpSocket>),
+    /// Leads the run from stage to stage.
     Conductor(Box<Conductor>),
-    /// The signals.
-    Signals(Box<Signals>),
 }
 
-/// What a client may cost here, beyond what the kernel keeps for it.
+/// Memory per client in this process. Kernel memory is not included, nor are the datagrams that an
+/// active UDP client remembers.
 pub const MAX_CLIENT_BYTES: usize = 128;
 
-// Its slot; the generation, the readiness and the place in the list of marked sources; a
-// deadline, and its entry in the heap; its seat. mio's sockets carry a check of their own in
-// debug builds.
+// The slot; generation, readiness and entry in the list of marked sources; the deadline and its
+// heap entry; the entry in the list of active clients. In debug builds mio's sockets carry an
+// additional field.
 #[cfg(not(debug_assertions))]
 const _: () = assert!(
     size_of::<Option<LoadSource>>() + (4 + 1 + 4) + (16 + 16) + size_of::<Token>()
@@ -45,9 +43,9 @@ impl From<Caller<TcpStream>> for LoadSource {
     }
 }
 
-impl From<Datagrams<UdpSocket>> for LoadSource {
-    fn from(datagrams: Datagrams<UdpSocket>) -> Self {
-        Self::Datagrams(datagrams)
+impl From<UdpCaller<UdpSocket>> for LoadSource {
+    fn from(caller: UdpCaller<UdpSocket>) -> Self {
+        Self::UdpCaller(caller)
     }
 }
 
@@ -58,12 +56,7 @@ impl Source for LoadSource {
         let token = token.into();
         match self {
             Self::Caller(caller) => caller.stream_mut().register(registry, token, INTEREST),
-            Self::Datagrams(client) => client.socket_mut().register(registry, token, INTEREST),
-            Self::Signals(signals) => {
-                signals
-                    .pipe_mut()
-                    .register(registry, token, Interest::READABLE)
-            }
+            Self::UdpCaller(caller) => caller.socket_mut().register(registry, token, INTEREST),
             Self::Conductor(_) => Ok(()),
         }
     }
@@ -71,8 +64,7 @@ impl Source for LoadSource {
     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.drive(cx),
-            Self::Datagrams(client) => client.drive(cx),
-            Self::Signals(signals) => signals.drive(cx),
+            Self::UdpCaller(caller) => caller.drive(cx),
             Self::Conductor(_) => Verdict::Park,
         }
     }
@@ -80,17 +72,16 @@ impl Source for LoadSource {
     fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.expire(cx),
-            Self::Datagrams(client) => client.expire(cx),
-            // The deadline has ended the wait; the call comes between the turns.
-            Self::Conductor(_) | Self::Signals(_) => Verdict::Park,
+            Self::UdpCaller(caller) => caller.drive(cx),
+            // The deadline ended the wait. The conductor works between turns.
+            Self::Conductor(_) => Verdict::Park,
         }
     }
 
     fn unregistered(&mut self, error: &io::Error, _: Time, shared: &mut Shared) {
         match self {
-            Self::Caller(caller) => caller.unregistered(error, shared),
-            Self::Datagrams(client) => client.unregistered(error, shared),
-            Self::Conductor(_) | Self::Signals(_) => {}
+            Self::Caller(_) | Self::UdpCaller(_) => shared.note_not_opened(error),
+            Self::Conductor(_) => {}
         }
     }
 }

@@ -1,44 +1,59 @@
-//! One UDP client: numbered datagrams out, and each reply matched to its own.
+//! One UDP client: sends numbered datagrams and matches each reply to its datagram.
 //!
-//! **Owns** one socket and the numbers of its last datagrams. **Must never touch** another
-//! client. **Invariant**: each datagram sent is answered, late, lost or still waited for, and
-//! none of them twice; what fits none of them is counted as doubled or wrong.
+//! **Owns** one socket and the datagrams whose fate is undecided. **Must never touch** another
+//! client. **Invariant**: each datagram sent is answered, late or lost, and exactly one of them;
+//! a reply that decides no fate is counted as a duplicate or as wrong.
 //!
-//! A datagram may vanish, come twice or come late (pitfall 14), so its name ends in its number.
-//! Sixty-four bits remember which of the last sixty-four were answered.
+//! Datagrams may be lost, duplicated, delayed and reordered (pitfall 14), so each carries a
+//! number, and replies echo it. A client remembers the datagrams in flight and those given up:
+//!
+//! ```text
+//!           reply                       reply
+//! in flight -----> answered   given up -----> late
+//!     |  timeout                 ^  |  the memory is full, or the run ends
+//!     +--------------------------+  +-----> lost
+//! ```
+//!
+//! Once the fate of a datagram is decided it is forgotten. A reply whose number was sent and is
+//! not remembered is therefore a duplicate.
 
 use super::Shared;
-use super::counters::{LossCause, Reached};
+use super::counters::{Counters, Reached};
 use super::plan::NUMBER_BYTES;
 use crate::reactor::{Context, Readiness, Source, Time, Verdict};
 use log::debug;
-use std::io;
+use std::io::{self, Write as _};
+use std::time::Duration;
 
-/// Datagrams received by one client in one turn: more than it mostly waits for, and a relay that
-/// floods one client must not hold up the others.
+/// The budget of one client per turn: more than are usually in flight; a server that floods one
+/// client must not delay the others.
 const DATAGRAMS_PER_TURN: usize = 16;
 
-/// Datagrams that a client may wait for at once (open loop): as many as it remembers.
-const WINDOW: u32 = u64::BITS;
+/// Datagrams of one client in flight at once (open loop). Others that are due wait.
+const MAX_IN_FLIGHT_DATAGRAMS: u32 = 64;
 
-/// What a client's datagrams go through: mio's connected socket, or a script in a test.
-pub trait Line {
+/// Undecided datagrams that a client remembers: 2 KiB at most. Even with the most in flight, a
+/// late reply is recognised for one more timeout.
+const MAX_UNDECIDED_DATAGRAMS: usize = 2 * MAX_IN_FLIGHT_DATAGRAMS as usize;
+
+/// The socket of a UDP client: mio's, connected to the server, or a script in a test.
+pub trait ConnectedUdp {
     /// Sends one datagram.
     ///
     /// # Errors
     ///
-    /// `send(2)`'s, among them that of a datagram sent earlier.
+    /// Those of `send(2)`, including the pending error of an earlier datagram.
     fn send(&self, datagram: &[u8]) -> io::Result<usize>;
 
-    /// Receives one datagram, cut to the buffer.
+    /// Receives one datagram, truncated to the buffer.
     ///
     /// # Errors
     ///
-    /// `recv(2)`'s, among them that of a datagram sent earlier.
+    /// Those of `recv(2)`, including the pending error of an earlier datagram.
     fn recv(&self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
-impl Line for mio::net::UdpSocket {
+impl ConnectedUdp for mio::net::UdpSocket {
     fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         Self::send(self, datagram)
     }
@@ -48,137 +63,204 @@ impl Line for mio::net::UdpSocket {
     }
 }
 
-/// How far the client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Just born.
-    Opening,
-    /// Not one of those who talk.
-    Idle,
-    /// Sends and checks. Deadline: the oldest datagram's timeout.
-    Talking,
-}
-
 /// One client.
 #[derive(Debug)]
-pub struct Datagrams<U> {
+pub struct UdpCaller<U> {
     socket: U,
-    phase: Phase,
-    /// Its place among those who talk.
-    seat: u32,
-    /// The number of the next datagram.
-    next: u32,
-    /// The first that is neither answered nor given up; `next` if there is none.
-    oldest: u32,
-    /// Datagrams answered that count.
+    state: UdpCallerState,
+}
+
+/// The state of a client.
+#[derive(Debug)]
+enum UdpCallerState {
+    /// Opened, and not driven yet.
+    Opening,
+    /// Not one of the active clients. No deadline.
+    Idle,
+    /// Sends datagrams and matches replies. Deadline: the timeout of the oldest datagram in
+    /// flight. Boxed, so that an idle client stays small.
+    Active(Box<Exchange>),
+}
+
+/// The datagrams of an active client.
+#[derive(Debug, Default)]
+struct Exchange {
+    /// The client's index among the active ones.
+    index: u32,
+    /// Datagrams sent, which is the number of the next one.
+    sent: u32,
+    /// Datagrams answered.
+    answered: u32,
+    /// Measured datagrams answered.
     measured: u32,
-    /// Whether datagram `next - 1 - n` was answered, as bit n.
-    answered: u64,
-    /// When the last datagram was sent (closed loop).
+    /// In the order of their numbers, so those given up come before those in flight.
+    undecided: Vec<Datagram>,
+}
+
+/// A datagram whose fate is undecided.
+#[derive(Debug)]
+struct Datagram {
+    number: u32,
+    state: DatagramState,
+    measured: bool,
     begun: Time,
 }
 
-impl<U: Line> Datagrams<U> {
+/// What is known of an undecided datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DatagramState {
+    /// A reply in time is possible.
+    InFlight,
+    /// The timeout has passed. A reply is late.
+    GivenUp,
+}
+
+/// What became of a datagram.
+enum Fate {
+    Answered,
+    Late,
+    Lost,
+}
+
+impl<U: ConnectedUdp> UdpCaller<U> {
     /// A client whose socket is open.
     pub fn new(socket: U) -> Self {
         Self {
             socket,
-            phase: Phase::Opening,
-            seat: 0,
-            next: 0,
-            oldest: 0,
-            measured: 0,
-            answered: 0,
-            begun: Time::ZERO,
+            state: UdpCallerState::Opening,
         }
     }
 
-    /// The socket, to register it.
+    /// The socket, for registration with the poll.
     pub fn socket_mut(&mut self) -> &mut U {
         &mut self.socket
     }
 
-    /// Sends what may be sent, and hears what has come.
+    /// Checks the replies received, then gives up what has timed out, then sends what may be sent.
+    /// In this order a reply that is already there is never late because this loop was.
     pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        if self.phase == Phase::Opening {
+        if matches!(self.state, UdpCallerState::Opening) {
             self.open(cx);
         }
-        let worked = self.talk(cx);
-        worked.unwrap_or_else(|error| self.lose(&error, cx))
-    }
-
-    /// The oldest datagram has waited long enough: it is lost, or its reply is.
-    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let now = cx.clock_now();
-        while self.oldest < self.next {
-            let begun = self.begun_at(self.oldest, cx.shared);
-            if now.since(begun) < cx.shared.plan.timeout {
-                break;
-            }
-            cx.shared.counters.in_flight -= 1;
-            cx.shared.counters.datagrams.lost += u64::from(cx.shared.is_measuring());
-            if cx.shared.is_measured(begun) {
-                cx.shared.counters.note_unanswered(begun, now);
-            }
-            self.oldest += 1;
-            self.skip_answered();
+        let received = self.receive_replies(cx);
+        let result = received.and_then(|()| match &mut self.state {
+            UdpCallerState::Active(exchange) => exchange.advance(&self.socket, cx),
+            UdpCallerState::Opening | UdpCallerState::Idle => Ok(()),
+        });
+        match result {
+            Err(error) => self.lose(&error, cx),
+            Ok(()) if cx.readiness.contains(Readiness::READABLE) => Verdict::Again,
+            Ok(()) => Verdict::Park,
         }
-        self.drive(cx)
     }
 
-    /// The run is over: what is waited for is unanswered.
-    pub fn finish<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) -> Verdict {
-        self.account(cx);
+    /// The run has ended: undecided datagrams are lost.
+    pub fn finish<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        if let UdpCallerState::Active(exchange) = &mut self.state {
+            exchange.finish(cx.clock_now(), &mut cx.shared.counters);
+        }
         Verdict::Close
-    }
-
-    /// The poll did not take the socket.
-    pub fn unregistered(&self, error: &io::Error, shared: &mut Shared) {
-        shared.note_error(error);
-        shared
-            .counters
-            .note_lost(LossCause::Failed, Reached::Nothing);
     }
 
     fn open<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
         let now = cx.clock_now();
-        cx.shared
-            .counters
-            .note_connected(cx.turn_start.since(now), now);
+        // There is no handshake: the socket is open, and that is all.
+        cx.shared.counters.note_connected(Duration::ZERO, now);
         cx.shared.counters.note_greeted();
-        self.phase = match cx.shared.take_seat(cx.token) {
-            Some(seat) => {
-                self.seat = seat;
-                Phase::Talking
-            }
-            None => Phase::Idle,
+        self.state = match cx.shared.activate(cx.token) {
+            Some(index) => UdpCallerState::Active(Box::new(Exchange {
+                index,
+                ..Exchange::default()
+            })),
+            None => UdpCallerState::Idle,
         };
     }
 
-    fn talk<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Verdict> {
+    fn receive_replies<S: Source<Shared = Shared>>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<()> {
         for _ in 0..DATAGRAMS_PER_TURN {
-            if self.phase == Phase::Talking {
-                self.speak(cx)?;
-            }
             if !cx.readiness.contains(Readiness::READABLE) {
-                return Ok(Verdict::Park);
+                break;
             }
-            cx.shared.counters.traffic.reads += 1;
-            match self.socket.recv(&mut cx.shared.input) {
-                Ok(count) => self.hear(count, cx),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    cx.readiness.clear(Readiness::READABLE);
-                }
-                Err(error) => return Err(error),
+            let Shared {
+                input, counters, ..
+            } = &mut *cx.shared;
+            let reads = &mut counters.traffic.reads;
+            let received = retry(&mut cx.readiness, Readiness::READABLE, reads, || {
+                self.socket.recv(input)
+            })?;
+            if let Some(count) = received {
+                self.check_reply(count, cx.clock_now(), cx.shared);
             }
         }
-        Ok(Verdict::Again)
+        Ok(())
     }
 
-    /// Sends the datagrams that may begin now, and sets the oldest one's deadline.
-    fn speak<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
-        for _ in 0..self.allowance(cx) {
+    /// Matches a reply of `count` bytes in the scratch input to its datagram.
+    fn check_reply(&mut self, count: usize, now: Time, shared: &mut Shared) {
+        shared.counters.traffic.bytes_in += count as u64;
+        let counted = u64::from(shared.is_measuring());
+        let number = read_number(&shared.input[..count], &shared.script.reply);
+        match (&mut self.state, number) {
+            (UdpCallerState::Active(exchange), Some(number)) if number < exchange.sent => {
+                if !exchange.note_reply(number, now, &mut shared.counters) {
+                    shared.counters.datagrams.duplicates += counted;
+                }
+            }
+            _ => {
+                shared.note_wrong_bytes(0, count);
+                shared.counters.datagrams.wrong += counted;
+            }
+        }
+    }
+
+    fn lose<S: Source<Shared = Shared>>(
+        &mut self,
+        error: &io::Error,
+        cx: &mut Context<'_, S>,
+    ) -> Verdict {
+        let cause = cx.shared.cause_of(error);
+        debug!("lost {}: {}", cx.token, cause.name());
+        cx.shared.counters.note_lost(cause, Reached::Greeted);
+        self.finish(cx)
+    }
+}
+
+impl Exchange {
+    /// Gives up what has timed out, unless there are more replies to read; sends what may be sent;
+    /// sets the deadline.
+    fn advance<S: Source<Shared = Shared>>(
+        &mut self,
+        socket: &impl ConnectedUdp,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<()> {
+        let timeout = cx.shared.plan.timeout;
+        if !cx.readiness.contains(Readiness::READABLE) {
+            self.give_up_older_than(timeout, cx.clock_now(), &mut cx.shared.counters);
+        }
+        self.send_datagrams(socket, cx)?;
+        match self.undecided.get(self.first_in_flight()) {
+            Some(oldest) => cx.set_deadline(oldest.begun.after(timeout).since(cx.turn_start)),
+            None => cx.clear_deadline(),
+        }
+        Ok(())
+    }
+
+    /// Sends the datagrams that may be sent now: in the closed loop one, when none is in flight; in
+    /// the open loop those that are due.
+    fn send_datagrams<S: Source<Shared = Shared>>(
+        &mut self,
+        socket: &impl ConnectedUdp,
+        cx: &mut Context<'_, S>,
+    ) -> io::Result<()> {
+        let in_flight = (self.undecided.len() - self.first_in_flight()) as u32;
+        let most = MAX_IN_FLIGHT_DATAGRAMS;
+        let sendable = cx
+            .shared
+            .sendable(self.index, self.sent, in_flight, most, || cx.clock_now());
+        for _ in 0..sendable {
             if !cx.readiness.contains(Readiness::WRITABLE) {
                 break;
             }
@@ -186,152 +268,132 @@ impl<U: Line> Datagrams<U> {
             let Shared {
                 datagram, counters, ..
             } = &mut *cx.shared;
-            write_number(self.next, datagram);
-            counters.traffic.writes += 1;
-            match self.socket.send(datagram) {
-                Ok(count) => counters.traffic.bytes_out += count as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    cx.readiness.clear(Readiness::WRITABLE);
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-            self.begun = now;
-            let begun = self.begun_at(self.next, cx.shared);
+            write_number(self.sent, datagram);
+            let writes = &mut counters.traffic.writes;
+            let sent = retry(&mut cx.readiness, Readiness::WRITABLE, writes, || {
+                socket.send(datagram)
+            })?;
+            let Some(count) = sent else { break };
+            counters.traffic.bytes_out += count as u64;
+            let begun = cx.shared.begun_at(self.index, self.sent, now);
             cx.shared.note_begun(begun);
-            self.next += 1;
-            self.answered <<= 1;
-        }
-        if self.oldest == self.next {
-            cx.clear_deadline();
-        } else {
-            let begun = self.begun_at(self.oldest, cx.shared);
-            let given_up = begun.after(cx.shared.plan.timeout);
-            cx.set_deadline(given_up.since(cx.turn_start));
+            self.remember(begun, now, cx.shared);
         }
         Ok(())
     }
 
-    /// How many datagrams may begin now: one in the closed loop, once the last one's fate is
-    /// known; in the open loop those that are due, as far as they can be remembered.
-    fn allowance<S: Source<Shared = Shared>>(&self, cx: &Context<'_, S>) -> u32 {
-        let waiting = self.next - self.oldest;
-        match &cx.shared.schedule {
-            None if waiting > 0 => 0,
-            None => cx.shared.may_begin(1),
-            Some(schedule) => {
-                let due = schedule.due_for(self.seat, cx.clock_now());
-                due.saturating_sub(self.next).min(WINDOW - waiting)
-            }
+    /// Remembers the datagram just sent. If the memory is full the oldest one given up is lost.
+    fn remember(&mut self, begun: Time, now: Time, shared: &mut Shared) {
+        if self.undecided.len() == MAX_UNDECIDED_DATAGRAMS {
+            self.decide(0, Fate::Lost, now, &mut shared.counters);
         }
+        self.undecided.push(Datagram {
+            number: self.sent,
+            state: DatagramState::InFlight,
+            measured: shared.is_measured(begun),
+            begun,
+        });
+        self.sent += 1;
     }
 
-    fn begun_at(&self, number: u32, shared: &Shared) -> Time {
-        match &shared.schedule {
-            None => self.begun,
-            Some(schedule) => schedule.due(self.seat, number),
-        }
+    /// Where in `undecided` the datagrams in flight begin.
+    fn first_in_flight(&self) -> usize {
+        self.undecided
+            .partition_point(|datagram| datagram.state == DatagramState::GivenUp)
     }
 
-    /// Matches one reply of `count` bytes in the shared input to its datagram.
-    fn hear<S: Source<Shared = Shared>>(&mut self, count: usize, cx: &mut Context<'_, S>) {
-        let now = cx.clock_now();
-        let measuring = u64::from(cx.shared.is_measuring());
-        cx.shared.counters.traffic.bytes_in += count as u64;
-        let number = read_number(&cx.shared.input[..count], &cx.shared.script.reply);
-        let Some(number) = number.filter(|number| *number < self.next) else {
-            cx.shared.note_wrong_bytes(0, count);
-            cx.shared.counters.datagrams.wrong += measuring;
-            return;
+    /// A reply to datagram `number` was received. Returns whether it decided a fate.
+    fn note_reply(&mut self, number: u32, now: Time, counters: &mut Counters) -> bool {
+        let found = self
+            .undecided
+            .binary_search_by_key(&number, |datagram| datagram.number);
+        let Ok(position) = found else { return false };
+        let fate = match self.undecided[position].state {
+            DatagramState::InFlight => Fate::Answered,
+            DatagramState::GivenUp => Fate::Late,
         };
-        let age = self.next - 1 - number;
-        // One that is too old to be remembered can only be late.
-        let bit = 1u64.checked_shl(age).unwrap_or(0);
-        if self.answered & bit != 0 {
-            cx.shared.counters.datagrams.doubled += measuring;
-            return;
-        }
-        self.answered |= bit;
-        if number < self.oldest {
-            let datagrams = &mut cx.shared.counters.datagrams;
-            datagrams.lost = datagrams.lost.saturating_sub(measuring);
-            datagrams.late += measuring;
-            return;
-        }
-        let begun = self.begun_at(number, cx.shared);
-        let measured = cx.shared.is_measured(begun);
-        let first = self.answered.count_ones() == 1 && self.oldest == 0 && self.measured == 0;
-        cx.shared.counters.answered_once += u32::from(first);
-        cx.shared.counters.note_reply(begun, now, measured);
-        self.measured += u32::from(measured);
-        self.skip_answered();
+        self.decide(position, fate, now, counters);
+        true
     }
 
-    /// Moves `oldest` over those that were answered out of order.
-    fn skip_answered(&mut self) {
-        while self.oldest < self.next && self.answered >> (self.next - 1 - self.oldest) & 1 == 1 {
-            self.oldest += 1;
-        }
-    }
-
-    fn lose<S: Source<Shared = Shared>>(
-        &self,
-        error: &io::Error,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
-        let cause = LossCause::from(error);
-        debug!("lost {}: {}", cx.token, cause.name());
-        cx.shared.note_error(error);
-        cx.shared.counters.note_lost(cause, Reached::Greeted);
-        self.account(cx);
-        Verdict::Close
-    }
-
-    /// Counts what the client leaves behind.
-    fn account<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) {
-        if self.phase != Phase::Talking {
-            return;
-        }
-        let now = cx.clock_now();
-        for number in self.oldest..self.next {
-            if self.answered >> (self.next - 1 - number) & 1 == 1 {
-                continue;
+    /// Gives up the datagrams that have been in flight for `timeout`.
+    fn give_up_older_than(&mut self, timeout: Duration, now: Time, counters: &mut Counters) {
+        let first = self.first_in_flight();
+        for datagram in &mut self.undecided[first..] {
+            if now.since(datagram.begun) < timeout {
+                break;
             }
-            let begun = self.begun_at(number, cx.shared);
-            cx.shared.counters.in_flight -= 1;
-            cx.shared.counters.datagrams.lost += u64::from(cx.shared.is_measured(begun));
-            if cx.shared.is_measured(begun) {
-                cx.shared.counters.note_unanswered(begun, now);
+            datagram.state = DatagramState::GivenUp;
+            counters.in_flight -= 1;
+            if datagram.measured {
+                counters.note_unanswered(datagram.begun, now);
             }
         }
-        cx.shared.counters.note_served(self.measured);
+    }
+
+    /// Decides the fate of a datagram: the only place that does.
+    fn decide(&mut self, position: usize, fate: Fate, now: Time, counters: &mut Counters) {
+        let Datagram {
+            begun, measured, ..
+        } = self.undecided.remove(position);
+        match fate {
+            Fate::Answered => {
+                counters.note_reply(begun, now, measured);
+                counters.answered_once += u32::from(self.answered == 0);
+                self.answered += 1;
+                self.measured += u32::from(measured);
+            }
+            Fate::Late => counters.datagrams.late += u64::from(measured),
+            Fate::Lost => counters.datagrams.lost += u64::from(measured),
+        }
+    }
+
+    /// The client has ended: nothing undecided can be answered any more.
+    fn finish(&mut self, now: Time, counters: &mut Counters) {
+        self.give_up_older_than(Duration::ZERO, now, counters);
+        while !self.undecided.is_empty() {
+            self.decide(0, Fate::Lost, now, counters);
+        }
+        counters.note_served(self.measured);
     }
 }
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// Makes a system call until no signal interrupts it. `None`: it would block, and `direction` is
+/// cleared.
+fn retry(
+    readiness: &mut Readiness,
+    direction: Readiness,
+    calls: &mut u64,
+    mut call: impl FnMut() -> io::Result<usize>,
+) -> io::Result<Option<usize>> {
+    loop {
+        *calls += 1;
+        match call() {
+            Ok(count) => return Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                readiness.clear(direction);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 /// Writes `number` as the last eight hexadecimal digits of `datagram`.
 fn write_number(number: u32, datagram: &mut [u8]) {
-    let mut rest = number;
-    for digit in datagram.iter_mut().rev().take(NUMBER_BYTES) {
-        *digit = DIGITS[(rest % 16) as usize];
-        rest /= 16;
-    }
+    let start = datagram.len() - NUMBER_BYTES;
+    // Cannot fail: eight digits fit eight bytes.
+    let _ = write!(&mut datagram[start..], "{number:08x}");
 }
 
-/// The number in `reply`, if it is `expected` but for its number.
+/// The number in `reply`, if the rest of it is as `expected`.
 fn read_number(reply: &[u8], expected: &[u8]) -> Option<u32> {
-    // Behind the number stands the exclamation mark alone.
-    let (end, start) = (expected.len() - 1, expected.len() - 1 - NUMBER_BYTES);
-    if reply.len() != expected.len()
-        || reply[..start] != expected[..start]
-        || reply[end..] != expected[end..]
-    {
-        return None;
-    }
-    reply[start..end].iter().try_fold(0, |number, byte| {
-        let digit = DIGITS.iter().position(|digit| digit == byte)?;
+    let prefix = &expected[..expected.len() - NUMBER_BYTES - b"!".len()];
+    let digits = reply.strip_prefix(prefix)?.strip_suffix(b"!")?;
+    let digits: &[u8; NUMBER_BYTES] = digits.try_into().ok()?;
+    digits.iter().try_fold(0, |number, byte| {
+        let digit = b"0123456789abcdef".iter().position(|digit| digit == byte)?;
         Some(number << 4 | digit as u32)
     })
 }

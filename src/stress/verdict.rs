@@ -3,7 +3,7 @@
 //! **Owns** the thresholds. **Must never touch** a counter: it judges them. **Invariant**: a
 //! run whose own program set the limit never passes for a measurement of the server.
 
-use super::counters::{Counters, LossCause};
+use super::counters::Counters;
 use super::plan::{Plan, Transport};
 use std::time::Duration;
 
@@ -75,16 +75,15 @@ pub fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
             }
         ));
     }
-    for cause in LossCause::ALL {
-        let lost = counters.lost[cause as usize];
+    for (cause, lost) in counters.lost {
         if lost > 0 {
             missing.push(format!("{lost} clients lost: {}", cause.name()));
         }
     }
-    if counters.unended > 0 {
+    if counters.missing_line_ending > 0 {
         missing.push(format!(
             "{} clients lacked their line's ending alone: try --framing chunk",
-            counters.unended
+            counters.missing_line_ending
         ));
     }
     if counters.datagrams.wrong > 0 {
@@ -111,6 +110,7 @@ pub fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counters::LossCause;
     use super::super::plan::tests::plan;
     use super::*;
 
@@ -175,7 +175,7 @@ mod tests {
             ..Counters::default()
         };
         assert!(shortcomings(&plan(), &counters).is_empty());
-        counters.lost[LossCause::WrongBytes as usize] = 1;
+        counters.lost[LossCause::WrongBytes] = 1;
         counters.unanswered = 1;
         counters.greeted = 0;
         let told = shortcomings(&plan(), &counters).join("; ");

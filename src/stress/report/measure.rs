@@ -11,11 +11,11 @@ use super::{Report, SCHEMA_VERSION, exit};
 use crate::net::system::Figures;
 use crate::protocol::escape::excerpt;
 use crate::protocol::greeting::Framing;
-use crate::stress::counters::{Datagrams, LossCause};
+use crate::stress::counters::DatagramCounts;
 use crate::stress::latency::{Latencies, Lateness};
 use crate::stress::plan::{Length, Transport};
 use crate::stress::verdict::{self, Evidence};
-use crate::stress::{Run, Shared, Snapshot};
+use crate::stress::{Run, Shared, UsageSample};
 use hdrhistogram::Counter;
 use std::time::Duration;
 
@@ -93,14 +93,15 @@ fn clients(shared: &Shared) -> Clients {
         answered: counters.answered_once,
         peak: counters.peak,
         lost: counters.all_lost(),
-        lost_by_cause: LossCause::ALL
-            .iter()
-            .map(|cause| (cause.name(), counters.lost[*cause as usize]))
+        lost_by_cause: counters
+            .lost
+            .into_iter()
+            .map(|(cause, lost)| (cause.name(), lost))
             .filter(|(_, lost)| *lost > 0)
             .collect(),
         busy_words: counters
             .busy_client
-            .map(|_| excerpt(counters.busy_words.trim_ascii_end())),
+            .map(|_| excerpt(counters.busy_reply.trim_ascii_end())),
         wrong_welcome: words(&counters.wrong_welcome),
         wrong_bytes: words(&counters.wrong_bytes),
         first_error: counters.first_error.clone(),
@@ -185,30 +186,30 @@ fn seconds(shared: &Shared) -> Vec<SecondReport> {
     seconds.collect()
 }
 
-fn datagrams(counted: Datagrams) -> DatagramReport {
+fn datagrams(counted: DatagramCounts) -> DatagramReport {
     DatagramReport {
         lost: counted.lost,
         late: counted.late,
-        doubled: counted.doubled,
+        doubled: counted.duplicates,
         wrong: counted.wrong,
     }
 }
 
-/// One process over the measured part, by the figures of the snapshots.
-fn process(run: &Run, of: impl Fn(&Snapshot) -> Option<Figures>) -> Option<ProcessReport> {
-    let snapshots = &run.snapshots;
-    let (before, ended) = (of(&snapshots.before)?, of(&snapshots.ended)?);
+/// One process over the measured part, by the figures of the usage.
+fn process(run: &Run, of: impl Fn(&UsageSample) -> Option<Figures>) -> Option<ProcessReport> {
+    let usage = &run.usage;
+    let (before, ended) = (of(&usage.before)?, of(&usage.ended)?);
     // A run that never came to its measured part is measured as a whole.
-    let (started, since) = match of(&snapshots.started) {
-        Some(started) => (started, snapshots.started.at),
-        None => (before, snapshots.before.at),
+    let (started, since) = match of(&usage.started) {
+        Some(started) => (started, usage.started.at),
+        None => (before, usage.before.at),
     };
     let cpu = ended.cpu.saturating_sub(started.cpu);
     let clients = f64::from(run.shared.counters.open);
     let grown = ended.resident_bytes.saturating_sub(before.resident_bytes) as f64;
     let answered = run.shared.counters.answered;
     Some(ProcessReport {
-        cpu_share: cpu.as_secs_f64() / snapshots.ended.at.since(since).as_secs_f64().max(1e-9),
+        cpu_share: cpu.as_secs_f64() / usage.ended.at.since(since).as_secs_f64().max(1e-9),
         cpu_us_per_message: (answered > 0).then(|| microseconds(cpu) / answered as f64),
         resident_bytes: ended.resident_bytes,
         bytes_per_client: (clients > 0.0).then(|| grown / clients),

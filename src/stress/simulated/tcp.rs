@@ -1,0 +1,269 @@
+//! TCP clients against a scripted stream.
+
+use super::LoadSource;
+use crate::net::stream::Stream;
+use crate::protocol::greeting;
+use crate::reactor::{Readiness, Time};
+use crate::stress::caller::Caller;
+use crate::stress::connect::Connecting;
+use crate::stress::counters::LossCause;
+use crate::stress::plan::{Length, Plan, tests::plan};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
+use std::rc::Rc;
+use std::time::Duration;
+
+type Run = super::Run<Wire>;
+
+/// Both directions of a connection, and a server that greets each line.
+#[derive(Debug)]
+struct Wire {
+    requests: VecDeque<u8>,
+    replies: VecDeque<u8>,
+    /// The line that the server is reading, and its reply.
+    line: Vec<u8>,
+    reply: Vec<u8>,
+    /// Bytes that one write takes, and one read returns.
+    piece_bytes: usize,
+    /// Whether the last write was short, so that the next one blocks.
+    full: bool,
+    connected: bool,
+}
+
+impl Wire {
+    fn new(piece_bytes: usize) -> Rc<RefCell<Self>> {
+        const CAPACITY_BYTES: usize = 1 << 16;
+        let mut wire = Self {
+            requests: VecDeque::with_capacity(CAPACITY_BYTES),
+            replies: VecDeque::with_capacity(CAPACITY_BYTES),
+            line: Vec::with_capacity(CAPACITY_BYTES),
+            reply: Vec::with_capacity(CAPACITY_BYTES),
+            piece_bytes,
+            full: false,
+            connected: true,
+        };
+        wire.replies.extend(b"Welcome!\n");
+        Rc::new(RefCell::new(wire))
+    }
+}
+
+impl super::Wire for Wire {
+    fn serve(&mut self, _: Time) {
+        while let Some(byte) = self.requests.pop_front() {
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            self.reply.clear();
+            greeting::greet(&self.line, b"\n", &mut self.reply);
+            self.replies.extend(&self.reply);
+            self.line.clear();
+        }
+    }
+
+    fn readiness(&mut self, _: Time) -> Readiness {
+        let mut readiness = Readiness::NONE;
+        if !self.replies.is_empty() {
+            readiness |= Readiness::READABLE;
+        }
+        if std::mem::take(&mut self.full) {
+            readiness |= Readiness::WRITABLE;
+        }
+        readiness
+    }
+}
+
+/// The client's end.
+#[derive(Debug)]
+pub(super) struct Socket(Rc<RefCell<Wire>>);
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        if wire.replies.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = wire.piece_bytes.min(buffer.len());
+        wire.replies.read(&mut buffer[..length])
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        if wire.full {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = wire.piece_bytes.min(bytes.len());
+        wire.full = length < bytes.len();
+        wire.requests.extend(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Socket {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Connecting for Socket {
+    fn is_connected(&self) -> io::Result<bool> {
+        Ok(self.0.borrow().connected)
+    }
+}
+
+fn start(plan: Plan, piece_bytes: usize) -> Run {
+    Run::new(plan, || {
+        let wire = Wire::new(piece_bytes);
+        let caller = Caller::new(Socket(Rc::clone(&wire)), Time::ZERO);
+        (LoadSource::Caller(caller), wire)
+    })
+}
+
+fn lines(clients: u32, pipeline: u32) -> Plan {
+    Plan {
+        clients,
+        active: clients,
+        pipeline,
+        ..plan()
+    }
+}
+
+#[test]
+fn replies_are_matched_however_reads_and_writes_split_them() {
+    for piece_bytes in [1, 2, 7, 15, 16, 17, 1_000] {
+        for pipeline in [1, 5] {
+            let plan = Plan {
+                length: Length::Messages(200),
+                ..lines(3, pipeline)
+            };
+            let mut run = start(plan, piece_bytes);
+            run.finish(0..0);
+            let counters = &run.shared.counters;
+            assert_eq!(
+                (counters.greeted, counters.answered_once),
+                (3, 3),
+                "{piece_bytes} {pipeline}"
+            );
+            assert_eq!(
+                (counters.sent, counters.answered),
+                (200, 200),
+                "{piece_bytes} {pipeline}"
+            );
+            assert_eq!((counters.in_flight, counters.all_lost()), (0, 0));
+            assert_eq!(counters.traffic.bytes_out, 200 * 8);
+        }
+    }
+}
+
+#[test]
+fn open_loop_latency_counts_from_when_a_message_was_due() {
+    let plan = Plan {
+        rate: NonZeroU64::new(1_000),
+        length: Length::Time(Duration::from_secs(4)),
+        ..lines(10, 1)
+    };
+    let counters_of = |plan: Plan| {
+        let mut run = start(plan, 1_000);
+        run.finish(1_000..3_000);
+        run.shared.counters
+    };
+    let open = counters_of(plan.clone());
+    assert_eq!((open.sent, open.answered), (4_000, 4_000));
+    // Half of the messages were due during the stall of 2 s. The 90th percentile of all is the 80th
+    // of those: 0.8 of the stall, and the queue after it.
+    let p90 = open.latency.quantile(0.9).expect("4,000 samples");
+    assert!(
+        p90.abs_diff(Duration::from_millis(1_600)) < Duration::from_millis(60),
+        "{p90:?}"
+    );
+    assert!(
+        open.latency
+            .max()
+            .is_some_and(|max| max >= Duration::from_secs(2))
+    );
+    // In the closed loop the same stall affects only the messages in flight.
+    let closed = counters_of(Plan { rate: None, ..plan });
+    let p99 = closed.latency.quantile(0.99).expect("many samples");
+    assert!(p99 <= Duration::from_millis(3), "{p99:?}");
+    assert!(
+        closed
+            .latency
+            .max()
+            .is_some_and(|max| max >= Duration::from_secs(2))
+    );
+}
+
+#[test]
+fn a_server_that_stops_answering_loses_its_clients_and_their_messages() {
+    let plan = Plan {
+        rate: NonZeroU64::new(100),
+        timeout: Duration::from_millis(500),
+        length: Length::Time(Duration::from_secs(2)),
+        ..lines(2, 1)
+    };
+    let mut run = start(plan, 1_000);
+    run.finish(1_000..100_000);
+    let counters = &run.shared.counters;
+    assert_eq!(counters.lost[LossCause::TimedOut], 2);
+    // One in flight per client, and those that became due during its timeout.
+    assert_eq!(counters.sent - counters.answered, 2);
+    assert!(
+        (45..=55).contains(&counters.unanswered),
+        "{}",
+        counters.unanswered
+    );
+    assert_eq!(
+        counters.latency.len(),
+        counters.answered + counters.unanswered
+    );
+    assert_eq!((counters.in_flight, counters.open), (0, 0));
+}
+
+#[test]
+fn a_connect_that_does_not_complete_times_out() {
+    let plan = Plan {
+        timeout: Duration::from_millis(500),
+        ..lines(2, 1)
+    };
+    let mut run = start(plan, 1_000);
+    run.wires[1].1.borrow_mut().connected = false;
+    run.finish(0..0);
+    let counters = &run.shared.counters;
+    assert_eq!(
+        (counters.connected, counters.greeted, counters.peak),
+        (1, 1, 1)
+    );
+    assert_eq!(counters.lost[LossCause::TimedOut], 1);
+    assert!(counters.answered > 0);
+}
+
+#[test]
+fn a_message_allocates_nothing() {
+    let mut run = start(
+        Plan {
+            length: Length::Time(Duration::from_secs(3_600)),
+            ..lines(50, 1)
+        },
+        1_000,
+    );
+    // Until every list has reached its final size; not into the next second, which adds an entry.
+    for _ in 0..1_100 {
+        run.step(false);
+    }
+    let before = run.shared.counters.answered;
+    let allocated = allocation_counter::measure(|| {
+        for _ in 0..800 {
+            run.step(false);
+        }
+    });
+    assert!(run.shared.counters.answered - before > 10_000);
+    assert_eq!(allocated.count_total, 0);
+}
