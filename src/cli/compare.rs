@@ -9,7 +9,7 @@ use crate::net::system;
 use crate::protocol::greeting::Framing;
 use crate::stress::check;
 use crate::stress::compare::{Comparison, table};
-use crate::stress::connect::Sources;
+use crate::stress::connect::SourceAddresses;
 use crate::stress::plan::{Length, Plan, Transport};
 use crate::stress::progress::Progress;
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
@@ -77,7 +77,7 @@ impl Compare {
             connect_rate: None,
             timeout: self.delay.saturating_add(TIMEOUT),
             name: vec![b'x'; NAME_BYTES],
-            sources: Sources::suited_to(to),
+            sources: SourceAddresses::default_for(to),
         };
         let findings = check::check(&plan, descriptors);
         if !findings.obstacles.is_empty() {

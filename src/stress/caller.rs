@@ -212,7 +212,7 @@ impl<T: Connecting> Caller<T> {
             None if in_flight > 0 => 0,
             None => cx.shared.may_begin(pipeline),
             Some(schedule) => {
-                let due = schedule.due_for(self.seat, cx.clock_now());
+                let due = schedule.due_count(self.seat, cx.clock_now());
                 due.saturating_sub(self.sent).min(pipeline - in_flight)
             }
         }
@@ -236,7 +236,7 @@ impl<T: Connecting> Caller<T> {
     fn begun_at(&self, number: u32, shared: &Shared) -> Time {
         match &shared.schedule {
             None => self.begun,
-            Some(schedule) => schedule.due(self.seat, number),
+            Some(schedule) => schedule.due_time(self.seat, number),
         }
     }
 
@@ -374,7 +374,7 @@ impl<T: Connecting> Caller<T> {
         let shared = &mut *cx.shared;
         let owed = match &shared.schedule {
             None => self.sent,
-            Some(schedule) => schedule.due_for(self.seat, now).max(self.sent),
+            Some(schedule) => schedule.due_count(self.seat, now).max(self.sent),
         };
         for number in self.answered..owed {
             let begun = self.begun_at(number, shared);

@@ -5,7 +5,7 @@
 //! the exact command that makes it fit.
 
 use super::conductor::CONNECTS_AT_ONCE;
-use super::connect::Sources;
+use super::connect::SourceAddresses;
 use super::plan::Plan;
 use crate::net::system;
 use std::fmt;
@@ -87,7 +87,7 @@ fn check_descriptors(plan: &Plan, limit: u64, findings: &mut Findings) {
 fn check_ports(plan: &Plan, range: Option<(u16, u16)>, findings: &mut Findings) {
     let (first, last) = range.unwrap_or(DYNAMIC_PORTS);
     let ports = u64::from(last.saturating_sub(first)) + 1;
-    let sources = u64::from(plan.sources.used_by(plan.clients));
+    let sources = u64::from(plan.sources.count_for(plan.clients));
     let clients = u64::from(plan.clients);
     let summary = format!("{ports} ports ({first} to {last}) on {sources} source addresses");
     if clients <= ports * sources {
@@ -102,13 +102,13 @@ fn check_ports(plan: &Plan, range: Option<(u16, u16)>, findings: &mut Findings) 
 
 /// Each source address must be this machine's: binding to it tells.
 fn check_sources(plan: &Plan, findings: &mut Findings) {
-    let Sources::Row { first, count } = plan.sources else {
+    let SourceAddresses::Range { first, count } = plan.sources else {
         return;
     };
-    let used = plan.sources.used_by(plan.clients);
+    let used = plan.sources.count_for(plan.clients);
     for number in 0..used {
         let client = number * super::connect::CLIENTS_PER_SOURCE;
-        let Some(address) = plan.sources.of(client) else {
+        let Some(address) = plan.sources.address_for(client) else {
             continue;
         };
         if let Err(error) = UdpSocket::bind((address, 0)) {

@@ -40,14 +40,14 @@ impl From<io::Error> for Error {
 
 /// A running child that listens. Killed when dropped, unless it was [stopped](Self::stop).
 #[derive(Debug)]
-pub struct Server {
+pub struct SpawnedServer {
     child: Child,
     stdout: BufReader<ChildStdout>,
     /// Where it listens.
     pub address: SocketAddr,
 }
 
-impl Server {
+impl SpawnedServer {
     /// Starts `helloop serve` on a port of the system's choice, with further `flags`.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for SpawnedServer {
     fn drop(&mut self) {
         // The handle still owns the process id, ended or not: nobody else can have it.
         let _ = self.child.kill();

@@ -7,7 +7,7 @@
 
 pub mod table;
 
-use super::child::Server;
+use super::child::SpawnedServer;
 use super::plan::{Length, Plan};
 use super::report::Report;
 use super::signals::Interrupt;
@@ -193,7 +193,7 @@ fn one_run(
     watch: &mut dyn FnMut(&Shared, Time),
 ) -> std::io::Result<Result<Report, String>> {
     let flags = [format!("--model={model}"), format!("--delay={delay}")];
-    let server = match Server::start(&flags) {
+    let server = match SpawnedServer::start(&flags) {
         Ok(server) => server,
         Err(error) => return Ok(Err(error.to_string())),
     };

@@ -119,7 +119,7 @@ impl Conductor {
     where
         S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
     {
-        let due = self.connects.map_or(u64::MAX, |pace| pace.due_by(now));
+        let due = self.connects.map_or(u64::MAX, |pace| pace.due_count(now));
         for _ in 0..CONNECTS_AT_ONCE {
             let counters = &mut cx.shared.counters;
             if counters.lost[LossCause::TimedOut as usize] >= CONNECTS_AT_ONCE {
@@ -148,11 +148,12 @@ impl Conductor {
         let Some(schedule) = shared.schedule else {
             return;
         };
-        let due = schedule.pace.due_by(now).min(schedule.end);
+        let due = schedule.pace.due_count(now).min(schedule.end);
         if due <= self.handed_out {
             return;
         }
-        let [oldest, newest] = [self.handed_out, due - 1].map(|number| schedule.pace.due(number));
+        let [oldest, newest] =
+            [self.handed_out, due - 1].map(|number| schedule.pace.due_time(number));
         if shared.is_measured(oldest) {
             let count = u32::try_from(due - self.handed_out).unwrap_or(u32::MAX);
             let behind = &mut shared.counters.behind;
@@ -174,10 +175,10 @@ impl Conductor {
         let next_connect = self.connects.filter(|_| shared.stage == Stage::Connecting);
         [
             Some(self.tick),
-            next_message.map(|schedule| schedule.pace.due(self.handed_out)),
+            next_message.map(|schedule| schedule.pace.due_time(self.handed_out)),
             next_connect
                 .filter(|_| shared.counters.pending < CONNECTS_AT_ONCE)
-                .map(|pace| pace.due(shared.counters.launched.into())),
+                .map(|pace| pace.due_time(shared.counters.launched.into())),
             (shared.stage == Stage::WarmingUp).then_some(shared.warm_at),
             (shared.stage == Stage::Running).then_some(shared.measured_until),
             (shared.stage == Stage::Finishing).then_some(shared.finish_by),
@@ -214,7 +215,7 @@ where
     let shared = &mut *cx.shared;
     let (to, source) = (
         shared.plan.to,
-        shared.plan.sources.of(shared.counters.launched),
+        shared.plan.sources.address_for(shared.counters.launched),
     );
     shared.counters.note_launched();
     let opened: io::Result<()> = match shared.plan.transport {
@@ -242,8 +243,8 @@ fn start_talking(now: Time, shared: &mut Shared) {
     if let Some(rate) = shared.plan.rate.filter(|_| seats > 0) {
         let pace = Pace::new(now, rate);
         let end = match shared.plan.length {
-            Length::Time(length) => pace.before(shared.warm_at.after(length)),
-            Length::Messages(messages) => pace.before(shared.warm_at) + messages,
+            Length::Time(length) => pace.count_before(shared.warm_at.after(length)),
+            Length::Messages(messages) => pace.count_before(shared.warm_at) + messages,
         };
         shared.measured_from = shared.warm_at;
         shared.schedule = Some(Schedule { pace, seats, end });
@@ -258,7 +259,7 @@ fn start_measuring(now: Time, shared: &mut Shared) {
     shared.stage = Stage::Running;
     shared.traffic_before = shared.counters.traffic;
     match (&shared.schedule, shared.plan.length) {
-        (Some(schedule), _) => shared.measured_until = schedule.pace.due(schedule.end),
+        (Some(schedule), _) => shared.measured_until = schedule.pace.due_time(schedule.end),
         (None, length) => {
             shared.measured_from = now;
             match length {

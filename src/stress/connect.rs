@@ -24,12 +24,12 @@ pub const CLIENTS_PER_SOURCE: u32 = 1_000;
 
 /// Where clients connect from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sources {
+pub enum SourceAddresses {
     /// From wherever the system chooses: one address.
     #[default]
     System,
     /// From `count` addresses in a row, `first` and those behind it.
-    Row {
+    Range {
         /// The first address.
         first: IpAddr,
         /// How many there are, at least one.
@@ -37,13 +37,13 @@ pub enum Sources {
     },
 }
 
-impl Sources {
+impl SourceAddresses {
     /// What suits a server at `to`: all of 127.0.0.0/8, where it is a loopback network and the
     /// server is on it; one address else.
     #[must_use]
-    pub fn suited_to(to: SocketAddr) -> Self {
+    pub fn default_for(to: SocketAddr) -> Self {
         match to.ip() {
-            IpAddr::V4(ip) if ip.is_loopback() && system::HAS_LOOPBACK_NETWORK => Self::Row {
+            IpAddr::V4(ip) if ip.is_loopback() && system::HAS_LOOPBACK_NETWORK => Self::Range {
                 first: Ipv4Addr::LOCALHOST.into(),
                 count: (1 << 24) - 2,
             },
@@ -53,8 +53,8 @@ impl Sources {
 
     /// The address that client number `client` connects from; `None`: the system's choice.
     #[must_use]
-    pub fn of(&self, client: u32) -> Option<IpAddr> {
-        let Self::Row { first, count } = *self else {
+    pub fn address_for(&self, client: u32) -> Option<IpAddr> {
+        let Self::Range { first, count } = *self else {
             return None;
         };
         let step = (client / CLIENTS_PER_SOURCE) % count;
@@ -68,16 +68,16 @@ impl Sources {
 
     /// How many addresses so many clients use.
     #[must_use]
-    pub fn used_by(&self, clients: u32) -> u32 {
+    pub fn count_for(&self, clients: u32) -> u32 {
         match self {
             Self::System => 1,
-            Self::Row { count, .. } => clients.div_ceil(CLIENTS_PER_SOURCE).clamp(1, *count),
+            Self::Range { count, .. } => clients.div_ceil(CLIENTS_PER_SOURCE).clamp(1, *count),
         }
     }
 }
 
 /// `10.0.0.16/28`: from the address named on to the network's last that a host may have.
-impl FromStr for Sources {
+impl FromStr for SourceAddresses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -111,7 +111,7 @@ impl FromStr for Sources {
             IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() + skipped).into(),
             ip @ IpAddr::V6(_) => ip,
         };
-        Ok(Self::Row {
+        Ok(Self::Range {
             first,
             count: u32::try_from(count).unwrap_or(u32::MAX),
         })
@@ -189,8 +189,8 @@ mod tests {
 
     fn row(text: &str) -> (String, u32) {
         match text.parse().expect(text) {
-            Sources::Row { first, count } => (first.to_string(), count),
-            Sources::System => unreachable!("a text names a row"),
+            SourceAddresses::Range { first, count } => (first.to_string(), count),
+            SourceAddresses::System => unreachable!("a text names a row"),
         }
     }
 
@@ -217,22 +217,25 @@ mod tests {
             "1.2.3.4/",
             "1.2.3.4/-1",
         ] {
-            assert!(text.parse::<Sources>().is_err(), "{text}");
+            assert!(text.parse::<SourceAddresses>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn clients_are_spread_a_thousand_an_address() {
-        let sources: Sources = "127.0.0.1/8".parse().expect("a network");
-        let of = |client| sources.of(client).expect("a row").to_string();
+        let sources: SourceAddresses = "127.0.0.1/8".parse().expect("a network");
+        let of = |client| sources.address_for(client).expect("a row").to_string();
         assert_eq!((of(0), of(999)), ("127.0.0.1".into(), "127.0.0.1".into()));
         assert_eq!(
             (of(1_000), of(255_000)),
             ("127.0.0.2".into(), "127.0.1.0".into())
         );
-        assert_eq!((sources.used_by(1), sources.used_by(19_001)), (1, 20));
+        assert_eq!((sources.count_for(1), sources.count_for(19_001)), (1, 20));
         assert_eq!(
-            (Sources::System.of(5), Sources::System.used_by(9)),
+            (
+                SourceAddresses::System.address_for(5),
+                SourceAddresses::System.count_for(9)
+            ),
             (None, 1)
         );
     }

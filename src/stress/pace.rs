@@ -27,7 +27,7 @@ impl Pace {
 
     /// When event `number` is due, rounded up to a nanosecond.
     #[must_use]
-    pub fn due(&self, number: u64) -> Time {
+    pub fn due_time(&self, number: u64) -> Time {
         let nanoseconds =
             (u128::from(number) * NANOSECONDS_A_SECOND).div_ceil(self.per_second.get().into());
         let nanoseconds = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
@@ -36,7 +36,7 @@ impl Pace {
 
     /// How many events are due at `now`, since the beginning: none before it.
     #[must_use]
-    pub fn due_by(&self, now: Time) -> u64 {
+    pub fn due_count(&self, now: Time) -> u64 {
         if now < self.start {
             return 0;
         }
@@ -47,9 +47,9 @@ impl Pace {
 
     /// How many events come before `end`: the number of the first that does not.
     #[must_use]
-    pub fn before(&self, end: Time) -> u64 {
-        let due = self.due_by(end);
-        due - u64::from(due > 0 && self.due(due - 1) == end)
+    pub fn count_before(&self, end: Time) -> u64 {
+        let due = self.due_count(end);
+        due - u64::from(due > 0 && self.due_time(due - 1) == end)
     }
 }
 
@@ -68,17 +68,17 @@ pub struct Schedule {
 impl Schedule {
     /// How many messages of the client at `seat` are due at `now`.
     #[must_use]
-    pub fn due_for(&self, seat: u32, now: Time) -> u32 {
-        let due = self.pace.due_by(now).min(self.end);
+    pub fn due_count(&self, seat: u32, now: Time) -> u32 {
+        let due = self.pace.due_count(now).min(self.end);
         let own = due.saturating_sub(seat.into()).div_ceil(self.seats.into());
         u32::try_from(own).unwrap_or(u32::MAX)
     }
 
     /// When message `number` of the client at `seat` is due.
     #[must_use]
-    pub fn due(&self, seat: u32, number: u32) -> Time {
+    pub fn due_time(&self, seat: u32, number: u32) -> Time {
         let number = u64::from(number) * u64::from(self.seats) + u64::from(seat);
-        self.pace.due(number)
+        self.pace.due_time(number)
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
         let mut sent = 0;
         for millisecond in 0..60_000 {
             let now = pace.start.after(Duration::from_millis(millisecond));
-            let due = pace.due_by(now);
+            let due = pace.due_count(now);
             assert!(due - sent <= 124, "never more than the millisecond's share");
             sent = due;
         }
@@ -108,11 +108,17 @@ mod tests {
     #[test]
     fn nothing_is_due_before_the_start_and_one_at_it() {
         let pace = pace(10);
-        assert_eq!(pace.due_by(Time::ZERO), 0);
-        assert_eq!(pace.before(Time::ZERO), 0);
-        assert_eq!((pace.due_by(pace.start), pace.before(pace.start)), (1, 0));
+        assert_eq!(pace.due_count(Time::ZERO), 0);
+        assert_eq!(pace.count_before(Time::ZERO), 0);
+        assert_eq!(
+            (pace.due_count(pace.start), pace.count_before(pace.start)),
+            (1, 0)
+        );
         let second = pace.start.after(Duration::from_secs(1));
-        assert_eq!((pace.due_by(second), pace.before(second)), (11, 10));
+        assert_eq!(
+            (pace.due_count(second), pace.count_before(second)),
+            (11, 10)
+        );
     }
 
     #[test]
@@ -128,23 +134,23 @@ mod tests {
                 .start
                 .after(Duration::from_millis(100 * tenths))
         };
-        let due = |now| [0, 1, 2].map(|seat| schedule.due_for(seat, now));
+        let due = |now| [0, 1, 2].map(|seat| schedule.due_count(seat, now));
         assert_eq!(due(Time::ZERO), [0, 0, 0]);
         assert_eq!(due(at(0)), [1, 0, 0]);
         assert_eq!(due(at(4)), [2, 2, 1]);
         assert_eq!(due(at(100)), [3, 3, 2]);
-        assert_eq!(schedule.due(1, 2), at(7));
+        assert_eq!(schedule.due_time(1, 2), at(7));
     }
 
     proptest! {
         #[test]
         fn counting_and_dating_agree(rate in 1u64..5_000_000, number in 0u64..1 << 40) {
             let pace = pace(rate);
-            let due = pace.due(number);
-            prop_assert!(pace.due_by(due) > number);
-            prop_assert!(pace.before(due) <= number);
+            let due = pace.due_time(number);
+            prop_assert!(pace.due_count(due) > number);
+            prop_assert!(pace.count_before(due) <= number);
             let moment_before = Time::ZERO.after(due.since(Time::ZERO) - Duration::from_nanos(1));
-            prop_assert!(pace.due_by(moment_before) <= number);
+            prop_assert!(pace.due_count(moment_before) <= number);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! that all clients send and the one reply that all expect. **Must never touch** a socket or a
 //! clock. **Invariant**: a client's whole state is how far it is in the shared script.
 
-use super::connect::Sources;
+use super::connect::SourceAddresses;
 use crate::protocol::greeting::{
     self, Framing, MAX_CHUNK_BYTES, MAX_DATAGRAM_BYTES, MAX_LINE_BYTES,
 };
@@ -32,7 +32,7 @@ pub enum Length {
 
 /// The most messages that one client may have in flight. Their replies must fit what a server
 /// keeps for a client that has not read yet.
-pub const MAX_PIPELINE: u32 = 1_024;
+pub const MAX_PIPELINED_MESSAGES: u32 = 1_024;
 
 /// The digits behind each datagram's name, by which a reply is matched to it.
 pub const NUMBER_BYTES: usize = 8;
@@ -64,7 +64,7 @@ pub struct Plan {
     /// What each client says.
     pub name: Vec<u8>,
     /// Where the clients connect from.
-    pub sources: Sources,
+    pub sources: SourceAddresses,
 }
 
 impl Plan {
@@ -174,7 +174,7 @@ pub(super) mod tests {
             connect_rate: None,
             timeout: Duration::from_secs(5),
             name: b"Michael".to_vec(),
-            sources: Sources::default(),
+            sources: SourceAddresses::default(),
         }
     }
 

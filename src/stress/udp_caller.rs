@@ -221,7 +221,7 @@ impl<U: Line> Datagrams<U> {
             None if waiting > 0 => 0,
             None => cx.shared.may_begin(1),
             Some(schedule) => {
-                let due = schedule.due_for(self.seat, cx.clock_now());
+                let due = schedule.due_count(self.seat, cx.clock_now());
                 due.saturating_sub(self.next).min(WINDOW - waiting)
             }
         }
@@ -230,7 +230,7 @@ impl<U: Line> Datagrams<U> {
     fn begun_at(&self, number: u32, shared: &Shared) -> Time {
         match &shared.schedule {
             None => self.begun,
-            Some(schedule) => schedule.due(self.seat, number),
+            Some(schedule) => schedule.due_time(self.seat, number),
         }
     }
 

@@ -79,7 +79,7 @@ fn plan(shared: &Shared) -> PlanReport {
         rate: plan.rate.map(Into::into),
         connect_rate: plan.connect_rate.map(Into::into),
         timeout_seconds: plan.timeout.as_secs_f64(),
-        sources: plan.sources.used_by(plan.clients),
+        sources: plan.sources.count_for(plan.clients),
     }
 }
 
