@@ -8,7 +8,7 @@ use super::{Failure, say};
 use crate::net::system;
 use crate::protocol::greeting::Framing;
 use crate::stress::check;
-use crate::stress::compare::{Comparison, table};
+use crate::stress::compare::Comparison;
 use crate::stress::connect::SourceAddresses;
 use crate::stress::plan::{Length, Plan, Transport};
 use crate::stress::progress::Progress;
@@ -91,16 +91,16 @@ impl Compare {
             &[Duration::ZERO, self.delay],
             u32::try_from(self.rounds).unwrap_or(u32::MAX),
             &interrupt,
-            &mut |what, shared, now| progress.show_as(what, shared, now),
+            &mut |run, shared, now| progress.show(&format!("{run}: "), shared, now),
         )
         .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-        progress.end();
+        progress.finish();
         if self.json {
             let json = serde_json::to_string_pretty(&comparison)
                 .map_err(|error| Failure::new(format_args!("cannot write JSON: {error}")))?;
             say(format_args!("{json}"))?;
         } else {
-            say(format_args!("{}", table::render(&comparison)))?;
+            say(format_args!("{comparison}"))?;
         }
         Ok(if comparison.interrupted {
             EXIT_INTERRUPTED

@@ -13,7 +13,7 @@ use crate::stress::child::SpawnedServer;
 use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
-use crate::stress::report::{Report, html, text};
+use crate::stress::report::{Report, html};
 use crate::stress::signals::Interrupt;
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
@@ -207,10 +207,10 @@ impl Stress {
             None => local_server(&plan),
         };
         let progress = Progress::start();
-        let mut watch = |shared: &Shared, now| progress.show(shared, now);
+        let mut watch = |shared: &Shared, now| progress.show("", shared, now);
         let run = stress::run(plan, pid, &interrupt, &mut watch)
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-        progress.end();
+        progress.finish();
         if nothing_listens(&run.shared.counters) {
             return Err(Failure::new(format_args!(
                 "nothing listens at {to}: start a server there (`helloop serve --listen {to}`), or \
@@ -336,7 +336,7 @@ fn publish(report: &Report, files: Files) -> Result<u8, Failure> {
     files.json.write(|| json)?;
     files.html.write(|| html::render(report))?;
     if text_wanted {
-        say(format_args!("{}", text::render(report)))?;
+        say(format_args!("{report}"))?;
     }
     Ok(report.exit_code)
 }
