@@ -1,8 +1,8 @@
 //! Checks before a run whether this machine can carry the plan out.
 //!
 //! **Owns** the arithmetic of descriptors, ports and accept queues. **Must never touch** the
-//! server: nothing connects here. **Invariant**: what does not fit is reported before the run, with
-//! the exact command that makes it fit.
+//! server: nothing connects here. **Invariant**: what does not fit is reported before the run,
+//! with the exact command that makes it fit.
 
 use super::conductor::CONNECTS_AT_ONCE;
 use super::connect::SourceAddresses;
@@ -22,11 +22,11 @@ const DYNAMIC_PORTS: (u16, u16) = (49_152, 65_535);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     /// What fits.
-    pub(crate) ok: Vec<String>,
+    pub ok: Vec<String>,
     /// What may distort the run.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
     /// What does not fit: the run cannot do what was asked for.
-    pub(crate) obstacles: Vec<String>,
+    pub obstacles: Vec<String>,
 }
 
 impl fmt::Display for Findings {
@@ -53,13 +53,13 @@ pub(crate) fn check(plan: &Plan, max_descriptors: u64) -> Findings {
     check_sources(plan, &mut findings);
     match system::backlog_limit() {
         Some(limit) if limit < CONNECTS_AT_ONCE => findings.warnings.push(format!(
-            "backlog: this system queues at most {limit} connections per listener, and the load \
-             makes {CONNECTS_AT_ONCE} connects at once: run `sysctl -w net.core.somaxconn=4096`, or \
-             lower --connect-rate"
+            "backlog: this system queues at most {limit} connections per listener, and up to \
+             {CONNECTS_AT_ONCE} clients connect at once: run `sysctl -w net.core.somaxconn=4096`, \
+             or lower --connect-rate"
         )),
         Some(limit) => findings.ok.push(format!(
-            "backlog: {CONNECTS_AT_ONCE} connects at once, and this system queues up to {limit} per \
-             listener; the server's own backlog and descriptors are not checked here"
+            "backlog: up to {CONNECTS_AT_ONCE} clients connect at once, and this system queues up \
+             to {limit}; the server's own backlog and descriptors are not checked here"
         )),
         None => {}
     }

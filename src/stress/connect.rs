@@ -1,8 +1,8 @@
 //! Sockets that connect without blocking, and the addresses they connect from.
 //!
-//! **Owns** source addresses and socket options. **Must never touch** the conversation that follows.
-//! **Invariant**: nothing here blocks; the outcome of a connect is read later, from the socket
-//! itself (pitfall 13).
+//! **Owns** source addresses and socket options. **Must never touch** the conversation that
+//! follows. **Invariant**: nothing here blocks; the outcome of a connect is read later, from the
+//! socket itself (pitfall 13).
 //!
 //! A connection is identified by two addresses and two ports. One client address and one server
 //! fix three of the four, so only the ephemeral ports are left: about 28,000 on Linux, and a free
@@ -134,7 +134,8 @@ pub fn start_tcp(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream
     }
 }
 
-/// Opens a UDP socket connected to `to`: it receives datagrams, and ICMP errors, from that peer only.
+/// Opens a UDP socket connected to `to`: it receives datagrams, and ICMP errors, from that peer
+/// only.
 ///
 /// # Errors
 ///

@@ -1,17 +1,17 @@
-//! A schedule: when each of a row of events is due, at so many a second.
+//! The schedule of an open loop: which message is due when, at a steady rate.
 //!
-//! **Owns** the arithmetic. **Must never touch** a clock: times are parameters.
-//! **Invariant**: exact for ever. Every due time is computed from the schedule's beginning, and
-//! none from the one before: a wake-up that comes late, as each does since the poll rounds to
-//! whole milliseconds, finds more events due, and the rate holds on average.
+//! **Owns** the arithmetic. **Must never touch** a clock: times are parameters. **Invariant**:
+//! there is no drift. Each due time is computed from the start of the schedule, not from the one
+//! before: a late wakeup finds more messages due, and the average rate is exact. (Wakeups are
+//! late, for `epoll_wait` waits whole milliseconds, rounded up.)
 
 use crate::reactor::Time;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-const NANOSECONDS_A_SECOND: u128 = 1_000_000_000;
+const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 
-/// Events number 0, 1, 2, ... at a steady rate.
+/// Events 0, 1, 2, ... at a steady rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     start: Time,
@@ -25,27 +25,27 @@ impl Pace {
         Self { start, per_second }
     }
 
-    /// When event `number` is due, rounded up to a nanosecond.
+    /// When event `number` is due, rounded up to the next nanosecond.
     #[must_use]
     pub fn due_time(&self, number: u64) -> Time {
         let nanoseconds =
-            (u128::from(number) * NANOSECONDS_A_SECOND).div_ceil(self.per_second.get().into());
+            (u128::from(number) * NANOSECONDS_PER_SECOND).div_ceil(self.per_second.get().into());
         let nanoseconds = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
         self.start.after(Duration::from_nanos(nanoseconds))
     }
 
-    /// How many events are due at `now`, since the beginning: none before it.
+    /// The number of events due up to and including `now`.
     #[must_use]
     pub fn due_count(&self, now: Time) -> u64 {
         if now < self.start {
             return 0;
         }
         let elapsed = now.since(self.start).as_nanos();
-        let number = elapsed * u128::from(self.per_second.get()) / NANOSECONDS_A_SECOND;
+        let number = elapsed * u128::from(self.per_second.get()) / NANOSECONDS_PER_SECOND;
         u64::try_from(number).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// How many events come before `end`: the number of the first that does not.
+    /// The number of events due before `end`.
     #[must_use]
     pub fn count_before(&self, end: Time) -> u64 {
         let due = self.due_count(end);
@@ -53,20 +53,24 @@ impl Pace {
     }
 }
 
-/// The messages of an open loop: a pace, dealt to the clients in turn. Which message a client is
-/// at says when it was due, so that no client keeps a queue.
+/// The messages of an open loop, dealt to the active clients in turn.
+///
+/// The number of a message gives its due time, so no client keeps a queue. Latency counts from
+/// the due time, sent or not: a server that stalls cannot hide the stall by delaying the messages
+/// that would have measured it (coordinated omission).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// When message 0, 1, 2, ... of all clients together is due.
+    /// When each message of all clients together is due.
     pub pace: Pace,
-    /// Clients that talk, at least one: message n is client `n % seats`'s.
+    /// Active clients, at least one. A client's seat is its index among them: message `n` belongs
+    /// to seat `n % seats`.
     pub seats: u32,
-    /// The first message that is not sent any more.
+    /// The number of messages; later ones are not sent.
     pub end: u64,
 }
 
 impl Schedule {
-    /// How many messages of the client at `seat` are due at `now`.
+    /// The number of messages of the client at `seat` that are due up to and including `now`.
     #[must_use]
     pub fn due_count(&self, seat: u32, now: Time) -> u32 {
         let due = self.pace.due_count(now).min(self.end);
@@ -74,7 +78,7 @@ impl Schedule {
         u32::try_from(own).unwrap_or(u32::MAX)
     }
 
-    /// When message `number` of the client at `seat` is due.
+    /// When the client at `seat` is due to send its message `number`.
     #[must_use]
     pub fn due_time(&self, seat: u32, number: u32) -> Time {
         let number = u64::from(number) * u64::from(self.seats) + u64::from(seat);
@@ -93,20 +97,20 @@ mod tests {
     }
 
     #[test]
-    fn wake_ups_of_whole_milliseconds_keep_the_rate() {
+    fn wakeups_of_whole_milliseconds_keep_the_rate() {
         let pace = pace(123_457);
         let mut sent = 0;
         for millisecond in 0..60_000 {
             let now = pace.start.after(Duration::from_millis(millisecond));
             let due = pace.due_count(now);
-            assert!(due - sent <= 124, "never more than the millisecond's share");
+            assert!(due - sent <= 124, "at most the messages of one millisecond");
             sent = due;
         }
         assert!(sent.abs_diff(60 * 123_457) <= 124, "{sent}");
     }
 
     #[test]
-    fn nothing_is_due_before_the_start_and_one_at_it() {
+    fn the_first_event_is_due_at_the_start() {
         let pace = pace(10);
         assert_eq!(pace.due_count(Time::ZERO), 0);
         assert_eq!(pace.count_before(Time::ZERO), 0);
@@ -122,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_deals_the_messages_in_turn() {
+    fn a_schedule_deals_messages_to_clients_in_turn() {
         let schedule = Schedule {
             pace: pace(10),
             seats: 3,
@@ -144,13 +148,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counting_and_dating_agree(rate in 1u64..5_000_000, number in 0u64..1 << 40) {
+        fn due_counts_and_due_times_agree(rate in 1u64..5_000_000, number in 0u64..1 << 40) {
             let pace = pace(rate);
             let due = pace.due_time(number);
             prop_assert!(pace.due_count(due) > number);
             prop_assert!(pace.count_before(due) <= number);
-            let moment_before = Time::ZERO.after(due.since(Time::ZERO) - Duration::from_nanos(1));
-            prop_assert!(pace.due_count(moment_before) <= number);
+            let just_before = Time::ZERO.after(due.since(Time::ZERO) - Duration::from_nanos(1));
+            prop_assert!(pace.due_count(just_before) <= number);
         }
     }
 }
