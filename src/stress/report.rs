@@ -4,8 +4,8 @@
 //! progress: a report is made once, after the run. **Invariant**: the three forms show the same
 //! numbers.
 //!
-//! Imports run one way: this file uses [`measure`], which reads the run, the objectives and the
-//! verdict; the forms [`text`] and [`html`] see only the data in [`schema`].
+//! Imports run one way: this file uses `measure`, which reads the run, the objectives and the
+//! verdict; the forms `text` and `html` see only the data in `schema`.
 
 pub(crate) mod html;
 mod measure;

@@ -1,8 +1,8 @@
 //! Service level objectives: `p99<5ms`, and whether a value meets one.
 //!
 //! **Owns** how objectives are written and compared. **Must never touch** a run or its report:
-//! the report looks up the value of the [`Metric`]. **Invariant**: a limit is finite, not
-//! negative and in its metric's unit.
+//! the report looks up the value of the metric. **Invariant**: a limit is finite, not negative and
+//! in the unit of its metric.
 
 use std::cmp::Ordering;
 use std::fmt;
