@@ -100,9 +100,9 @@ pub fn run(
     let mut reactor = Reactor::<LoadSource>::new()?;
     let mut shared = Shared::new(plan);
     let signals = Box::new(Signals::new()?);
-    reactor.add(LoadSource::Signals(signals), Readiness::NONE)?;
+    reactor.add(LoadSource::Signals(signals), Readiness::empty())?;
     let conductor = Box::new(Conductor::new(&shared, Time::ZERO));
-    let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::NONE)?;
+    let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::empty())?;
     let snapshot = |at| Snapshot {
         at,
         own: system::figures(std::process::id()),
@@ -137,16 +137,16 @@ pub fn run(
 
 /// What is done between turns: the conductor moves the run on, and says whom to wake.
 fn conduct(reactor: &mut Reactor<LoadSource>, conductor: Token, shared: &mut Shared) {
-    reactor.with_source(conductor, shared, |member, cx| match member {
+    reactor.with_source(conductor, shared, |member, cx, births| match member {
         LoadSource::Conductor(conductor) if cx.shared.interrupted => {
             conductor.end(cx.clock_now(), cx.shared);
             Verdict::Park
         }
-        LoadSource::Conductor(conductor) => conductor.conduct(cx),
-        LoadSource::Caller(_) | LoadSource::Datagrams(_) | LoadSource::Signals(_) => Verdict::Park,
+        LoadSource::Conductor(conductor) => conductor.conduct(cx, births),
+        LoadSource::Caller(_) | LoadSource::Datagrams(_) | LoadSource::Signals(_) => Verdict::Hold,
     });
     for token in shared.wake.drain(..) {
-        reactor.wake(token, Readiness::NONE);
+        reactor.wake(token);
     }
 }
 

@@ -13,7 +13,7 @@ use super::connect::Connecting;
 use super::counters::{LossCause, Reached, WORDS_BYTES};
 use crate::net::stream::{self, Received};
 use crate::protocol::greeting::BUSY;
-use crate::reactor::{Context, Readiness, Source, Time, Verdict};
+use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;
 
@@ -79,7 +79,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Does what the socket's readiness, the script and the schedule allow.
-    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         let worked = match self.phase {
             Phase::Connecting => self.connect(cx),
             Phase::Welcoming | Phase::Refused | Phase::Idle | Phase::Talking => self.talk(cx),
@@ -88,7 +88,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// What was awaited has not come in time.
-    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         let cause = match self.phase {
             Phase::Refused => LossCause::Busy,
             Phase::Connecting | Phase::Welcoming | Phase::Idle | Phase::Talking => {
@@ -110,7 +110,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// The run is over: what is in flight, or due and not sent, is unanswered.
-    pub fn finish<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn finish(&self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.account(cx);
         Verdict::Close
     }
@@ -124,13 +124,10 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// The socket became writable, or failed, or neither: it is asked (pitfall 13).
-    fn connect<S: Source<Shared = Shared>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> Result<Verdict, LossCause> {
+    fn connect(&mut self, cx: &mut Context<'_, Shared>) -> Result<Verdict, LossCause> {
         let connected = self.stream.is_connected();
         if !connected.map_err(|error| failed(&error, cx.shared))? {
-            cx.readiness.clear(Readiness::WRITABLE);
+            cx.readiness.remove(Readiness::WRITABLE);
             // From the connect's beginning: a spurious event does not put it off.
             let waited = cx.turn_start.since(self.begun);
             let timeout = cx.shared.plan.timeout;
@@ -138,7 +135,7 @@ impl<T: Connecting> Caller<T> {
                 return Err(LossCause::TimedOut);
             }
             cx.set_deadline(timeout - waited);
-            return Ok(Verdict::Park);
+            return Ok(Verdict::Hold);
         }
         let now = cx.clock_now();
         cx.shared
@@ -150,10 +147,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Sends what may be sent and reads what has come, within the budget.
-    fn talk<S: Source<Shared = Shared>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> Result<Verdict, LossCause> {
+    fn talk(&mut self, cx: &mut Context<'_, Shared>) -> Result<Verdict, LossCause> {
         for _ in 0..READS_PER_TURN {
             if self.phase == Phase::Talking {
                 let spoken = self.speak(cx);
@@ -165,7 +159,7 @@ impl<T: Connecting> Caller<T> {
             let shared = &mut *cx.shared;
             match stream::receive(
                 &mut self.stream,
-                &mut cx.readiness,
+                cx.readiness,
                 &mut shared.input,
                 &mut shared.counters.traffic,
             ) {
@@ -180,7 +174,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Begins the next batch if it may, and sends what the socket takes of the present one.
-    fn speak<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+    fn speak(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<()> {
         if self.unsent == 0 {
             match self.allowance(cx) {
                 0 if self.sent == self.answered => cx.clear_deadline(),
@@ -196,7 +190,7 @@ impl<T: Connecting> Caller<T> {
         let start = shared.script.batch.len() - self.unsent as usize;
         let sent = stream::send(
             &mut self.stream,
-            &mut cx.readiness,
+            cx.readiness,
             &shared.script.batch[start..],
             &mut shared.counters.traffic,
         )?;
@@ -206,7 +200,7 @@ impl<T: Connecting> Caller<T> {
 
     /// How many messages may begin now. In the closed loop a batch, once all of the last one is
     /// answered; in the open loop those that are due, as far as the pipeline has room.
-    fn allowance<S: Source<Shared = Shared>>(&self, cx: &Context<'_, S>) -> u32 {
+    fn allowance(&self, cx: &Context<'_, Shared>) -> u32 {
         let (in_flight, pipeline) = (self.sent - self.answered, cx.shared.plan.pipeline);
         match &cx.shared.schedule {
             None if in_flight > 0 => 0,
@@ -218,7 +212,7 @@ impl<T: Connecting> Caller<T> {
         }
     }
 
-    fn begin<S: Source<Shared = Shared>>(&mut self, messages: u32, cx: &mut Context<'_, S>) {
+    fn begin(&mut self, messages: u32, cx: &mut Context<'_, Shared>) {
         self.begun = cx.clock_now();
         if self.sent == self.answered {
             cx.set_deadline(cx.shared.plan.timeout);
@@ -241,11 +235,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Checks the first `count` bytes of the shared input.
-    fn listen<S: Source<Shared = Shared>>(
-        &mut self,
-        count: usize,
-        cx: &mut Context<'_, S>,
-    ) -> Result<(), LossCause> {
+    fn listen(&mut self, count: usize, cx: &mut Context<'_, Shared>) -> Result<(), LossCause> {
         match self.phase {
             Phase::Connecting | Phase::Welcoming => self.hear_welcome(count, cx),
             Phase::Refused => {
@@ -260,10 +250,10 @@ impl<T: Connecting> Caller<T> {
         }
     }
 
-    fn hear_welcome<S: Source<Shared = Shared>>(
+    fn hear_welcome(
         &mut self,
         count: usize,
-        cx: &mut Context<'_, S>,
+        cx: &mut Context<'_, Shared>,
     ) -> Result<(), LossCause> {
         let shared = &mut *cx.shared;
         let heard = &shared.input[..count];
@@ -298,7 +288,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Keeps the words of the first client that is refused: the others hear the same.
-    fn hear_refusal<S: Source<Shared = Shared>>(&self, count: usize, cx: &mut Context<'_, S>) {
+    fn hear_refusal(&self, count: usize, cx: &mut Context<'_, Shared>) {
         let Shared {
             counters, input, ..
         } = &mut *cx.shared;
@@ -309,10 +299,10 @@ impl<T: Connecting> Caller<T> {
         }
     }
 
-    fn hear_replies<S: Source<Shared = Shared>>(
+    fn hear_replies(
         &mut self,
         count: usize,
-        cx: &mut Context<'_, S>,
+        cx: &mut Context<'_, Shared>,
     ) -> Result<(), LossCause> {
         let now = cx.clock_now();
         let mut heard = 0;
@@ -348,11 +338,7 @@ impl<T: Connecting> Caller<T> {
         self.measured += u32::from(measured);
     }
 
-    fn lose<S: Source<Shared = Shared>>(
-        &self,
-        cause: LossCause,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
+    fn lose(&self, cause: LossCause, cx: &mut Context<'_, Shared>) -> Verdict {
         debug!("lost {}: {}", cx.token, cause.name());
         let reached = match self.phase {
             Phase::Connecting => Reached::Nothing,
@@ -366,7 +352,7 @@ impl<T: Connecting> Caller<T> {
 
     /// Counts what the client leaves behind. A message that was due and could not be sent,
     /// because the one before was not answered, has waited as well.
-    fn account<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) {
+    fn account(&self, cx: &mut Context<'_, Shared>) {
         if self.phase != Phase::Talking {
             return;
         }

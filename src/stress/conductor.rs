@@ -14,7 +14,7 @@ use super::pace::{Pace, Schedule};
 use super::plan::{Length, Transport};
 use super::udp_caller::Datagrams;
 use super::{Shared, Stage};
-use crate::reactor::{Context, Readiness, Source, Time, Verdict};
+use crate::reactor::{Births, Context, Readiness, Time, Verdict};
 use mio::net::{TcpStream, UdpSocket};
 use std::io;
 use std::time::Duration;
@@ -59,9 +59,9 @@ impl Conductor {
     }
 
     /// Moves the run on, as far as it can be now.
-    pub fn conduct<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
+    pub fn conduct<S>(&mut self, cx: &mut Context<'_, Shared>, births: &mut Births<S>) -> Verdict
     where
-        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+        S: From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
     {
         let now = cx.clock_now();
         self.count_ticks(now, cx.shared);
@@ -70,7 +70,7 @@ impl Conductor {
         }
         let stage = cx.shared.stage;
         match stage {
-            Stage::Connecting => self.connect(now, cx),
+            Stage::Connecting => self.connect(now, cx, births),
             Stage::WarmingUp if now >= cx.shared.warm_at => start_measuring(now, cx.shared),
             Stage::Running if is_through(now, cx.shared) => {
                 cx.shared.stage = Stage::Finishing;
@@ -115,9 +115,9 @@ impl Conductor {
     }
 
     /// Starts further clients, or, once all are settled, the talking.
-    fn connect<S>(&self, now: Time, cx: &mut Context<'_, S>)
+    fn connect<S>(&self, now: Time, cx: &mut Context<'_, Shared>, births: &mut Births<S>)
     where
-        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+        S: From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
     {
         let due = self.connects.map_or(u64::MAX, |pace| pace.due_count(now));
         for _ in 0..CONNECTS_AT_ONCE {
@@ -135,7 +135,7 @@ impl Conductor {
             {
                 break;
             }
-            launch(now, cx);
+            launch(now, cx, births);
         }
         if cx.shared.counters.launched == cx.shared.plan.clients && cx.shared.counters.pending == 0
         {
@@ -208,9 +208,9 @@ impl Conductor {
 }
 
 /// Starts one client.
-fn launch<S>(now: Time, cx: &mut Context<'_, S>)
+fn launch<S>(now: Time, cx: &mut Context<'_, Shared>, births: &mut Births<S>)
 where
-    S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
+    S: From<Caller<TcpStream>> + From<Datagrams<UdpSocket>>,
 {
     let shared = &mut *cx.shared;
     let (to, source) = (
@@ -221,10 +221,10 @@ where
     let opened: io::Result<()> = match shared.plan.transport {
         Transport::Tcp(_) => connect::start_tcp(to, source).map(|stream| {
             // Hopeful: on loopback a connect is through by the next turn.
-            cx.spawn(Readiness::WRITABLE, |_| S::from(Caller::new(stream, now)));
+            births.push(S::from(Caller::new(stream, now)), Readiness::WRITABLE);
         }),
         Transport::Udp => connect::open_udp(to, source).map(|socket| {
-            cx.spawn(Readiness::WRITABLE, |_| S::from(Datagrams::new(socket)));
+            births.push(S::from(Datagrams::new(socket)), Readiness::WRITABLE);
         }),
     };
     if let Err(error) = opened {

@@ -5,7 +5,8 @@
 //! wakes the loop. **Invariant**: no signal is missed, however early; and from the first on, the
 //! next one ends the process at once, whatever it is doing.
 
-use crate::reactor::{Context, Readiness, Source, Verdict};
+use super::Shared;
+use crate::reactor::{Context, Readiness, Verdict};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals as Pipe;
@@ -76,8 +77,8 @@ impl Signals {
 
     /// Empties the pipe: the wake-up was all, for the program's own loop asks the
     /// [`Interrupt`].
-    pub fn drive<S: Source>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        cx.readiness.clear(Readiness::READABLE);
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+        cx.readiness.remove(Readiness::READABLE);
         self.pipe.pending().for_each(drop);
         Verdict::Park
     }

@@ -11,7 +11,7 @@ use super::udp_caller::Datagrams;
 use super::{Shared, Stage};
 use crate::net::stream::Stream;
 use crate::protocol::greeting;
-use crate::reactor::{Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
+use crate::reactor::{Births, Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
 use mio::Registry;
 use mio::net::{TcpStream, UdpSocket};
 use std::cell::RefCell;
@@ -69,7 +69,7 @@ impl Wire {
     }
 
     fn readiness(&mut self) -> Readiness {
-        let mut readiness = Readiness::NONE;
+        let mut readiness = Readiness::empty();
         if !self.answered.is_empty() {
             readiness |= Readiness::READABLE;
         }
@@ -138,14 +138,14 @@ impl Source for LoadSource {
         Ok(())
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn drive(&mut self, cx: &mut Context<'_, Shared>, _: &mut Births<Self>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.drive(cx),
             Self::Conductor(_) => Verdict::Park,
         }
     }
 
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.expire(cx),
             Self::Conductor(_) => Verdict::Park,
@@ -183,7 +183,9 @@ impl Run {
         let mut shared = Shared::new(plan);
         let mut reactor = Reactor::simulated().expect("a descriptor");
         let conductor = LoadSource::Conductor(Conductor::new(&shared, Time::ZERO));
-        let conductor = reactor.add(conductor, Readiness::NONE).expect("no socket");
+        let conductor = reactor
+            .add(conductor, Readiness::empty())
+            .expect("no socket");
         let mut wires = Vec::new();
         for _ in 0..clients {
             let wire = Wire::new(piece);
@@ -209,13 +211,13 @@ impl Run {
         self.reactor.with_source(
             self.conductor,
             &mut self.shared,
-            |member, cx| match member {
-                LoadSource::Conductor(conductor) => conductor.conduct(cx),
-                LoadSource::Caller(_) => Verdict::Park,
+            |member, cx, births| match member {
+                LoadSource::Conductor(conductor) => conductor.conduct(cx, births),
+                LoadSource::Caller(_) => Verdict::Hold,
             },
         );
         for token in self.shared.wake.drain(..) {
-            self.reactor.wake(token, Readiness::NONE);
+            self.reactor.wake(token);
         }
         for (token, wire) in &self.wires {
             let mut wire = wire.borrow_mut();
@@ -223,7 +225,7 @@ impl Run {
                 wire.serve();
             }
             let readiness = wire.readiness();
-            if !readiness.is_none() {
+            if !readiness.is_empty() {
                 self.marks.push((*token, readiness));
             }
         }

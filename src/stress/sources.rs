@@ -8,7 +8,7 @@ use super::caller::Caller;
 use super::conductor::Conductor;
 use super::signals::Signals;
 use super::udp_caller::Datagrams;
-use crate::reactor::{Context, INTEREST, Source, Time, Token, Verdict};
+use crate::reactor::{Births, Context, INTEREST, Source, Time, Token, Verdict};
 use mio::event::Source as _;
 use mio::net::{TcpStream, UdpSocket};
 use mio::{Interest, Registry};
@@ -68,7 +68,7 @@ impl Source for LoadSource {
         }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn drive(&mut self, cx: &mut Context<'_, Shared>, _: &mut Births<Self>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.drive(cx),
             Self::Datagrams(client) => client.drive(cx),
@@ -77,7 +77,7 @@ impl Source for LoadSource {
         }
     }
 
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.expire(cx),
             Self::Datagrams(client) => client.expire(cx),

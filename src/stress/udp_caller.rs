@@ -10,7 +10,7 @@
 use super::Shared;
 use super::counters::{LossCause, Reached};
 use super::plan::NUMBER_BYTES;
-use crate::reactor::{Context, Readiness, Source, Time, Verdict};
+use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;
 
@@ -99,7 +99,7 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// Sends what may be sent, and hears what has come.
-    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         if self.phase == Phase::Opening {
             self.open(cx);
         }
@@ -108,7 +108,7 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// The oldest datagram has waited long enough: it is lost, or its reply is.
-    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         let now = cx.clock_now();
         while self.oldest < self.next {
             let begun = self.begun_at(self.oldest, cx.shared);
@@ -127,7 +127,7 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// The run is over: what is waited for is unanswered.
-    pub fn finish<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn finish(&self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.account(cx);
         Verdict::Close
     }
@@ -140,7 +140,7 @@ impl<U: Line> Datagrams<U> {
             .note_lost(LossCause::Failed, Reached::Nothing);
     }
 
-    fn open<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
+    fn open(&mut self, cx: &mut Context<'_, Shared>) {
         let now = cx.clock_now();
         cx.shared
             .counters
@@ -155,7 +155,7 @@ impl<U: Line> Datagrams<U> {
         };
     }
 
-    fn talk<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Verdict> {
+    fn talk(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<Verdict> {
         for _ in 0..DATAGRAMS_PER_TURN {
             if self.phase == Phase::Talking {
                 self.speak(cx)?;
@@ -168,7 +168,7 @@ impl<U: Line> Datagrams<U> {
                 Ok(count) => self.hear(count, cx),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    cx.readiness.clear(Readiness::READABLE);
+                    cx.readiness.remove(Readiness::READABLE);
                 }
                 Err(error) => return Err(error),
             }
@@ -177,7 +177,7 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// Sends the datagrams that may begin now, and sets the oldest one's deadline.
-    fn speak<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
+    fn speak(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<()> {
         for _ in 0..self.allowance(cx) {
             if !cx.readiness.contains(Readiness::WRITABLE) {
                 break;
@@ -192,7 +192,7 @@ impl<U: Line> Datagrams<U> {
                 Ok(count) => counters.traffic.bytes_out += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    cx.readiness.clear(Readiness::WRITABLE);
+                    cx.readiness.remove(Readiness::WRITABLE);
                     break;
                 }
                 Err(error) => return Err(error),
@@ -215,7 +215,7 @@ impl<U: Line> Datagrams<U> {
 
     /// How many datagrams may begin now: one in the closed loop, once the last one's fate is
     /// known; in the open loop those that are due, as far as they can be remembered.
-    fn allowance<S: Source<Shared = Shared>>(&self, cx: &Context<'_, S>) -> u32 {
+    fn allowance(&self, cx: &Context<'_, Shared>) -> u32 {
         let waiting = self.next - self.oldest;
         match &cx.shared.schedule {
             None if waiting > 0 => 0,
@@ -235,7 +235,7 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// Matches one reply of `count` bytes in the shared input to its datagram.
-    fn hear<S: Source<Shared = Shared>>(&mut self, count: usize, cx: &mut Context<'_, S>) {
+    fn hear(&mut self, count: usize, cx: &mut Context<'_, Shared>) {
         let now = cx.clock_now();
         let measuring = u64::from(cx.shared.is_measuring());
         cx.shared.counters.traffic.bytes_in += count as u64;
@@ -275,11 +275,7 @@ impl<U: Line> Datagrams<U> {
         }
     }
 
-    fn lose<S: Source<Shared = Shared>>(
-        &self,
-        error: &io::Error,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
+    fn lose(&self, error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdict {
         let cause = LossCause::from(error);
         debug!("lost {}: {}", cx.token, cause.name());
         cx.shared.note_error(error);
@@ -289,7 +285,7 @@ impl<U: Line> Datagrams<U> {
     }
 
     /// Counts what the client leaves behind.
-    fn account<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) {
+    fn account(&self, cx: &mut Context<'_, Shared>) {
         if self.phase != Phase::Talking {
             return;
         }
