@@ -121,7 +121,7 @@ impl reactor::Source for Actor {
             }
             Self::Client(words) => {
                 words[0] += 1;
-                cx.readiness.clear(Readiness::READABLE);
+                cx.readiness.remove(Readiness::READABLE);
                 cx.set_deadline(IDLE_TIMEOUT);
             }
         }

@@ -7,7 +7,7 @@
 //! them all, and the best round of each counts. The second row bounds what the first can cost:
 //! it asks a flag at each report, and the first does not even ask.
 
-use helloop::observe::recorder::{Attention, TurnRecorder};
+use helloop::observe::recorder::{RecorderMode, TurnRecorder};
 use helloop::observe::{Observable, State, WorkCounters};
 use helloop::reactor::{Context, Mark, Reactor, Readiness, Recorder, Source, Time, Token, Verdict};
 use mio::Registry;
@@ -32,7 +32,7 @@ impl Source for Counter {
     fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
         self.0 += 1;
         *cx.shared += 1;
-        cx.readiness.clear(Readiness::READABLE);
+        cx.readiness.remove(Readiness::READABLE);
         Verdict::Park
     }
 
@@ -70,7 +70,7 @@ fn measure<R: Recorder<Counter>>(reactor: &mut Reactor<Counter, R>, marks: &[Mar
 }
 
 fn fill<R: Recorder<Counter>>(reactor: &mut Reactor<Counter, R>) -> Vec<Mark> {
-    let mut add = |_| reactor.add(Counter(0), Readiness::NONE).unwrap();
+    let mut add = |_| reactor.add(Counter(0), Readiness::empty()).unwrap();
     let tokens: Vec<Token> = (0..SOURCES).map(&mut add).collect();
     let mark = |token| (token, Readiness::READABLE);
     tokens.into_iter().map(mark).collect()
@@ -85,7 +85,11 @@ fn main() {
         fill(&mut reactor);
         reactor
     };
-    let kinds = [Attention::None, Attention::Watching, Attention::Recording];
+    let kinds = [
+        RecorderMode::Off,
+        RecorderMode::Watching,
+        RecorderMode::Recording,
+    ];
     let mut others = kinds.map(recorded);
     let mut best = [f64::INFINITY; 4];
     for _ in 0..ROUNDS {

@@ -1,10 +1,63 @@
-//! Everything that touches a socket call, and what each system has.
+//! The network: everything that makes a socket call, and what each system offers.
 //!
-//! **Owns** the sockets' traits and their implementations. **Must never touch** what the bytes
-//! mean, nor when a source is driven. **Invariant**: what an answer of the system means is decided
-//! here, once.
+//! **Owns** the traits of the sockets, and what each answer of the system means. **Must never
+//! touch** what the bytes mean, nor decide when a source is driven. **Invariant**: an answer of the
+//! system is interpreted here, once, for all programs.
+//!
+//! A program is generic over [`Net`]: the system's sockets, or scripted ones in a test.
 
 pub mod bind;
+pub mod outbox;
 pub mod stream;
 pub mod system;
 pub mod udp;
+
+use mio::event;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use stream::Stream;
+use udp::DatagramSocket;
+
+/// The socket types of one network.
+pub trait Net: fmt::Debug {
+    /// A listening socket.
+    type Listener: Accept<Stream = Self::Stream>;
+    /// A connection.
+    type Stream: Stream + event::Source + fmt::Debug;
+    /// A UDP socket.
+    type Datagram: DatagramSocket;
+}
+
+/// The sockets of the operating system, by way of mio.
+#[derive(Debug)]
+pub enum SystemNet {}
+
+impl Net for SystemNet {
+    type Listener = mio::net::TcpListener;
+    type Stream = mio::net::TcpStream;
+    type Datagram = udp::Datagram;
+}
+
+/// A listening socket.
+pub trait Accept: event::Source + fmt::Debug {
+    /// An accepted connection.
+    type Stream;
+
+    /// Accepts one connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2), including `WouldBlock`.
+    fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)>;
+}
+
+impl Accept for mio::net::TcpListener {
+    type Stream = mio::net::TcpStream;
+
+    fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
+        let (stream, address) = Self::accept(self)?;
+        system::pass_on_options(self, &stream);
+        Ok((stream, address))
+    }
+}

@@ -1,10 +1,10 @@
-//! The server: what it is made of, and the loop around its turns.
+//! The server: its sources, and the program around the turns of its loop.
 //!
-//! **Owns** the reactor with its [`ServerSource`]s, the [`Shared`] that they share, and what is done
-//! between turns: the drain, the cap on all buffered bytes, the wake-ups of listeners that
-//! ran out of descriptors, reports. **Must never touch** a socket: that is the sources' work.
-//! **Invariant**: while it drains, every client is read once more, is sent what it is owed, and
-//! is ended (pitfall 17).
+//! **Owns** the reactor with its [`ServerSource`]s, what they share, and what is done between
+//! turns: the drain, the cap on buffered bytes, waking listeners that ran out of descriptors,
+//! reports. **Must never touch** a socket: that is the sources' work.
+//! **Invariant**: during a drain every client is read once more, is sent what it is owed, and is
+//! ended (pitfall 17).
 
 pub mod limiter;
 pub mod metrics;
@@ -16,144 +16,144 @@ pub mod sources;
 pub mod stats;
 pub mod threads;
 
-pub use crate::net::udp::Datagram;
+pub use observed::ObserveOptions;
 pub use outcome::{Outcome, Summary};
 pub use shared::{Lifecycle, Limiters, Settings, Shared};
 pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
+use crate::net::{Net, SystemNet, udp};
 use crate::observe::file::RecordingFile;
-use crate::reactor::{LoopStats, Reactor, Readiness, Recorder, Time, Token, Verdict};
+use crate::observe::listener::ObserverListener;
+use crate::observe::recorder::{RecorderMode, TurnRecorder};
+use crate::reactor::{LoopStats, Reactor, Readiness, Time, Token, Verdict};
 use crate::warn_limited;
-use log::info;
+use log::{info, warn};
 use mio::net::TcpListener;
-use observed::Watch;
-use sources::datagrams::{DatagramSocket, Datagrams};
-use sources::listener::{Accept, Listener};
+use sources::datagrams::Datagrams;
+use sources::listener::Listener;
 use sources::signals::Signals;
 use sources::stdin::StdinWatch;
 use stats::CloseCause;
 use std::io;
 use std::mem;
 
-/// The server, bound and ready to run. `R` is told what its loop does.
+/// The server, bound and ready to run. Generic over its network, so that a test can run all of it
+/// on scripted sockets.
 #[derive(Debug)]
-pub struct Server<A = TcpListener, U = Datagram, R = ()>
-where
-    A: Accept,
-    U: DatagramSocket,
-    R: Recorder<ServerSource<A, U>>,
-{
-    /// The loop.
-    pub reactor: Reactor<ServerSource<A, U>, R>,
+pub struct Server<N: Net = SystemNet> {
+    /// The event loop.
+    pub reactor: Reactor<ServerSource<N>, TurnRecorder>,
     /// What its sources share.
     pub shared: Shared,
     /// Sources that outlive a drain: the signals.
     lasting: usize,
-    /// Where a recording is saved.
-    file: Option<RecordingFile>,
-    /// Connections that had ended when the starved listeners were last woken.
+    /// Where the recording is saved, if one is made.
+    recording: Option<RecordingFile>,
+    /// The connections that had ended when starved listeners were last woken.
     ended_before: u64,
 }
 
 impl Server {
-    /// Puts the bound sockets, and the signals, on a loop.
+    /// Puts the bound sockets, the signals, and what observers need on a loop.
     ///
     /// # Errors
     ///
     /// The poll and the signals need descriptors.
-    pub fn new(bound: Vec<Bound>, settings: Settings) -> io::Result<Self> {
-        let mut server = Self::with_reactor(Reactor::new()?, settings);
-        server.take_in(bound)?;
-        Ok(server)
-    }
-}
-
-impl<R: Watch<TcpListener, Datagram>> Server<TcpListener, Datagram, R> {
-    /// Puts the signals and the bound sockets on the loop.
-    fn take_in(&mut self, bound: Vec<Bound>) -> io::Result<()> {
-        let signals = ServerSource::Signals(Box::new(Signals::new()?));
-        self.reactor.add(signals, Readiness::NONE)?;
-        self.lasting += 1;
+    pub fn new(bound: Vec<Bound>, settings: Settings, observe: ObserveOptions) -> io::Result<Self> {
+        let mode = match observe.recording {
+            Some(_) => RecorderMode::Recording,
+            None => RecorderMode::Off,
+        };
+        let recorder = TurnRecorder::new(observe.turns, mode);
+        let mut server = Self::on(Reactor::recorded(recorder)?, settings);
+        server.recording = observe.recording;
+        server.add(ServerSource::Signals(Box::new(Signals::new()?)))?;
+        server.lasting += 1;
         for sockets in bound {
             sockets.set_nonblocking()?;
             let tcp = TcpListener::from_std(sockets.tcp);
-            self.add(ServerSource::Listener(Box::new(Listener::new(tcp))))?;
-            if let Some(udp) = sockets.udp.map(Datagram::from_std) {
-                self.add(ServerSource::Datagrams(Box::new(Datagrams::new(udp))))?;
+            server.add(ServerSource::Listener(Box::new(Listener::new(tcp))))?;
+            if let Some(udp) = sockets.udp.map(udp::Datagram::from_std) {
+                server.add(ServerSource::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }
-        Ok(())
+        if let Some(listener) = observe.listener {
+            listener.set_nonblocking(true)?;
+            let listener = ObserverListener::new(TcpListener::from_std(listener));
+            server.add(ServerSource::ObserverListener(Box::new(listener)))?;
+            server.shared.observers.sources += 1;
+        }
+        Ok(server)
     }
 
-    /// Lets the server end with its standard input, as after a signal.
+    /// Lets the server end at EOF on standard input, as after SIGTERM.
     ///
     /// # Errors
     ///
-    /// Standard input cannot be watched: it is closed, or a file.
+    /// Standard input cannot be polled: it is closed, or a file.
     pub fn end_with_stdin(&mut self) -> io::Result<()> {
-        self.add(ServerSource::StdinWatch(Box::new(StdinWatch::new()?)))
-            .map(drop)
+        let stdin = ServerSource::Stdin(Box::new(StdinWatch::new()?));
+        self.add(stdin).map(drop)
     }
 
-    /// Serves until it is told to stop, and then until everybody got what they are owed.
+    /// Serves until asked to stop, and then until the drain is complete.
     ///
     /// # Errors
     ///
-    /// The poll's: nothing that a client does is one.
+    /// The poll failed, or the recording cannot be saved. Nothing that a client does is an error.
     pub fn run(&mut self) -> io::Result<Outcome> {
-        let outcome = self.serve()?;
-        R::finish(self)?;
-        Ok(outcome)
-    }
-
-    fn serve(&mut self) -> io::Result<Outcome> {
         loop {
             self.reactor.turn(&mut self.shared)?;
             if let Some(outcome) = self.between_turns() {
+                self.save_recording()?;
                 return Ok(outcome);
             }
         }
     }
 }
 
-impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
-    /// A server on `reactor`, a simulated one for example, without sockets yet.
-    pub fn with_reactor(reactor: Reactor<ServerSource<A, U>, R>, settings: Settings) -> Self {
+impl<N: Net> Server<N> {
+    /// A server on this reactor, for example a simulated one, without sockets yet.
+    pub fn on(reactor: Reactor<ServerSource<N>, TurnRecorder>, settings: Settings) -> Self {
         Self {
             reactor,
             shared: Shared::new(settings),
             lasting: 0,
-            file: None,
+            recording: None,
             ended_before: 0,
         }
     }
 
-    /// Gives the server a source.
+    /// Adds a source.
     ///
     /// # Errors
     ///
-    /// Its registration's.
-    pub fn add(&mut self, member: ServerSource<A, U>) -> io::Result<Token> {
-        self.reactor.add(member, Readiness::NONE)
+    /// It could not be registered with the poll.
+    pub fn add(&mut self, source: ServerSource<N>) -> io::Result<Token> {
+        self.reactor.add(source, Readiness::empty())
     }
 
-    /// What is done when no source is at work: everything that concerns them all. Says how the
-    /// run ended, once it has.
+    /// The work that concerns all sources, done while none is being driven. Returns how the run
+    /// ended, once it has.
     pub fn between_turns(&mut self) -> Option<Outcome> {
         self.wake_starved();
         self.cap_buffered();
-        R::attend(self);
-        if mem::take(&mut self.shared.report_wanted) {
+        self.answer_observers();
+        if mem::take(&mut self.shared.requested.report) {
             self.report();
         }
-        match self.shared.stage {
+        if mem::take(&mut self.shared.requested.recording) {
+            self.save_requested_recording();
+        }
+        match self.shared.lifecycle {
             Lifecycle::Serving => None,
             Lifecycle::Stopping => {
-                self.shared.stage = Lifecycle::Draining;
-                // Everybody looks once more: who finds nothing to do now is done for good.
-                self.reactor
-                    .wake_all(Readiness::READABLE | Readiness::WRITABLE);
+                self.shared.lifecycle = Lifecycle::Draining;
+                self.shared.observers.is_draining = true;
+                // Every source looks once more; those with nothing left to do end.
+                let all = Readiness::READABLE | Readiness::WRITABLE;
+                self.reactor.wake_all(all);
                 None
             }
             Lifecycle::Draining if self.reactor.len() > self.lasting_sources() => None,
@@ -162,71 +162,77 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
         }
     }
 
-    /// Sources that outlive a drain: the signals, and those who watch it.
+    /// Sources that outlive a drain: the signals, and observers, who may watch it.
     fn lasting_sources(&self) -> usize {
-        self.lasting + self.shared.board.sources
+        self.lasting + self.shared.observers.sources
     }
 
-    /// A listener without descriptors, or with too many refusals at once, goes on as soon as a
-    /// connection has ended, and not only by its deadline (pitfall 4).
+    /// Wakes listeners that are out of descriptors, or have too many refusals at once, as soon as a
+    /// connection has ended; their own deadline is only the fallback (pitfall 4).
     fn wake_starved(&mut self) {
         let ended = self.shared.stats.accepted - self.shared.stats.open();
         if ended != self.ended_before {
             self.ended_before = ended;
             for listener in self.shared.starved.drain(..) {
-                self.reactor.wake(listener, Readiness::NONE);
+                self.reactor.wake(listener);
             }
         }
     }
 
-    /// Above the cap on what is kept for all clients together, first what nobody uses is given
-    /// back, and where that is not enough, the one that is kept most for is closed: two passes over
-    /// all a turn, so that the loop goes on whatever the clients do.
+    /// Over the cap on buffered bytes, frees unused memory, and if that is not enough closes the
+    /// client with the largest buffer: one pass over the slots per turn.
     fn cap_buffered(&mut self) {
-        if self.shared.stats.buffered <= self.shared.settings.max_buffered {
+        if !self.is_over_cap() {
             return;
         }
-        self.reactor
-            .for_each(&mut self.shared, |member, cx| match member {
-                ServerSource::Peer(peer) => peer.trim(cx),
-                _ => Verdict::Park,
-            });
-        if self.shared.stats.buffered <= self.shared.settings.max_buffered {
-            return;
-        }
-        let largest = self
-            .reactor
-            .sources()
-            .filter_map(|(token, member)| match member {
-                ServerSource::Peer(peer) => Some((peer.buffered(), token)),
-                _ => None,
-            })
-            .max_by_key(|(buffered, _)| *buffered);
-        let Some((buffered, token)) = largest else {
+        let mut largest = None;
+        self.reactor.for_each(&mut self.shared, |source, cx| {
+            let ServerSource::Peer(peer) = source else {
+                return Verdict::Hold;
+            };
+            let verdict = peer.trim(cx);
+            largest = largest.max(Some((peer.buffered(), cx.token)));
+            verdict
+        });
+        let Some((buffered, token)) = largest.filter(|_| self.is_over_cap()) else {
             return;
         };
         warn_limited!(
             self.shared.limiters.buffered,
             self.reactor.now(),
-            "closing {token}, for which {buffered} bytes are kept: over {} for all (--max-buffered)",
+            "closing {token}, which has {buffered} bytes buffered: over {} for all clients \
+             (--max-buffered)",
             self.shared.settings.max_buffered
         );
         self.reactor
-            .with_source(token, &mut self.shared, |member, cx| match member {
+            .with_source(token, &mut self.shared, |source, cx, _| match source {
                 ServerSource::Peer(peer) => peer.end(CloseCause::BufferedTooMuch, cx),
-                _ => Verdict::Park,
+                _ => Verdict::Hold,
             });
-        // The next one is closed after the next turn, which must come though nobody speaks.
-        if self.shared.stats.buffered > self.shared.settings.max_buffered {
+        // The next one is closed after the next turn, which must not wait for an event.
+        if self.is_over_cap() {
             self.reactor.skip_next_wait();
         }
     }
 
-    /// Ends all connections that are left, and counts those that were owed something.
+    fn is_over_cap(&self) -> bool {
+        self.shared.stats.buffered > self.shared.settings.max_buffered
+    }
+
+    /// A failure is logged, and the clients are served on.
+    fn save_requested_recording(&self) {
+        if self.recording.is_none() {
+            info!("SIGUSR2, but nothing is recorded: start with `helloop serve --record FILE`");
+        } else if let Err(error) = self.save_recording() {
+            warn!("{error}");
+        }
+    }
+
+    /// Closes the connections that are left, and counts those that were owed replies.
     fn cut_off(&mut self) -> Outcome {
         let mut owed = 0;
         self.reactor
-            .for_each(&mut self.shared, |member, cx| match member {
+            .for_each(&mut self.shared, |source, cx| match source {
                 ServerSource::Peer(peer) if peer.owed() > 0 => {
                     owed += 1;
                     peer.end(CloseCause::CutOff, cx)
@@ -240,13 +246,7 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
         }
     }
 
-    /// What is allowed.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.shared.settings
-    }
-
-    /// What the run amounted to so far.
+    /// The summary of the run so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
         Summary {
@@ -265,7 +265,7 @@ impl<A: Accept, U: DatagramSocket, R: Watch<A, U>> Server<A, U, R> {
             most_events,
             calls,
             longest,
-        } = self.reactor.turns();
+        } = self.reactor.stats();
         info!(
             "{}; turns {turns} events {events} most-events {most_events} calls {calls} \
              longest-turn {longest:?}",

@@ -45,7 +45,7 @@ pub use shared::{Shared, Stage};
 pub use sources::LoadSource;
 
 use crate::net::system::{self, Figures};
-use crate::reactor::{Reactor, Readiness, Time, Token, Verdict};
+use crate::reactor::{Reactor, Readiness, Time, Verdict};
 use conductor::Conductor;
 use plan::Plan;
 use signals::Interrupt;
@@ -101,7 +101,7 @@ pub fn run(
     let mut reactor = Reactor::<LoadSource>::new()?;
     let mut shared = Shared::new(plan);
     let conductor = Box::new(Conductor::new(&shared, Time::ZERO));
-    let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::NONE)?;
+    let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::empty())?;
     let sample = |at| UsageSample {
         at,
         own: system::figures(std::process::id()),
@@ -114,8 +114,11 @@ pub fn run(
     let mut shown = Time::ZERO;
     loop {
         let stage = shared.stage;
-        shared.interrupted = interrupt.came();
-        conduct(&mut reactor, conductor, &mut shared);
+        shared.interrupted = interrupt.is_set();
+        reactor.with_source(conductor, &mut shared, |source, cx, births| match source {
+            LoadSource::Conductor(conductor) => conductor.conduct(cx, births),
+            LoadSource::Caller(_) | LoadSource::UdpCaller(_) => Verdict::Hold,
+        });
         if shared.stage == Stage::Over {
             break;
         }
@@ -131,21 +134,6 @@ pub fn run(
     usage.ended = sample(reactor.now());
     close_all(&mut reactor, &mut shared);
     Ok(Run { shared, usage })
-}
-
-/// Lets the conductor work between two turns, and wakes the clients it names.
-fn conduct(reactor: &mut Reactor<LoadSource>, conductor: Token, shared: &mut Shared) {
-    reactor.with_source(conductor, shared, |source, cx| match source {
-        LoadSource::Conductor(conductor) if cx.shared.interrupted => {
-            conductor.end(cx.clock_now(), cx.shared);
-            Verdict::Park
-        }
-        LoadSource::Conductor(conductor) => conductor.conduct(cx),
-        LoadSource::Caller(_) | LoadSource::UdpCaller(_) => Verdict::Park,
-    });
-    for token in shared.wake.drain(..) {
-        reactor.wake(token, Readiness::NONE);
-    }
 }
 
 /// Closes every client and counts what it leaves unanswered.

@@ -27,7 +27,7 @@ use helloop::observe::describe::CallStats;
 use helloop::observe::recorder::EventKind;
 use helloop::reactor::Time;
 use script::FarEnd;
-use stage::{Lifecycle, Program};
+use stage::{Program, Stage};
 
 fn text_of(far_end: &FarEnd) -> String {
     String::from_utf8(far_end.borrow().written.clone()).unwrap()
@@ -46,7 +46,7 @@ fn say_last(far_end: &FarEnd, words: &[u8]) {
 }
 
 /// EventKind the calls of sources did, in order, with the time of each.
-fn deeds<P: Program>(stage: &Lifecycle<P>) -> Vec<(Time, CallStats)> {
+fn deeds<P: Program>(stage: &Stage<P>) -> Vec<(Time, CallStats)> {
     let called = |what| match what {
         EventKind::Called { did, .. } => Some(did),
         _ => None,

@@ -1,11 +1,12 @@
-//! `helloop compare`: both models under the same load, side by side.
+//! `helloop compare`: both models of the server under the same load.
 
 mod util;
 
 use serde_json::Value;
 use util::run_helloop;
 
-const BRIEF: [&str; 8] = [
+/// A short comparison; the number of clients follows.
+const SHORT: [&str; 8] = [
     "compare",
     "--duration",
     "500ms",
@@ -16,7 +17,7 @@ const BRIEF: [&str; 8] = [
     "--clients",
 ];
 
-/// What each row has.
+/// The figures of each row.
 const FIGURES: [&str; 10] = [
     "threads",
     "resident_bytes",
@@ -33,10 +34,10 @@ const FIGURES: [&str; 10] = [
 #[test]
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "portable"),
-    ignore = "Linux alone knows a process's figures"
+    ignore = "process figures need Linux"
 )]
-fn both_models_stand_side_by_side() {
-    let ended = run_helloop(&[&BRIEF[..], &["300", "--json"]].concat());
+fn both_models_are_compared_side_by_side() {
+    let ended = run_helloop(&[&SHORT[..], &["300", "--json"]].concat());
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     let comparison: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(comparison["schema_version"], 1);
@@ -60,12 +61,12 @@ fn both_models_stand_side_by_side() {
     }
 }
 
-/// A thread takes what a descriptor does not: where threads run out, the row says so.
+/// A thread needs address space for its stack: if threads run out, a remark says so.
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "how ulimit -v counts is Linux's")]
-fn a_model_that_cannot_hold_the_clients_is_a_row_that_says_so() {
-    // So few address space that a thousand threads' stacks do not fit, and a loop does.
-    let flags = [&BRIEF[..], &["600"]].concat().join(" ");
+#[cfg_attr(not(target_os = "linux"), ignore = "ulimit -v differs outside Linux")]
+fn a_model_that_cannot_hold_the_load_has_a_remark() {
+    // Too little address space for the stacks of 600 threads, and enough for one event loop.
+    let flags = [&SHORT[..], &["600"]].concat().join(" ");
     let mut shell = std::process::Command::new("sh");
     shell.args([
         "-c",

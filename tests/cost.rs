@@ -4,12 +4,14 @@
 mod util;
 
 use allocation_counter::{AllocationInfo, measure};
+use helloop::net::udp::Datagram;
+use helloop::observe::recorder::{RecorderMode, TurnRecorder};
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Reactor, Readiness};
 use helloop::server::sources::datagrams::Datagrams;
 use helloop::server::sources::listener::Listener;
 use helloop::server::stats::Stats;
-use helloop::server::{Datagram, Server, ServerSource, Settings};
+use helloop::server::{Server, ServerSource, Settings};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -38,11 +40,14 @@ impl Bench {
             framing,
             ..Settings::default()
         };
-        let mut server = Server::with_reactor(Reactor::new().unwrap(), settings);
+        let mut server = Server::on(
+            Reactor::recorded(TurnRecorder::new(1, RecorderMode::Off)).unwrap(),
+            settings,
+        );
         let listener = ServerSource::Listener(Box::new(Listener::new(tcp)));
         let datagrams = ServerSource::Datagrams(Box::new(Datagrams::new(Datagram::from_std(udp))));
         for member in [listener, datagrams] {
-            server.reactor.add(member, Readiness::NONE).unwrap();
+            server.reactor.add(member, Readiness::empty()).unwrap();
         }
         Self {
             server,
@@ -79,7 +84,7 @@ impl Bench {
             client.read_exact(&mut [0; 16][..welcome]).unwrap();
         }
         // One edge of the listener, and those that say that the new ones can be written to.
-        while self.server.reactor.turns().events < 1 + CLIENTS as u64 {
+        while self.server.reactor.stats().events < 1 + CLIENTS as u64 {
             self.turn();
         }
         clients
@@ -114,7 +119,7 @@ fn a_message_costs_two_calls_and_no_memory(framing: Framing, message: &[u8], rep
     };
     let mut bench = Bench::new(framing);
     let mut clients = bench.clients(framing);
-    let (stats, turns) = (bench.stats(), bench.server.reactor.turns());
+    let (stats, turns) = (bench.stats(), bench.server.reactor.stats());
     let info = steady(|| bench.round(&mut clients, message, reply, messages));
     assert_eq!((info.count_total, info.count_current), (0, 0), "{info:?}");
 
@@ -123,7 +128,7 @@ fn a_message_costs_two_calls_and_no_memory(framing: Framing, message: &[u8], rep
     assert_eq!(traffic.reads - before.reads, reads);
     assert_eq!(traffic.writes - before.writes, reads);
     // Each wait brought something, and nothing was brought twice.
-    let after = bench.server.reactor.turns();
+    let after = bench.server.reactor.stats();
     assert_eq!(after.events - turns.events, reads);
     assert!(after.turns - turns.turns <= reads);
     assert_eq!(after.calls - turns.calls, reads);

@@ -51,7 +51,7 @@ fn either_signal_ends_it_with_a_summary(model: Model) {
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let summary = ended.stdout.lines().last().unwrap();
         assert!(
-            summary.starts_with("served 2 clients, 3 messages, 1 datagrams in "),
+            summary.starts_with("served 2 clients, 3 messages, 1 datagram in "),
             "{summary}"
         );
         assert_eq!(ended.stdout.lines().count(), 2, "{ended:?}");
@@ -318,7 +318,7 @@ fn a_storm_of_connects_does_not_hold_up_the_end() {
     let storm = 2 * ACCEPTS_PER_DRAIN as usize;
     let gone = || io::Error::from(Errno::ECONNABORTED);
     waiting.borrow_mut().errors = (0..storm).map(|_| gone()).collect();
-    rig.server.shared.stage = Lifecycle::Stopping;
+    rig.server.shared.lifecycle = Lifecycle::Stopping;
     rig.step_with(&[(token, Readiness::READABLE)]);
     rig.settle();
     assert_eq!(rig.outcome, Some(Outcome::Drained));

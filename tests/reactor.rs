@@ -2,7 +2,7 @@
 //! calls. In virtual time but for what concerns the clock itself.
 
 use helloop::reactor::{
-    Context, INTEREST, LoopStats, Reactor, Readiness, Source, Time, Token, Verdict,
+    Births, Context, INTEREST, LoopStats, Reactor, Readiness, Source, Time, Token, Verdict,
 };
 use mio::Registry;
 use std::io;
@@ -11,23 +11,25 @@ use std::time::{Duration, Instant};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A source that does what the test tells it.
-struct Actor(fn(&mut Context<'_, Self>) -> Verdict);
+struct Actor(fn(&mut Context<'_, Log>) -> Verdict);
+
+/// What happened: which source was driven or expired, and when by the clock.
+type Log = Vec<(&'static str, Token, Time)>;
 
 impl Source for Actor {
-    /// What happened: who was driven, who expired, and when by the clock.
-    type Shared = Vec<(&'static str, Token, Time)>;
+    type Shared = Log;
 
     fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
         Ok(())
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn drive(&mut self, cx: &mut Context<'_, Log>, _: &mut Births<Self>) -> Verdict {
         let entry = ("driven", cx.token, cx.clock_now());
         cx.shared.push(entry);
         (self.0)(cx)
     }
 
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn expire(&mut self, cx: &mut Context<'_, Log>) -> Verdict {
         let entry = ("expired", cx.token, cx.clock_now());
         cx.shared.push(entry);
         Verdict::Park
@@ -36,16 +38,16 @@ impl Source for Actor {
     fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Self::Shared) {}
 }
 
-fn park(cx: &mut Context<'_, Actor>) -> Verdict {
-    cx.readiness.clear(Readiness::READABLE);
+fn park(cx: &mut Context<'_, Log>) -> Verdict {
+    cx.readiness.remove(Readiness::READABLE);
     Verdict::Park
 }
 
-fn again(_: &mut Context<'_, Actor>) -> Verdict {
+fn again(_: &mut Context<'_, Log>) -> Verdict {
     Verdict::Again
 }
 
-fn ask_for_a_second(cx: &mut Context<'_, Actor>) -> Verdict {
+fn ask_for_a_second(cx: &mut Context<'_, Log>) -> Verdict {
     cx.set_deadline(SECOND);
     park(cx)
 }
@@ -54,7 +56,7 @@ fn ask_for_a_second(cx: &mut Context<'_, Actor>) -> Verdict {
 fn it_counts_turns_events_and_calls() {
     let mut reactor = Reactor::simulated().unwrap();
     let mut shared = Vec::new();
-    let tokens = [(); 3].map(|()| reactor.add(Actor(park), Readiness::NONE).unwrap());
+    let tokens = [(); 3].map(|()| reactor.add(Actor(park), Readiness::empty()).unwrap());
     let event = |token| (token, Readiness::READABLE);
     reactor.step(Time::ZERO, tokens.map(event), &mut shared);
     reactor.step(Time::ZERO.after(SECOND), [event(tokens[1])], &mut shared);
@@ -65,7 +67,7 @@ fn it_counts_turns_events_and_calls() {
         most_events,
         calls,
         ..
-    } = reactor.turns();
+    } = reactor.stats();
     assert_eq!((turns, events, most_events, calls), (2, 4, 3, 4));
     assert_eq!(shared.len(), 4);
 }
@@ -88,7 +90,7 @@ fn it_waits_as_long_as_nobody_has_anything_to_do() {
         Some(Duration::ZERO),
         "again"
     );
-    reactor.with_source(busy, &mut shared, |_, _| Verdict::Close);
+    reactor.with_source(busy, &mut shared, |_, _, _| Verdict::Close);
     reactor.add(Actor(ask_for_a_second), readable).unwrap();
     reactor.step(Time::ZERO, [], &mut shared);
     reactor.step(Time::ZERO, [], &mut shared);
@@ -110,14 +112,14 @@ fn a_visit_calls_everybody_and_whoever_closes_is_gone() {
     let mut reactor = Reactor::simulated().unwrap();
     let mut shared = Vec::new();
     for _ in 0..3 {
-        reactor.add(Actor(park), Readiness::NONE).unwrap();
+        reactor.add(Actor(park), Readiness::empty()).unwrap();
     }
     let mut visited = 0;
     reactor.for_each(&mut shared, |_, cx| {
         visited += 1;
         match cx.token.key {
             1 => Verdict::Close,
-            _ => Verdict::Park,
+            _ => Verdict::Hold,
         }
     });
     assert_eq!((visited, reactor.len()), (3, 2));
@@ -133,7 +135,7 @@ fn a_visit_calls_everybody_and_whoever_closes_is_gone() {
 /// The loop with its own clock. Bounds are as wide as a busy machine may need.
 #[test]
 fn by_the_clock_a_deadline_is_waited_for_and_the_longest_turn_is_known() {
-    fn work_for_a_while(cx: &mut Context<'_, Actor>) -> Verdict {
+    fn work_for_a_while(cx: &mut Context<'_, Log>) -> Verdict {
         let started = Instant::now();
         while started.elapsed() < Duration::from_millis(20) {
             std::hint::spin_loop();
@@ -167,7 +169,7 @@ fn by_the_clock_a_deadline_is_waited_for_and_the_longest_turn_is_known() {
         driven.since(Time::ZERO) >= SECOND / 2,
         "the clock began with the loop"
     );
-    let longest = reactor.turns().longest;
+    let longest = reactor.stats().longest;
     assert!(longest >= Duration::from_millis(20), "{longest:?}");
     assert!(
         longest < SECOND / 2,
@@ -197,13 +199,13 @@ fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
             }
         }
 
-        fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-            cx.shared.push(cx.readiness);
-            cx.readiness = Readiness::NONE;
+        fn drive(&mut self, cx: &mut Context<'_, Vec<Readiness>>, _: &mut Births<Self>) -> Verdict {
+            cx.shared.push(*cx.readiness);
+            *cx.readiness = Readiness::empty();
             Verdict::Park
         }
 
-        fn expire(&mut self, _: &mut Context<'_, Self>) -> Verdict {
+        fn expire(&mut self, _: &mut Context<'_, Vec<Readiness>>) -> Verdict {
             Verdict::Park
         }
 
@@ -213,7 +215,9 @@ fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
     let mut reactor = Reactor::new().unwrap();
     let mut shared = Vec::new();
     let (sender, receiver) = pipe::new().unwrap();
-    reactor.add(End::Pipe(receiver), Readiness::NONE).unwrap();
+    reactor
+        .add(End::Pipe(receiver), Readiness::empty())
+        .unwrap();
     drop(sender);
     // The list holds who was added, with nothing to try: the event comes behind.
     while shared.is_empty() {
@@ -230,7 +234,7 @@ fn an_end_is_readable_and_closed_and_a_failure_is_writable_too() {
     near.set_nonblocking(true).unwrap();
     far.shutdown(Shutdown::Write).unwrap();
     let near = End::Socket(mio::net::UnixStream::from_std(near));
-    reactor.add(near, Readiness::NONE).unwrap();
+    reactor.add(near, Readiness::empty()).unwrap();
     shared.clear();
     while shared.is_empty() {
         reactor.turn(&mut shared).unwrap();

@@ -9,7 +9,7 @@ mod util;
 
 use helloop::observe::State;
 use helloop::observe::describe::CallStats;
-use helloop::observe::recorder::{Attention, TurnRecorder};
+use helloop::observe::recorder::{RecorderMode, TurnRecorder};
 use helloop::observe::show::{Filter, show};
 use helloop::observe::trace::{self, Detail, Event, Kind};
 use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, TurnPhase};
@@ -285,13 +285,13 @@ fn show_refuses_what_is_no_recording_and_shows_none_of_it() {
 type Actor = ServerSource<Acceptor>;
 
 /// The server, and the time where it is.
-struct Lifecycle {
+struct Simulation {
     server: helloop::server::Server<Acceptor, Datagram, TurnRecorder>,
     clients: Vec<FarEnd>,
     now: Time,
 }
 
-impl Lifecycle {
+impl Simulation {
     /// Waits as the loop would: until this moment, or a deadline before it.
     fn until(&mut self, milliseconds: u64) {
         self.until_marks(milliseconds, &[]);
@@ -303,7 +303,7 @@ impl Lifecycle {
             let reactor = &mut self.server.reactor;
             let patience = reactor.poll_timeout(self.now);
             let turn = reactor.turns().turns + 1;
-            let record = reactor.record_mut();
+            let record = reactor.recorder_mut();
             Recorder::<Actor>::phase(record, turn, TurnPhase::Wait(patience), self.now);
             let deadline = patience.map(|patience| self.now.after(patience));
             match deadline.filter(|deadline| *deadline < target) {
@@ -333,7 +333,7 @@ impl Lifecycle {
 /// Three clients under `--delay 1s`. What they are owed is held for each alone: Sarah, who comes
 /// later, waits for nobody.
 fn three_clients() -> TurnRecorder {
-    let recorder = TurnRecorder::new(100, Attention::Recording);
+    let recorder = TurnRecorder::new(100, RecorderMode::Recording);
     let reactor = Reactor::simulated_recorded(recorder).unwrap();
     let settings = Settings {
         delay: Duration::from_secs(1),
@@ -347,7 +347,7 @@ fn three_clients() -> TurnRecorder {
     let listener = server
         .add(ServerSource::Listener(Box::new(listener)))
         .unwrap();
-    let mut stage = Lifecycle {
+    let mut stage = Simulation {
         server,
         clients,
         now: Time::ZERO,
@@ -365,8 +365,8 @@ fn three_clients() -> TurnRecorder {
     stage.until(2_200);
     stage.clients[0].borrow_mut().arrive(b"", true);
     stage.until(2_201);
-    let recorder = stage.server.reactor.record_mut();
-    mem::replace(recorder, TurnRecorder::new(1, Attention::Recording))
+    let recorder = stage.server.reactor.recorder_mut();
+    mem::replace(recorder, TurnRecorder::new(1, RecorderMode::Recording))
 }
 
 fn ladder(recorder: &TurnRecorder, filter: Filter) -> String {

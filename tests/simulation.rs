@@ -32,7 +32,8 @@ fn name(phase: PeerState) -> &'static str {
     match phase {
         PeerState::Greeting => "greeting",
         PeerState::Refusing => "refusing",
-        PeerState::Talking => "talking",
+        PeerState::Waiting => "waiting",
+        PeerState::Owed => "owed",
         PeerState::Held(_) => "held",
         PeerState::Ending(_) => "ending",
         PeerState::Lingering(_) => "lingering",
@@ -242,7 +243,7 @@ impl Simulation {
         for (token, peer) in self.rig.peers() {
             let key = token.key as usize;
             phases.resize(phases.len().max(key + 1), None);
-            phases[key] = Some((token, peer.phase()));
+            phases[key] = Some((token, peer.state()));
         }
         phases
     }
@@ -272,7 +273,7 @@ impl Simulation {
         self.waiting.borrow_mut().errors.clear();
         let drains = self.dice.chance(1, 2);
         if drains {
-            self.rig.server.shared.stage = Lifecycle::Stopping;
+            self.rig.server.shared.lifecycle = Lifecycle::Stopping;
         }
         for _ in 0..20_000 {
             for client in &mut self.clients {
@@ -351,7 +352,7 @@ fn a_hundred_thousand_steps_with_faults_at_every_call() {
     let first = std::env::var("HELLOOP_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
-    let seeds: Vec<u64> = first.map_or_else(|| (0..160).collect(), |seed| vec![seed]);
+    let seeds: Vec<u64> = first.map_or_else(|| (0..640).collect(), |seed| vec![seed]);
     let repeated = seeds.len() == 1;
     let mut steps = 0;
     let mut coverage = Coverage::default();
@@ -400,7 +401,8 @@ fn reachable() -> Vec<(&'static str, Call, Fault)> {
     for phase in [
         "greeting",
         "refusing",
-        "talking",
+        "waiting",
+        "owed",
         "held",
         "ending",
         "lingering",

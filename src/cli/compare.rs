@@ -8,8 +8,8 @@ use super::{Failure, say};
 use crate::net::system;
 use crate::protocol::greeting::Framing;
 use crate::stress::check;
-use crate::stress::compare::{Comparison, table};
-use crate::stress::connect::Sources;
+use crate::stress::compare::Comparison;
+use crate::stress::connect::SourceAddresses;
 use crate::stress::plan::{Length, Plan, Transport};
 use crate::stress::progress::Progress;
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
@@ -77,7 +77,7 @@ impl Compare {
             connect_rate: None,
             timeout: self.delay.saturating_add(TIMEOUT),
             name: vec![b'x'; NAME_BYTES],
-            sources: Sources::suited_to(to),
+            sources: SourceAddresses::default_for(to),
         };
         let findings = check::check(&plan, descriptors);
         if !findings.obstacles.is_empty() {
@@ -91,16 +91,16 @@ impl Compare {
             &[Duration::ZERO, self.delay],
             u32::try_from(self.rounds).unwrap_or(u32::MAX),
             &interrupt,
-            &mut |what, shared, now| progress.show_as(what, shared, now),
+            &mut |run, shared, now| progress.show(&format!("{run}: "), shared, now),
         )
         .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-        progress.end();
+        progress.finish();
         if self.json {
             let json = serde_json::to_string_pretty(&comparison)
                 .map_err(|error| Failure::new(format_args!("cannot write JSON: {error}")))?;
             say(format_args!("{json}"))?;
         } else {
-            say(format_args!("{}", table::render(&comparison)))?;
+            say(format_args!("{comparison}"))?;
         }
         Ok(if comparison.interrupted {
             EXIT_INTERRUPTED

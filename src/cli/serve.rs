@@ -10,15 +10,13 @@ use crate::net::bind::{self, Bound};
 use crate::net::system;
 use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
-use crate::server::observed::Watch;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
-use crate::server::{Datagram, Outcome, Server, Settings, Summary, threads};
+use crate::server::{Outcome, Server, Settings, Summary, threads};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{info, warn};
-use mio::net::TcpListener;
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM (the default).
@@ -246,7 +244,7 @@ impl Serve {
 
     /// Binds, says so, and serves until told to stop.
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let watched = self.watching.prepare()?;
+        let observe = self.watching.prepare()?;
         let descriptors = system::raise_descriptor_limit();
         let bound = bind::bind(&bind::Options {
             listen: self.listen.clone(),
@@ -262,19 +260,13 @@ impl Serve {
         let listening: Vec<String> = bound
             .iter()
             .map(|at| format!("listening on {at}"))
-            .chain(watched.as_ref().and_then(invitation))
+            .chain(invitation(&observe))
             .collect();
         let listening = listening.join("\n");
         let (outcome, summary) = match self.model {
             Model::Reactor => {
-                let stdin = self.exit_with_stdin;
-                let ended = match watched {
-                    None => run_reactor(Server::new(bound, settings), room, stdin, &listening)?,
-                    Some(watched) => {
-                        let server = Server::watched(bound, settings, watched);
-                        run_reactor(server, room, stdin, &listening)?
-                    }
-                };
+                let server = Server::new(bound, settings, observe).map_err(unable)?;
+                let ended = run_reactor(server, room, self.exit_with_stdin, &listening)?;
                 let Some(ended) = ended else { return Ok(0) };
                 ended
             }
@@ -334,20 +326,19 @@ fn room_for_clients(descriptors: u64, bound: &[Bound]) -> u64 {
 }
 
 /// Serves on one thread; nothing if nobody is left to be told where it listens.
-fn run_reactor<R: Watch<TcpListener, Datagram>>(
-    server: std::io::Result<Server<TcpListener, Datagram, R>>,
+fn run_reactor(
+    mut server: Server,
     room: u64,
     exit_with_stdin: bool,
     listening: &str,
 ) -> Result<Option<(Outcome, Summary)>, Failure> {
-    let mut server = server.map_err(unable)?;
     if exit_with_stdin {
         server.end_with_stdin().map_err(unable)?;
     }
     if !say(format_args!("{listening}"))? {
         return Ok(None);
     }
-    let most = server.settings().max_clients.min(room);
+    let most = server.shared.settings.max_clients.min(room);
     info!("one thread serves up to {most} clients");
     let outcome = server.run().map_err(unable)?;
     server.report();

@@ -9,11 +9,11 @@ use super::values::{between, count, duration, positive, some_duration};
 use super::{Failure, say};
 use crate::net::system;
 use crate::stress::check;
-use crate::stress::child::Server;
-use crate::stress::connect::Sources;
+use crate::stress::child::SpawnedServer;
+use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
-use crate::stress::plan::{Length, MAX_PIPELINE, Plan, Transport};
-use crate::stress::report::{Report, html, text};
+use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
+use crate::stress::report::{Report, html};
 use crate::stress::signals::Interrupt;
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
@@ -96,7 +96,7 @@ pub(super) struct Stress {
     /// some 28,000 ports for one server. The default to a loopback server on Linux is
     /// 127.0.0.0/8; else the system chooses.
     #[arg(long, value_name = "CIDR", help_heading = "Load")]
-    source: Option<Sources>,
+    source: Option<SourceAddresses>,
 
     /// The bytes of each name.
     ///
@@ -124,7 +124,7 @@ pub(super) struct Stress {
     /// In the closed loop so many are sent at once; in the open loop so many may wait for their
     /// replies.
     #[arg(long, value_name = "P", default_value = "1",
-          value_parser = |text: &str| between(text, 1, MAX_PIPELINE.into()),
+          value_parser = |text: &str| between(text, 1, MAX_PIPELINED_MESSAGES.into()),
           help_heading = "Messages")]
     pipeline: u64,
     /// Send datagrams, a socket for each client.
@@ -207,10 +207,10 @@ impl Stress {
             None => local_server(&plan),
         };
         let progress = Progress::start();
-        let mut watch = |shared: &Shared, now| progress.show(shared, now);
+        let mut watch = |shared: &Shared, now| progress.show("", shared, now);
         let run = stress::run(plan, pid, &interrupt, &mut watch)
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-        progress.end();
+        progress.finish();
         if nothing_listens(&run.shared.counters) {
             return Err(Failure::new(format_args!(
                 "nothing listens at {to}: start a server there (`helloop serve --listen {to}`), or \
@@ -219,7 +219,7 @@ impl Stress {
         }
         let code = publish(&Report::new(&run, &self.slos), files)?;
         // The report is out: how the server ends does not change what was measured.
-        match spawned.map(Server::stop) {
+        match spawned.map(SpawnedServer::stop) {
             Some(Ok(words)) => info!("{words}"),
             Some(Err(error)) => warn!("{error}"),
             None => {}
@@ -249,7 +249,9 @@ impl Stress {
             connect_rate: self.connect_rate,
             timeout: self.timeout.unwrap_or(usual_timeout),
             name: self.message_name(),
-            sources: self.source.unwrap_or_else(|| Sources::suited_to(to)),
+            sources: self
+                .source
+                .unwrap_or_else(|| SourceAddresses::default_for(to)),
         }
     }
 
@@ -261,7 +263,7 @@ impl Stress {
         }
     }
 
-    fn start_server(&self) -> Result<Option<Server>, Failure> {
+    fn start_server(&self) -> Result<Option<SpawnedServer>, Failure> {
         if !self.spawn {
             return Ok(None);
         }
@@ -273,7 +275,7 @@ impl Stress {
             };
             flags.push(format!("--framing={framing}"));
         }
-        Server::start(&flags).map(Some).map_err(Failure::new)
+        SpawnedServer::start(&flags).map(Some).map_err(Failure::new)
     }
 
     fn open_files(&self) -> Result<Files, Failure> {
@@ -334,7 +336,7 @@ fn publish(report: &Report, files: Files) -> Result<u8, Failure> {
     files.json.write(|| json)?;
     files.html.write(|| html::render(report))?;
     if text_wanted {
-        say(format_args!("{}", text::render(report)))?;
+        say(format_args!("{report}"))?;
     }
     Ok(report.exit_code)
 }

@@ -6,7 +6,7 @@
 use super::Failure;
 use super::values::between;
 use crate::observe::file::RecordingFile;
-use crate::server::observed::Watched;
+use crate::server::ObserveOptions;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use std::net::TcpListener;
@@ -65,32 +65,29 @@ impl Watching {
         Ok(())
     }
 
-    /// What is to be watched; `None`: nothing, and the server is compiled without a recorder.
+    /// What is to be observed.
     ///
     /// # Errors
     ///
     /// What is wrong is found before anything is served, and not when a recording is lost.
-    pub(super) fn prepare(&self) -> Result<Option<Watched>, Failure> {
+    pub(super) fn prepare(&self) -> Result<ObserveOptions, Failure> {
         let recording = self.record.as_deref().map(recording_file).transpose()?;
-        let observed_at = self.observe.as_deref().map(gate).transpose()?;
-        if recording.is_none() && observed_at.is_none() {
-            return Ok(None);
-        }
+        let listener = self.observe.as_deref().map(gate).transpose()?;
         let turns = match recording {
             Some(_) => usize::try_from(self.record_turns).unwrap_or(usize::MAX),
             None => OBSERVED_TURNS,
         };
-        Ok(Some(Watched {
+        Ok(ObserveOptions {
             recording,
             turns,
-            observed_at,
-        }))
+            listener,
+        })
     }
 }
 
 /// The line that says where the loop can be looked at, with the real port.
-pub(super) fn invitation(watched: &Watched) -> Option<String> {
-    let address = watched.observed_at.as_ref()?.local_addr().ok()?;
+pub(super) fn invitation(observe: &ObserveOptions) -> Option<String> {
+    let address = observe.listener.as_ref()?.local_addr().ok()?;
     Some(format!("watch it at http://{address}/"))
 }
 

@@ -92,7 +92,7 @@
 //! ```
 //! # #[cfg(target_os = "linux")]
 //! # fn main() -> std::io::Result<()> {
-//! # use helloop::stress::connect::{CLIENTS_PER_SOURCE, Sources};
+//! # use helloop::stress::connect::{CLIENTS_PER_SOURCE, SourceAddresses};
 //! # use socket2::{Domain, Socket, Type};
 //! # use std::net::{SocketAddr, TcpListener};
 //! # let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -104,9 +104,9 @@
 //! assert_eq!(from.ip().to_string(), "127.0.0.2");
 //!
 //! // The load does that for each thousand of its clients.
-//! let sources = Sources::suited_to(server);
-//! assert_eq!(sources.of(0).unwrap().to_string(), "127.0.0.1");
-//! assert_eq!(sources.of(CLIENTS_PER_SOURCE).unwrap().to_string(), "127.0.0.2");
+//! let sources = SourceAddresses::default_for(server);
+//! assert_eq!(sources.address_for(0).unwrap().to_string(), "127.0.0.1");
+//! assert_eq!(sources.address_for(CLIENTS_PER_SOURCE).unwrap().to_string(), "127.0.0.2");
 //! # Ok(())
 //! # }
 //! # #[cfg(not(target_os = "linux"))]

@@ -70,11 +70,11 @@
 //! - **A client that does nothing costs a thread**: its stack (2 MiB of address space in Rust; of
 //!   memory as much as has been touched, a few pages of 4 KiB), a second stack in the kernel, and a
 //!   place in the scheduler's books. The loop of this crate keeps an idle client in 64 bytes at
-//!   most. (What the kernel keeps for the socket itself, some KiB, is the same for both.) `both_models_stand_side_by_side` in `tests/compare.rs` counts the threads, and `helloop
+//!   most. (What the kernel keeps for the socket itself, some KiB, is the same for both.) `both_models_are_compared_side_by_side` in `tests/compare.rs` counts the threads, and `helloop
 //!   compare` measures both kinds of server on your own machine.
 //! - **Threads run out.** Then `spawn` panics, and the server is gone (in Python the exception is
 //!   raised in the accept loop, to the same end).
-//!   `a_model_that_cannot_hold_the_clients_is_a_row_that_says_so`, there too, gives both servers
+//!   `a_model_that_cannot_hold_the_load_has_a_remark`, there too, gives both servers
 //!   little room for stacks and six hundred clients: the loop serves them, the threads do not.
 //!   (Where a program may have only 1,024 descriptors, as is usual, it runs out of these first.
 //!   Then it is `accept()?` that ends this server, and those of the next two steps.)

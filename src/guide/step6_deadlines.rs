@@ -82,7 +82,7 @@
 //! #             if cx.shared.to_come == 0 { Verdict::Close } else { Verdict::Again }
 //! #         }
 //! #         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-//! #             cx.readiness.clear(Readiness::READABLE);
+//! #             cx.readiness.remove(Readiness::READABLE);
 //! #             Verdict::Park
 //! #         }
 //! #         Err(_) => {

@@ -1,38 +1,51 @@
 //! Reading, writing and half-closing a TCP stream: the only code that does.
 //!
-//! **Owns** the meaning of every answer that `read`, `write` and `shutdown` give under edge
-//! triggering. **Must never touch** what the bytes mean.
-//! **Invariant**: when a function returns, the readiness says truly whether there may be more:
-//! a bit is cleared only by proof, and no proof is passed over (pitfall 1).
+//! **Owns** the meaning of every result of `read`, `write` and `shutdown` under edge triggering.
+//! **Must never touch** what the bytes mean.
+//! **Invariant**: when a function returns, the readiness is right: a bit is cleared only when a
+//! result proves that the operation would block, and always then (pitfall 1).
 //!
-//! Two answers prove that a socket is drained: "would block", and a read shorter than its
-//! buffer, which saves the call that would only say "would block". The second has an exception
-//! and a price. Data and the end of input can share one event, and no second one comes: while
-//! [`Readiness::CLOSED`] is set a short read proves nothing. And a read stops short at TCP's
-//! urgent mark: what a client sent behind its urgent byte is then read with the client's own
-//! next segment. Nobody else waits, nothing is lost, and each message costs one call less.
+//! Two results prove that a socket is drained: `WouldBlock`, and a read shorter than its buffer
+//! (epoll(7)), which saves the call that would return `WouldBlock`. The second has an exception and
+//! a price. Data and EOF can share one event, and no second event follows: while
+//! [`Readiness::CLOSED`] is set, a short read proves nothing. And a read stops at TCP's urgent mark,
+//! so what a client sent after its urgent byte is read with the client's next segment. No other
+//! client waits, nothing is lost, and each message costs one call less.
 
 use crate::reactor::Readiness;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
-/// A stream that can be half-closed. mio's, or a script in a test.
+/// A connected stream that can be half-closed: mio's, or a script in a test.
 pub trait Stream: Read + Write {
-    /// Sends the end of output; reading goes on.
+    /// Sends FIN. Reading goes on.
     ///
     /// # Errors
     ///
-    /// The socket's; it may be gone already.
+    /// Those of shutdown(2): the connection may be gone already.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// The address of the peer, for the log.
+    ///
+    /// # Errors
+    ///
+    /// The connection was reset, or the stream has no addresses.
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl Stream for mio::net::TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
+
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
 }
 
-/// What went through the streams. Calls are counted whatever they returned.
+/// What went through streams. Calls are counted whatever they returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Calls of `read`.
@@ -45,14 +58,14 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
-/// What a read returned.
+/// The result of a read.
 #[derive(Debug)]
 pub enum Received {
-    /// So many bytes, at least one.
+    /// This many bytes, at least one.
     Bytes(usize),
-    /// The other side has sent all that it will.
+    /// EOF: the peer has sent everything it will.
     End,
-    /// Nothing there at present.
+    /// Nothing to read now.
     Blocked,
     /// The connection is broken.
     Failed(io::Error),
@@ -70,19 +83,19 @@ pub fn receive<T: Stream>(
         traffic.reads += 1;
         match stream.read(buffer) {
             Ok(0) => {
-                readiness.clear(Readiness::READABLE);
+                readiness.remove(Readiness::READABLE);
                 return Received::End;
             }
             Ok(count) => {
                 traffic.bytes_in += count as u64;
                 if count < buffer.len() && !readiness.contains(Readiness::CLOSED) {
-                    readiness.clear(Readiness::READABLE);
+                    readiness.remove(Readiness::READABLE);
                 }
                 return Received::Bytes(count);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                readiness.clear(Readiness::READABLE);
+                readiness.remove(Readiness::READABLE);
                 return Received::Blocked;
             }
             Err(error) => return Received::Failed(error),
@@ -90,7 +103,8 @@ pub fn receive<T: Stream>(
     }
 }
 
-/// Writes until all of `bytes` is taken or the socket would block, and returns how many were.
+/// Writes until the socket has taken all of `bytes` or would block, and returns how many it took:
+/// none while the stream is not writable.
 ///
 /// # Errors
 ///
@@ -103,10 +117,10 @@ pub fn send<T: Stream>(
     traffic: &mut Traffic,
 ) -> io::Result<usize> {
     let mut sent = 0;
-    while sent < bytes.len() {
+    while sent < bytes.len() && readiness.contains(Readiness::WRITABLE) {
         traffic.writes += 1;
         match stream.write(&bytes[sent..]) {
-            // Never for a socket and bytes to write; taken as broken, or it would spin.
+            // Sockets never do this. Treated as broken, because retrying would spin.
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 traffic.bytes_out += count as u64;
@@ -114,8 +128,7 @@ pub fn send<T: Stream>(
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                readiness.clear(Readiness::WRITABLE);
-                break;
+                readiness.remove(Readiness::WRITABLE);
             }
             Err(error) => return Err(error),
         }
@@ -128,8 +141,7 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// A stream that answers each call with the next line of its script: so many bytes, or an
-    /// error.
+    /// A stream whose calls return the next entry of its script: a number of bytes, or an error.
     struct Script(VecDeque<Result<usize, io::ErrorKind>>);
 
     impl Script {
@@ -164,8 +176,8 @@ mod tests {
     const READABLE: Readiness = Readiness::READABLE;
     const WRITABLE: Readiness = Readiness::WRITABLE;
 
-    /// One call of `receive` with room for eight bytes: what it returned, the readiness that it
-    /// left, and its traffic.
+    /// One call of `receive` with room for eight bytes: its result, the readiness it left, and
+    /// its traffic.
     fn received(
         script: &[Result<usize, io::ErrorKind>],
         mut readiness: Readiness,
@@ -182,21 +194,21 @@ mod tests {
     }
 
     #[test]
-    fn a_read_clears_readiness_by_proof_alone() {
+    fn a_read_clears_readiness_only_on_proof() {
         use io::ErrorKind::{ConnectionReset, Interrupted, WouldBlock};
         let closed = READABLE | Readiness::CLOSED;
         for (script, before, words, after, reads, bytes_in) in [
-            (&[Ok(7)][..], READABLE, "Bytes(7)", Readiness::NONE, 1, 7),
+            (&[Ok(7)][..], READABLE, "Bytes(7)", Readiness::empty(), 1, 7),
             // As much as there was room for: there may be more.
             (&[Ok(8)], READABLE, "Bytes(8)", READABLE, 1, 8),
-            // Short, and the end may be behind it.
+            // Short, but EOF may follow.
             (&[Ok(7)], closed, "Bytes(7)", closed, 1, 7),
             (&[Ok(0)], closed, "End", Readiness::CLOSED, 1, 0),
             (
                 &[Err(WouldBlock)],
                 READABLE,
                 "Blocked",
-                Readiness::NONE,
+                Readiness::empty(),
                 1,
                 0,
             ),
@@ -228,13 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn a_write_goes_on_until_all_is_taken_or_nothing_is() {
+    fn a_write_continues_until_all_is_taken_or_it_would_block() {
         use io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock, WriteZero};
         for (script, outcome, after) in [
             (&[Ok(8)][..], Ok(8), WRITABLE),
             (&[Ok(3), Err(Interrupted), Ok(5)], Ok(8), WRITABLE),
-            (&[Ok(3), Err(WouldBlock)], Ok(3), Readiness::NONE),
-            (&[Err(WouldBlock)], Ok(0), Readiness::NONE),
+            (&[Ok(3), Err(WouldBlock)], Ok(3), Readiness::empty()),
+            (&[Err(WouldBlock)], Ok(0), Readiness::empty()),
             (&[Ok(3), Err(BrokenPipe)], Err(BrokenPipe), WRITABLE),
             (&[Ok(0)], Err(WriteZero), WRITABLE),
         ] {
@@ -248,6 +260,14 @@ mod tests {
             let taken: usize = script.iter().flatten().sum();
             assert_eq!(traffic.bytes_out, taken as u64);
         }
+    }
+
+    #[test]
+    fn nothing_is_written_while_the_stream_is_not_writable() {
+        let (mut traffic, mut readiness) = (Traffic::default(), READABLE);
+        let mut stream = Script(VecDeque::new());
+        let sent = send(&mut stream, &mut readiness, b"bytes", &mut traffic);
+        assert_eq!((sent.expect("no call, no error"), traffic.writes), (0, 0));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn to(request: &Request, is_serving: bool) -> Reply {
         "/metrics" => Reply::Ask(Question::Metrics),
         "/events" => Reply::Stream,
         path => match path.strip_prefix("/slots/").map(str::parse) {
-            Some(Ok(slot)) => Reply::Ask(Question::Story(slot)),
+            Some(Ok(slot)) => Reply::Ask(Question::History(slot)),
             _ => return Reply::Now(Answer::of(Status::NotFound)),
         },
     };
@@ -107,7 +107,7 @@ impl<'a> Answer<'a> {
             content_type: match question {
                 Question::Metrics => super::metrics::CONTENT_TYPE,
                 Question::Snapshot => "text/event-stream",
-                Question::Story(_) => "application/json",
+                Question::History(_) => "application/json",
             },
             body,
         }

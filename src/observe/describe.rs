@@ -67,6 +67,7 @@ pub struct Story {
 pub fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Park => "park",
+        Verdict::Hold => "hold",
         Verdict::Again => "again",
         Verdict::Close => "close",
     }
@@ -146,7 +147,7 @@ mod tests {
             ..CallStats::default()
         };
         assert_eq!(
-            told(full, write, Readiness::NONE),
+            told(full, write, Readiness::empty()),
             "write 40 B -> would block"
         );
         let accepted = CallStats {

@@ -1,69 +1,68 @@
-//! The observers' own listening socket as an event source.
+//! The listening socket of observers as an event source.
 //!
 //! **Owns** one listener and the limit on observers. **Must never touch** the clients' listeners.
-//! **Invariant**: as long as connections may wait in the backlog, the gate keeps its readiness
-//! and has a deadline, so that no wake-up is lost (pitfall 4).
+//! **Invariant**: while connections may wait in the accept backlog, the listener keeps its
+//! readiness and has a deadline: no wakeup is lost (pitfall 4).
 
 use super::observer::Observer;
-use super::requests::{Host, MAX_OBSERVERS, MAX_REFUSED};
-use crate::reactor::{Context, Readiness, Source, Verdict};
+use super::requests::{MAX_OBSERVERS, MAX_REFUSED, ObserverRequests};
+use crate::net::Accept;
+use crate::reactor::{Context, Readiness, Verdict};
 use log::debug;
-use mio::net::{TcpListener, TcpStream};
 use std::io;
 use std::time::Duration;
 
-/// Accepts in one turn: observers are few, and clients are what the loop is for.
+/// Accepts per turn: observers are few, and the loop exists for clients.
 const ACCEPTS_PER_TURN: usize = 4;
 
-/// How soon a gate that could not accept tries again: nobody is woken when an observer leaves.
+/// When a listener that could not accept retries: nothing wakes it when an observer leaves.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The observers' listener.
+/// A listening socket for observers.
 #[derive(Debug)]
-pub struct ObserverListener {
-    socket: TcpListener,
+pub struct ObserverListener<A> {
+    socket: A,
 }
 
-impl ObserverListener {
-    /// Lets observers in through `socket`.
+impl<A: Accept> ObserverListener<A> {
+    /// Accepts observers from `socket`.
     #[must_use]
-    pub fn new(socket: TcpListener) -> Self {
+    pub fn new(socket: A) -> Self {
         Self { socket }
     }
 
     /// The socket, to register it.
-    pub fn socket_mut(&mut self) -> &mut TcpListener {
+    pub fn socket_mut(&mut self) -> &mut A {
         &mut self.socket
     }
 
-    /// Lets in who waits, within the budget and the limit.
-    pub fn drive<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
-    where
-        S: Source<Shared: Host> + From<Observer<TcpStream>>,
-    {
+    /// Accepts waiting observers within the budget and the limit, and gives them to `admit`.
+    pub fn drive(
+        &mut self,
+        cx: &mut Context<'_, ObserverRequests>,
+        mut admit: impl FnMut(Observer<A::Stream>),
+    ) -> Verdict {
         for _ in 0..ACCEPTS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Verdict::Park;
             }
-            let board = cx.shared.board();
-            let is_full = board.observers >= MAX_OBSERVERS;
-            if is_full && board.refusing >= MAX_REFUSED {
+            let is_full = cx.shared.observers >= MAX_OBSERVERS;
+            if is_full && cx.shared.refusing >= MAX_REFUSED {
                 cx.set_deadline(RETRY);
-                return Verdict::Park;
+                return Verdict::Hold;
             }
             match self.socket.accept() {
                 Ok((stream, address)) => {
-                    debug!("observed by {address}");
-                    let observer = Observer::new(stream, is_full, cx.shared.board());
-                    cx.spawn(Readiness::WRITABLE, |_| S::from(observer));
+                    debug!("accepted observer {address}");
+                    admit(Observer::new(stream, is_full, cx.shared));
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => cx.readiness.clear(Readiness::READABLE),
+                    io::ErrorKind::WouldBlock => cx.readiness.remove(Readiness::READABLE),
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    // No descriptor is left, say: the clients' listeners tell of it.
+                    // For example no descriptor is left, which the clients' listeners log.
                     _ => {
                         cx.set_deadline(RETRY);
-                        return Verdict::Park;
+                        return Verdict::Hold;
                     }
                 },
             }
@@ -71,9 +70,9 @@ impl ObserverListener {
         Verdict::Again
     }
 
-    /// The deadline has passed: another try.
-    pub fn expire<S: Source>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        if cx.readiness.is_none() {
+    /// The retry deadline has passed.
+    pub fn expire(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
+        if cx.readiness.is_empty() {
             Verdict::Park
         } else {
             Verdict::Again

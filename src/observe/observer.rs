@@ -1,95 +1,99 @@
-//! One observer's connection: HTTP on the loop that it observes.
+//! One observer's connection: HTTP served by the loop that it observes.
 //!
 //! **Owns** one stream, the request being read and the answer being sent. **Must never touch**
-//! another source: what it wants to know it asks of the [`ObserverRequests`], and is
-//! told between turns. **Invariant**: an observer costs the loop a bounded amount a turn, and
-//! keeps at most a request's head and one answer: one that does not read misses snapshots, and
-//! nobody waits for it (pitfall 7).
+//! another source: what it wants to know it asks for in [`ObserverRequests`], and the program
+//! answers between turns. **Invariant**: an observer costs the loop a bounded amount per turn, and
+//! keeps at most a request head and one answer. One that does not read misses snapshots, and no
+//! source waits for it (pitfall 7).
 
 use super::answer::{self, Answer};
 use super::http::{self, After, Method, Request, Status};
-use super::requests::{Host, ObserverRequests, Question};
+use super::requests::{ObserverRequests, Question};
+use crate::net::outbox::Outbox;
 use crate::net::stream::{self, Received, Stream};
 use crate::protocol::buffer::Buffer;
-use crate::reactor::{Context, Readiness, Source, Verdict};
+use crate::reactor::{Context, Readiness, Verdict};
 use std::io;
 use std::time::Duration;
 
-/// How long a request's head may take, from the connection or the last answer on: the limit of
-/// an idle connection too.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a request head may take, from the connection or the last answer on; also the limit of
+/// an idle connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an observer may take nothing of an answer: as patient as with its request.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+/// How long an observer may read nothing of an answer: as long as its request may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the rest of the input is thrown away behind the last answer, lest a reset destroy
-/// it on its way (pitfall 10).
+/// How long remaining input is discarded after the last answer, so that no reset destroys that
+/// answer on its way (pitfall 10).
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Between two snapshots of a stream: ten a second are as many as an eye wants.
+/// The time between two snapshots of a stream: ten per second are as many as the eye can use.
 pub const SNAPSHOT_PERIOD: Duration = Duration::from_millis(100);
 
-/// Bytes of one read: a browser's whole request.
+/// Bytes per read: a browser's whole request.
 const READ_BYTES: usize = 2 * 1_024;
 
-/// Requests answered, or reads made, in one turn: few, for clients are what the loop is for.
+/// Requests answered, or reads made, per turn: few, because the loop exists for clients.
 const STEPS_PER_TURN: usize = 4;
 
-/// Where the conversation is. The variant says which deadline the observer has.
+/// The state of the connection. It determines which deadline the observer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ObserverState {
-    /// Just born; no deadline yet.
+    /// Accepted; no deadline yet.
     Accepted,
-    /// A request is being read. Deadline: [`HEAD_TIME`].
+    /// A request is being read. Deadline: [`HEAD_TIMEOUT`].
     Reading,
     /// The program was asked, for this request. No deadline: it answers between turns.
     Asking(Question, Method, After),
-    /// An answer is being sent. Deadline: [`WRITE_TIME`].
+    /// An answer is being sent. Deadline: [`WRITE_TIMEOUT`].
     Sending(After),
-    /// Snapshots are streamed. Deadline: the next one's.
+    /// Snapshots are streamed. Deadline: that of the next one.
     Streaming,
-    /// All is sent, our end of output included. Deadline: [`LINGER`].
+    /// Everything is sent, FIN included. Deadline: [`LINGER`].
     Lingering,
 }
 
-/// Which of the board's limits the connection counts against.
+/// Which limit the connection counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Admission {
     /// One of the observers.
-    Observing,
-    /// One too many.
+    Admitted,
+    /// One too many: it is being refused.
     Refused,
 }
+
+/// What follows a step: another one, or the end of this call with a verdict.
+type Next = Option<Verdict>;
 
 /// One observer.
 #[derive(Debug)]
 pub struct Observer<T> {
     stream: T,
-    phase: ObserverState,
-    place: Place,
-    /// EventKind has come of a request, at most [`http::MAX_HEAD_BYTES`] and a read.
+    state: ObserverState,
+    admission: Admission,
+    /// Request bytes received, at most [`http::MAX_HEAD_BYTES`] and a read.
     input: Buffer,
-    /// EventKind is left of an answer.
-    output: Buffer,
+    /// The unsent part of an answer.
+    output: Outbox,
 }
 
-impl<T: Stream> Observer<T> {
+impl<T> Observer<T> {
     /// An observer, or one that is told that there are too many.
-    pub fn new(stream: T, is_refused: bool, board: &mut ObserverRequests) -> Self {
-        board.sources += 1;
-        let place = if is_refused {
-            board.refusing += 1;
-            Place::Refused
+    pub fn new(stream: T, is_refused: bool, requests: &mut ObserverRequests) -> Self {
+        requests.sources += 1;
+        let admission = if is_refused {
+            requests.refusing += 1;
+            Admission::Refused
         } else {
-            board.observers += 1;
-            Place::Observing
+            requests.observers += 1;
+            Admission::Admitted
         };
         Self {
             stream,
-            phase: ObserverState::Accepted,
-            place,
+            state: ObserverState::Accepted,
+            admission,
             input: Buffer::default(),
-            output: Buffer::default(),
+            output: Outbox::default(),
         }
     }
 
@@ -98,104 +102,92 @@ impl<T: Stream> Observer<T> {
         &mut self.stream
     }
 
+    /// Gives the connection's place back.
+    pub fn leave(&mut self, requests: &mut ObserverRequests) {
+        requests.sources -= 1;
+        match self.admission {
+            Admission::Admitted => requests.observers -= 1,
+            Admission::Refused => requests.refusing -= 1,
+        }
+        if self.state == ObserverState::Streaming {
+            requests.streams -= 1;
+        }
+    }
+}
+
+impl<T: Stream> Observer<T> {
     /// Does what the socket's readiness allows.
-    pub fn drive<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
         let verdict = self.work(cx).unwrap_or(Verdict::Close);
-        self.accounted(verdict, cx)
+        self.note_close(verdict, cx)
     }
 
-    /// The deadline has passed: the phase says what that means.
-    pub fn expire<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let verdict = match self.phase {
+    /// The deadline has passed; the state says what that means.
+    pub fn expire(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
+        let verdict = match self.state {
             ObserverState::Streaming => {
-                // Whoever has not taken the last snapshot misses this one.
+                // An observer that has not read the last snapshot misses this one.
                 if self.output.is_empty() {
-                    cx.shared.board().ask(cx.token, Question::Snapshot);
+                    cx.shared.ask(cx.token, Question::Snapshot);
                 }
                 cx.set_deadline(SNAPSHOT_PERIOD);
-                Verdict::Park
+                Verdict::Hold
             }
             ObserverState::Reading if !self.input.is_empty() => {
-                self.answer(
-                    &Answer::of(Status::RequestTimeout),
-                    Method::Get,
-                    After::Close,
-                    cx,
-                );
+                self.refuse(Status::RequestTimeout, cx);
                 self.work(cx).unwrap_or(Verdict::Close)
             }
-            ObserverState::Asking(..) => Verdict::Park,
+            ObserverState::Asking(..) => Verdict::Hold,
             ObserverState::Accepted
             | ObserverState::Reading
             | ObserverState::Sending(_)
             | ObserverState::Lingering => Verdict::Close,
         };
-        self.accounted(verdict, cx)
+        self.note_close(verdict, cx)
     }
 
-    /// The connection is dropped before or after it was driven.
-    pub fn leave(&mut self, board: &mut ObserverRequests) {
-        board.sources -= 1;
-        match self.place {
-            Place::Observing => board.observers -= 1,
-            Place::Refused => board.refusing -= 1,
-        }
-        if self.phase == ObserverState::Streaming {
-            board.streams -= 1;
-        }
-    }
-
-    fn accounted<S: Source<Shared: Host>>(
-        &mut self,
-        verdict: Verdict,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
+    fn note_close(&mut self, verdict: Verdict, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
         if verdict == Verdict::Close {
-            let board = cx.shared.board();
-            board.forget(cx.token);
-            self.leave(board);
+            cx.shared.forget(cx.token);
+            self.leave(cx.shared);
         }
         verdict
     }
 
-    /// Takes steps until nothing more can be done now, or the budget is spent.
-    fn work<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<Verdict> {
+    /// Takes steps until none is possible now, or the budget is spent.
+    fn work(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Verdict> {
         for _ in 0..STEPS_PER_TURN {
             self.flush(cx)?;
-            let verdict = match self.phase {
-                ObserverState::Accepted => self.welcome(cx),
-                ObserverState::Reading => self.read(cx)?,
-                ObserverState::Asking(_, method, after) => self.hear(method, after, cx),
+            let next = match self.state {
+                ObserverState::Accepted => self.begin(cx),
+                ObserverState::Reading => self.read_request(cx)?,
+                ObserverState::Asking(question, method, after) => {
+                    self.take_answer(question, method, after, cx)
+                }
                 ObserverState::Sending(after) => self.end_answer(after, cx),
                 ObserverState::Streaming => self.stream_on(cx)?,
                 ObserverState::Lingering => self.discard(cx)?,
             };
-            if let Some(verdict) = verdict {
+            if let Some(verdict) = next {
                 return Ok(verdict);
             }
         }
         Ok(Verdict::Again)
     }
 
-    fn welcome<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> Option<Verdict> {
-        match self.place {
-            Place::Observing => {
-                self.phase = ObserverState::Reading;
-                cx.set_deadline(HEAD_TIME);
+    fn begin(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Next {
+        match self.admission {
+            Admission::Admitted => {
+                self.state = ObserverState::Reading;
+                cx.set_deadline(HEAD_TIMEOUT);
             }
-            Place::Refused => {
-                let answer = Answer::of(Status::Unavailable);
-                self.answer(&answer, Method::Get, After::Close, cx);
-            }
+            Admission::Refused => self.refuse(Status::Unavailable, cx),
         }
         None
     }
 
-    /// Reads, and answers a request that is complete. `None`: there is more to do.
-    fn read<S: Source<Shared: Host>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> io::Result<Option<Verdict>> {
+    /// Answers a request that is complete, or reads more of it.
+    fn read_request(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Next> {
         match http::parse(self.input.as_slice()) {
             Ok(Some(request)) => {
                 self.input.consume(request.length);
@@ -204,160 +196,150 @@ impl<T: Stream> Observer<T> {
             }
             Ok(None) => {}
             Err(status) => {
-                self.answer(&Answer::of(status), Method::Get, After::Close, cx);
+                self.refuse(status, cx);
                 return Ok(None);
             }
         }
-        if !cx.readiness.contains(Readiness::READABLE) {
-            return Ok(Some(Verdict::Park));
-        }
         let mut bytes = [0; READ_BYTES];
         match self.receive(&mut bytes, cx)? {
-            Some(0) => Ok(Some(Verdict::Close)),
-            Some(count) => {
-                self.input.push(&bytes[..count]);
-                Ok(None)
-            }
-            None => Ok(None),
+            Read::Bytes(count) => self.input.push(&bytes[..count]),
+            Read::Blocked => return Ok(Some(Verdict::Park)),
+            Read::End => return Ok(Some(Verdict::Close)),
         }
+        Ok(None)
     }
 
-    fn respond<S: Source<Shared: Host>>(&mut self, request: &Request, cx: &mut Context<'_, S>) {
+    fn respond(&mut self, request: &Request, cx: &mut Context<'_, ObserverRequests>) {
         let Request { method, after, .. } = *request;
-        match answer::to(request, cx.shared.is_serving()) {
+        match answer::to(request, !cx.shared.is_draining) {
             answer::Reply::Now(answer) => self.answer(&answer, method, after, cx),
             answer::Reply::Ask(question) => {
-                self.phase = ObserverState::Asking(question, method, after);
+                self.state = ObserverState::Asking(question, method, after);
                 cx.clear_deadline();
-                cx.shared.board().ask(cx.token, question);
+                cx.shared.ask(cx.token, question);
             }
             answer::Reply::Stream => {
                 self.output.push(answer::stream_head().as_bytes());
                 if method == Method::Head {
-                    self.phase = ObserverState::Sending(After::Close);
-                    cx.set_deadline(WRITE_TIME);
+                    self.state = ObserverState::Sending(After::Close);
+                    cx.set_deadline(WRITE_TIMEOUT);
                     return;
                 }
-                self.phase = ObserverState::Streaming;
+                self.state = ObserverState::Streaming;
                 cx.set_deadline(SNAPSHOT_PERIOD);
-                let board = cx.shared.board();
-                board.streams += 1;
-                board.ask(cx.token, Question::Snapshot);
+                cx.shared.streams += 1;
+                cx.shared.ask(cx.token, Question::Snapshot);
             }
         }
     }
 
-    /// Whether the program has answered.
-    fn hear<S: Source<Shared: Host>>(
+    /// Sends the program's answer, once there is one.
+    fn take_answer(
         &mut self,
+        question: Question,
         method: Method,
         after: After,
-        cx: &mut Context<'_, S>,
-    ) -> Option<Verdict> {
-        let ObserverState::Asking(question, ..) = self.phase else {
-            return None;
-        };
-        let Some(body) = cx.shared.board().answer(cx.token) else {
-            return Some(Verdict::Park);
+        cx: &mut Context<'_, ObserverRequests>,
+    ) -> Next {
+        let Some(body) = cx.shared.take_answer(cx.token) else {
+            return Some(Verdict::Hold);
         };
         self.answer(&Answer::told(question, &body), method, after, cx);
         None
     }
 
-    fn answer<S: Source<Shared: Host>>(
+    /// Answers with a status alone, and closes.
+    fn refuse(&mut self, status: Status, cx: &mut Context<'_, ObserverRequests>) {
+        self.answer(&Answer::of(status), Method::Get, After::Close, cx);
+    }
+
+    fn answer(
         &mut self,
         answer: &Answer<'_>,
         method: Method,
         after: After,
-        cx: &mut Context<'_, S>,
+        cx: &mut Context<'_, ObserverRequests>,
     ) {
         self.output.push(answer.head(after).as_bytes());
         if method != Method::Head {
             self.output.push(answer.body);
         }
-        self.phase = ObserverState::Sending(after);
-        cx.set_deadline(WRITE_TIME);
+        self.state = ObserverState::Sending(after);
+        cx.set_deadline(WRITE_TIMEOUT);
     }
 
-    /// Behind an answer that is sent: the next request, or the end.
-    fn end_answer<S: Source<Shared: Host>>(
-        &mut self,
-        after: After,
-        cx: &mut Context<'_, S>,
-    ) -> Option<Verdict> {
+    /// After an answer is sent: the next request, or the end.
+    fn end_answer(&mut self, after: After, cx: &mut Context<'_, ObserverRequests>) -> Next {
         if !self.output.is_empty() {
-            return Some(Verdict::Park);
+            return Some(Verdict::Hold);
         }
         match after {
             After::KeepAlive => {
-                self.phase = ObserverState::Reading;
-                cx.set_deadline(HEAD_TIME);
+                self.state = ObserverState::Reading;
+                cx.set_deadline(HEAD_TIMEOUT);
             }
             After::Close => {
                 if self.stream.shutdown_write().is_err() {
                     return Some(Verdict::Close);
                 }
-                self.phase = ObserverState::Lingering;
+                self.state = ObserverState::Lingering;
                 cx.set_deadline(LINGER);
             }
         }
         None
     }
 
-    /// Sends the snapshot that has come. EventKind an observer says while it is streamed to means
-    /// nothing; that it is gone, its reset tells.
-    fn stream_on<S: Source<Shared: Host>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> io::Result<Option<Verdict>> {
-        if let Some(body) = cx.shared.board().answer(cx.token) {
+    /// Sends the snapshot that has arrived. Input means nothing during a stream; a reset says that
+    /// the observer is gone.
+    fn stream_on(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Next> {
+        if let Some(body) = cx.shared.take_answer(cx.token) {
             self.output.push(&body);
             self.flush(cx)?;
         }
-        if !cx.readiness.contains(Readiness::READABLE) {
-            return Ok(Some(Verdict::Park));
-        }
-        self.receive(&mut [0; READ_BYTES], cx)?;
-        Ok(None)
+        let read = self.receive(&mut [0; READ_BYTES], cx)?;
+        Ok((read == Read::Blocked).then_some(Verdict::Park))
     }
 
-    fn discard<S: Source<Shared: Host>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> io::Result<Option<Verdict>> {
-        if !cx.readiness.contains(Readiness::READABLE) {
-            return Ok(Some(Verdict::Park));
-        }
-        let ended = self.receive(&mut [0; READ_BYTES], cx)? == Some(0);
-        Ok(ended.then_some(Verdict::Close))
+    fn discard(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Next> {
+        Ok(match self.receive(&mut [0; READ_BYTES], cx)? {
+            Read::Bytes(_) => None,
+            Read::Blocked => Some(Verdict::Park),
+            Read::End => Some(Verdict::Close),
+        })
     }
 
-    /// Reads once: so many bytes, 0 at the end of input, `None` if there is nothing.
-    fn receive<S: Source<Shared: Host>>(
+    /// Reads once, if the socket may be readable.
+    fn receive(
         &mut self,
         bytes: &mut [u8],
-        cx: &mut Context<'_, S>,
-    ) -> io::Result<Option<usize>> {
-        let traffic = &mut cx.shared.board().traffic;
-        match stream::receive(&mut self.stream, &mut cx.readiness, bytes, traffic) {
-            Received::Bytes(count) => Ok(Some(count)),
-            Received::End => Ok(Some(0)),
-            Received::Blocked => Ok(None),
+        cx: &mut Context<'_, ObserverRequests>,
+    ) -> io::Result<Read> {
+        if !cx.readiness.contains(Readiness::READABLE) {
+            return Ok(Read::Blocked);
+        }
+        let traffic = &mut cx.shared.traffic;
+        match stream::receive(&mut self.stream, cx.readiness, bytes, traffic) {
+            Received::Bytes(count) => Ok(Read::Bytes(count)),
+            Received::End => Ok(Read::End),
+            Received::Blocked => Ok(Read::Blocked),
             Received::Failed(error) => Err(error),
         }
     }
 
-    fn flush<S: Source<Shared: Host>>(&mut self, cx: &mut Context<'_, S>) -> io::Result<()> {
-        if self.output.is_empty() || !cx.readiness.contains(Readiness::WRITABLE) {
-            return Ok(());
-        }
-        let traffic = &mut cx.shared.board().traffic;
-        let bytes = self.output.as_slice();
-        let sent = stream::send(&mut self.stream, &mut cx.readiness, bytes, traffic)?;
-        self.output.consume(sent);
-        if sent > 0 && matches!(self.phase, ObserverState::Sending(_)) {
-            cx.set_deadline(WRITE_TIME);
+    fn flush(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<()> {
+        let traffic = &mut cx.shared.traffic;
+        let sent = self.output.flush(&mut self.stream, cx.readiness, traffic)?;
+        if sent > 0 && matches!(self.state, ObserverState::Sending(_)) {
+            cx.set_deadline(WRITE_TIMEOUT);
         }
         Ok(())
     }
+}
+
+/// What a read found, if the connection is not broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    Bytes(usize),
+    Blocked,
+    End,
 }

@@ -1,12 +1,12 @@
-//! The last turns, remembered.
+//! A ring of the last turns.
 //!
-//! **Owns** a ring of what the loop reported. **Must never touch** the loop, a clock or a file:
-//! it is told, with the time, and is read between turns. **Invariant**: the ring holds whole
-//! turns, the last ones, and never more than its limits, the newest turn alone excepted, which
-//! is bounded by the number of sources.
+//! **Owns** what the loop has reported. **Must never touch** the loop, a clock or a file: reports
+//! carry their time, and the ring is read between turns. **Invariant**: the ring holds whole
+//! turns, the most recent ones, within its limits; only the newest turn may exceed them, and it is
+//! bounded by the number of sources.
 //!
-//! EventKind a source *did* is the difference that its call made to the program's counters, so that
-//! no source reports anything.
+//! What a source *did* is the difference that its call made to the program's counters, so that no
+//! source reports anything itself.
 
 use super::describe::CallStats;
 use super::{Observable, State, WorkCounters};
@@ -14,56 +14,56 @@ use crate::reactor::{CallReport, Readiness, Recorder, Time, Token, TurnPhase};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Entries kept for each turn of the ring, on average: a turn of a busy server has a handful of
-/// calls, and one entry is under 128 bytes, so 10,000 turns take at most 41 MiB.
+/// Entries kept per turn of the ring, on average: a turn of a busy server has a handful of calls.
+/// An entry is at most 128 bytes, so 10,000 turns take at most 41 MiB.
 const ENTRIES_PER_TURN: usize = 32;
 const _: () = assert!(size_of::<Entry>() <= 128);
 
-/// One thing that happened.
+/// One event of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When; of a call, when it was over.
+    /// When it happened; for a call, when it returned.
     pub at: Time,
-    /// EventKind.
+    /// What happened.
     pub what: EventKind,
 }
 
-/// EventKind happened.
+/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// A phase of this turn began.
     TurnPhase(u64, TurnPhase),
-    /// An event came. `is_current` is false for one whose source is gone.
+    /// An event arrived.
     Marked {
-        /// For whom.
+        /// For which source.
         token: Token,
-        /// EventKind it said.
+        /// The readiness it reported.
         readiness: Readiness,
-        /// Whether there was somebody to hear it.
+        /// Whether the source still existed.
         is_current: bool,
     },
     /// A source worked.
     Called {
-        /// Who, with what readiness, and with which verdict.
+        /// The loop's report.
         call: CallReport,
-        /// When it began.
+        /// When the call began.
         began: Time,
-        /// EventKind it did.
+        /// What the call did.
         did: CallStats,
-        /// EventKind it was about before.
+        /// The source's state before the call.
         was: State,
-        /// EventKind it is about now.
+        /// The source's state after the call.
         is: State,
     },
     /// A source was born.
     Born(Token, State),
     /// A source is gone.
     Died(Token),
-    /// EventKind the program counted at the turn's end.
+    /// The program's counters at the end of the turn.
     Counted {
         /// Clients connected.
         clients: u64,
-        /// Bytes kept for them.
+        /// Bytes buffered for them.
         owed: u64,
         /// Events of this turn.
         events: u32,
@@ -71,7 +71,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Whom it is about, if it is about somebody.
+    /// The source concerned, if any.
     #[must_use]
     pub fn token(&self) -> Option<Token> {
         match self {
@@ -82,33 +82,33 @@ impl EventKind {
     }
 }
 
-/// EventKind is known of a slot's owner.
+/// What the recorder knows about the owner of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// Its name.
+    /// Its token.
     pub token: Token,
-    /// EventKind it is about.
+    /// Its state.
     pub state: State,
     /// When it last worked, or was born.
     pub worked: Time,
 }
 
-/// Whether, and for whom, there is something to remember.
+/// What the recorder records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Attention {
-    /// Nobody watches.
+pub enum RecorderMode {
+    /// Nothing.
     #[default]
-    None,
-    /// Somebody looks on: turns are timed.
+    Off,
+    /// Turns with the time of each phase, for observers.
     Watching,
-    /// A recording is made: calls are timed too.
+    /// Turns with the time of each call, for a recording.
     Recording,
 }
 
-/// For how long the longest turn is remembered: as long as a snapshot is looked at.
+/// The window of the longest turn: the time between two snapshots.
 pub const LONGEST_WINDOW: Duration = Duration::from_millis(100);
 
-/// The longest turn of this window and of the one before, so that a look at any time finds it.
+/// The longest turn of this window and of the one before, so that every snapshot finds it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Longest {
     turn_began: Option<Time>,
@@ -130,19 +130,19 @@ impl Longest {
     }
 }
 
-/// Remembers the last turns.
+/// The ring of the last turns.
 #[derive(Debug)]
 pub struct TurnRecorder {
-    attention: Attention,
+    mode: RecorderMode,
     max_turns: usize,
     entries: VecDeque<Entry>,
-    /// How many entries each turn of the ring has, the oldest turn first.
+    /// Entries per turn, the oldest turn first.
     lengths: VecDeque<usize>,
     turn: u64,
-    /// When the last thing happened: the next call began then.
+    /// When the last event happened: the next call begins then.
     last: Time,
-    /// The counters after the last call; `None` if what the first call finds is not its own doing.
-    tally: Option<WorkCounters>,
+    /// The counters after the last call; `None` if they are not known.
+    counters: Option<WorkCounters>,
     events: u32,
     longest: Longest,
     /// By slot key.
@@ -150,55 +150,57 @@ pub struct TurnRecorder {
 }
 
 impl TurnRecorder {
-    /// A recorder of the last `max_turns` turns, at least one, for a loop that has not begun.
+    /// A recorder of the last `max_turns` turns (at least one) for a loop before its first turn.
     #[must_use]
-    pub fn new(max_turns: usize, attention: Attention) -> Self {
+    pub fn new(max_turns: usize, mode: RecorderMode) -> Self {
         Self {
-            attention,
+            mode,
             max_turns: max_turns.max(1),
             entries: VecDeque::new(),
             lengths: VecDeque::new(),
             turn: 0,
             last: Time::ZERO,
-            tally: Some(WorkCounters::default()),
+            counters: Some(WorkCounters::default()),
             events: 0,
             longest: Longest::default(),
             lives: Vec::new(),
         }
     }
 
-    /// Somebody looks on from now on, or nobody does any more; a recording goes on either way.
-    /// EventKind was remembered for the last who looked on is forgotten, for it ends before a gap.
-    pub fn watch(&mut self, is_watched: bool) {
-        match (self.attention, is_watched) {
-            (Attention::None, true) => {
+    /// Starts or stops recording for observers; a recording for a file continues either way.
+    /// Starting empties the ring, which would otherwise have a gap.
+    pub fn set_watched(&mut self, is_watched: bool) {
+        match (self.mode, is_watched) {
+            (RecorderMode::Off, true) => {
                 *self = Self {
-                    tally: None,
-                    ..Self::new(self.max_turns, Attention::Watching)
+                    counters: None,
+                    ..Self::new(self.max_turns, RecorderMode::Watching)
                 };
             }
-            (Attention::Watching, false) => self.attention = Attention::None,
-            (Attention::Recording, _) | (Attention::Watching, true) | (Attention::None, false) => {}
+            (RecorderMode::Watching, false) => self.mode = RecorderMode::Off,
+            (RecorderMode::Recording, _)
+            | (RecorderMode::Watching, true)
+            | (RecorderMode::Off, false) => {}
         }
     }
 
-    /// The longest turn of about the last [`LONGEST_WINDOW`], the wait not counted.
+    /// The longest turn of about the last [`LONGEST_WINDOW`], not counting its wait.
     #[must_use]
     pub fn longest(&self) -> Duration {
         self.longest.now.max(self.longest.before)
     }
 
-    /// The oldest entry first.
+    /// The entries, the oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Who is in the slots now, as far as it was seen.
+    /// The current owners of slots, as far as they were recorded.
     pub fn lives(&self) -> impl Iterator<Item = &Life> {
         self.lives.iter().flatten()
     }
 
-    /// The turn that is going on.
+    /// The number of the current turn.
     #[must_use]
     pub fn turn(&self) -> u64 {
         self.turn
@@ -211,7 +213,7 @@ impl TurnRecorder {
         life.is_some_and(|life| life.token == token && self.last.since(life.worked) <= period)
     }
 
-    /// When the last thing happened.
+    /// When the last event happened.
     #[must_use]
     pub fn last(&self) -> Time {
         self.last
@@ -226,7 +228,7 @@ impl TurnRecorder {
         }
     }
 
-    /// Makes room for a further turn, and forgets the oldest ones that have none.
+    /// Begins a turn, and drops the oldest turns beyond the limits.
     fn begin_turn(&mut self, turn: u64) {
         self.turn = turn;
         while self.lengths.len() >= self.max_turns
@@ -251,11 +253,11 @@ impl TurnRecorder {
 
 impl<S: Observable> Recorder<S> for TurnRecorder {
     fn is_on(&self) -> bool {
-        self.attention != Attention::None
+        self.mode != RecorderMode::Off
     }
 
     fn is_timing_calls(&self) -> bool {
-        self.attention == Attention::Recording
+        self.mode == RecorderMode::Recording
     }
 
     fn phase(&mut self, turn: u64, phase: TurnPhase, at: Time) {
@@ -270,10 +272,10 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
                 self.longest.turn_began = Some(at);
             }
             TurnPhase::Between => {
-                let tally = self.tally.unwrap_or_default();
+                let counters = self.counters.unwrap_or_default();
                 let counted = EventKind::Counted {
-                    clients: tally.clients,
-                    owed: tally.owed,
+                    clients: counters.clients,
+                    owed: counters.owed,
                     events: self.events,
                 };
                 self.remember(at, counted);
@@ -293,9 +295,9 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
     }
 
     fn called(&mut self, call: CallReport, at: Time, source: &S, world: &S::Shared) {
-        let (tally, is) = (S::tally(world), source.state());
-        let before = self.tally.replace(tally).unwrap_or(tally);
-        let did = CallStats::between(&before, &tally);
+        let (counters, is) = (S::work_counters(world), source.state());
+        let before = self.counters.replace(counters).unwrap_or(counters);
+        let did = CallStats::between(&before, &counters);
         let (began, at) = (self.last, at.max(self.last));
         let life = self.life_mut(call.token);
         let known = life.filter(|life| life.token == call.token);

@@ -1,110 +1,95 @@
-//! Where observers ask and the program answers.
+//! What observers ask for, and what the program answers.
 //!
-//! **Owns** the questions, the answers that were not taken yet, and the number of those who
-//! watch. **Must never touch** a socket, nor the program's sources. **Invariant**: questions and
-//! answers together are as many as there are observers, at most; an observer that left has
-//! neither.
+//! **Owns** the open requests, the answers that were not collected yet, and the number of
+//! observers. **Must never touch** a socket, nor the program's sources. **Invariant**: there are at
+//! most as many requests and answers as observers; an observer that left has neither.
 //!
-//! An observer is one source among many and must not look at the others while the loop is at
-//! work. So it asks here and parks; the program answers between turns, and wakes it.
+//! An observer is one source among many and must not look at the others while the loop is at work.
+//! So it asks here and rests; the program answers between turns, and wakes it.
 
 use crate::net::stream::Traffic;
 use crate::reactor::Token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Observers at once: their descriptors are set aside from those of the clients.
+/// Concurrent observers. Their descriptors are reserved, apart from those of the clients.
 pub const MAX_OBSERVERS: usize = 16;
 
-/// Further ones that are being told so. Beyond that the backlog holds the rest.
+/// Further observers that are being refused at once. The accept backlog holds the rest.
 pub const MAX_REFUSED: usize = 4;
 
-/// EventKind an observer wants to know.
+/// What an observer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// All counters.
     Metrics,
-    /// How all of it looks at present.
+    /// The state of everything at this moment.
     Snapshot,
-    /// EventKind happened to the owner of this slot.
-    Story(u32),
+    /// The history of this slot.
+    History(u32),
 }
 
-/// A body, the same for all who asked the same between two turns.
+/// The body of an answer, shared by all who asked the same between two turns.
 pub type Body = Rc<[u8]>;
 
-/// Questions and answers.
+/// Requests and answers.
 #[derive(Debug, Default)]
 pub struct ObserverRequests {
-    asked: BTreeMap<(u32, u32), Question>,
-    answered: BTreeMap<(u32, u32), Body>,
-    /// Sources that are there for observers: listeners, and all connections.
+    asked: BTreeMap<Token, Question>,
+    answered: BTreeMap<Token, Body>,
+    /// Whether the program is about to stop.
+    pub is_draining: bool,
+    /// Sources that exist for observers: listeners, and all connections.
     pub sources: usize,
-    /// Observers connected.
+    /// Connected observers.
     pub observers: usize,
-    /// Of these, those to whom snapshots are streamed.
+    /// Of these, those that receive a stream of snapshots.
     pub streams: usize,
-    /// Connections that are being told that there are too many.
+    /// Connections that are being refused.
     pub refusing: usize,
-    /// EventKind went through the observers' connections: no client's bytes.
+    /// What went through observers' connections. Clients' bytes are counted elsewhere.
     pub traffic: Traffic,
 }
 
 impl ObserverRequests {
-    /// Asks for `token`. It is woken when there is an answer.
+    /// Asks on behalf of `token`, which is woken when there is an answer.
     pub fn ask(&mut self, token: Token, question: Question) {
-        self.asked.insert(name(token), question);
+        self.asked.insert(token, question);
     }
 
-    /// The answer for `token`, once.
-    pub fn answer(&mut self, token: Token) -> Option<Body> {
-        self.answered.remove(&name(token))
+    /// Takes the answer for `token`.
+    pub fn take_answer(&mut self, token: Token) -> Option<Body> {
+        self.answered.remove(&token)
     }
 
-    /// `token` has left.
+    /// Forgets `token`, which has left.
     pub fn forget(&mut self, token: Token) {
-        self.asked.remove(&name(token));
-        self.answered.remove(&name(token));
+        self.asked.remove(&token);
+        self.answered.remove(&token);
     }
 
-    /// Whether somebody waits for an answer.
+    /// Whether an observer waits for an answer.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         !self.asked.is_empty()
     }
 
-    /// EventKind is asked, each question once however many ask it.
+    /// What is asked, each question once.
     #[must_use]
     pub fn questions(&self) -> BTreeSet<Question> {
         self.asked.values().copied().collect()
     }
 
-    /// Answers everybody who asked `question`, and returns who is to be woken.
+    /// Answers every observer that asked `question`, and returns which are to be woken.
     pub fn answer_all(&mut self, question: Question, body: Body) -> Vec<Token> {
-        let mut woken = Vec::new();
-        self.asked.retain(|&(key, generation), asked| {
-            let is_answered = *asked == question;
-            if is_answered {
-                self.answered.insert((key, generation), Rc::clone(&body));
-                woken.push(Token { key, generation });
-            }
-            !is_answered
-        });
-        woken
+        let asked = self.asked.iter().filter(|(_, asked)| **asked == question);
+        let tokens: Vec<Token> = asked.map(|(token, _)| *token).collect();
+        for token in &tokens {
+            self.asked.remove(token);
+            self.answered.insert(*token, Rc::clone(&body));
+        }
+        tokens
     }
-}
-
-fn name(token: Token) -> (u32, u32) {
-    (token.key, token.generation)
-}
-
-/// EventKind observers need of the program's world.
-pub trait Host {
-    /// Where they ask.
-    fn board(&mut self) -> &mut ObserverRequests;
-
-    /// Whether new clients are welcome; not while the program drains.
-    fn is_serving(&self) -> bool;
 }
 
 #[cfg(test)]
@@ -112,28 +97,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_question_is_answered_once_and_each_takes_it_once() {
+    fn one_answer_serves_all_who_asked_the_same() {
         let token = |key| Token { key, generation: 1 };
-        let mut board = ObserverRequests::default();
-        board.ask(token(1), Question::Metrics);
-        board.ask(token(2), Question::Metrics);
-        board.ask(token(3), Question::Story(7));
-        board.ask(token(4), Question::Snapshot);
-        board.forget(token(4));
-        let questions = board.questions();
+        let mut requests = ObserverRequests::default();
+        requests.ask(token(1), Question::Metrics);
+        requests.ask(token(2), Question::Metrics);
+        requests.ask(token(3), Question::History(7));
+        requests.ask(token(4), Question::Snapshot);
+        requests.forget(token(4));
+        let questions = requests.questions();
         assert!(
             questions
                 .iter()
-                .eq(&[Question::Metrics, Question::Story(7)])
+                .eq(&[Question::Metrics, Question::History(7)])
         );
         let body = || Rc::from(&b"body"[..]);
-        let woken = board.answer_all(Question::Metrics, body());
+        let woken = requests.answer_all(Question::Metrics, body());
         assert_eq!(woken, [token(1), token(2)]);
-        assert!(board.is_asked());
-        assert_eq!(board.answer_all(Question::Story(7), body()), [token(3)]);
-        assert!(!board.is_asked());
-        assert!(board.answer(token(1)).is_some() && board.answer(token(1)).is_none());
-        board.forget(token(2));
-        assert!(board.answer(token(2)).is_none() && board.answer(token(4)).is_none());
+        assert!(requests.is_asked());
+        assert_eq!(
+            requests.answer_all(Question::History(7), body()),
+            [token(3)]
+        );
+        assert!(!requests.is_asked());
+        assert!(
+            requests.take_answer(token(1)).is_some() && requests.take_answer(token(1)).is_none()
+        );
+        requests.forget(token(2));
+        assert!(
+            requests.take_answer(token(2)).is_none() && requests.take_answer(token(4)).is_none()
+        );
     }
 }

@@ -193,7 +193,7 @@ impl TryFrom<String> for Bits {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let mut readiness = Readiness::NONE;
+        let mut readiness = Readiness::empty();
         for name in text.split('+').filter(|name| !name.is_empty()) {
             let known = BIT_NAMES.iter().find(|(_, known)| *known == name);
             let (bit, _) =
@@ -208,6 +208,7 @@ impl TryFrom<String> for Bits {
 #[serde(remote = "Verdict", rename_all = "lowercase")]
 enum VerdictName {
     Park,
+    Hold,
     Again,
     Close,
 }

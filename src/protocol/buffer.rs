@@ -1,55 +1,56 @@
 //! A byte queue that holds little memory while it is empty.
 //!
-//! **Owns** bytes between the one who produced them and a socket that does not take them yet.
-//! **Must never touch** that socket. **Invariant**: an empty buffer keeps at most
-//! [`KEPT_BYTES`], so that it can be used again without an allocation, and a burst that has
-//! passed costs nothing; `len` is what was pushed and not consumed.
+//! **Owns** bytes between their producer and their consumer. **Must never touch** a socket.
+//! **Invariant**: an empty buffer keeps at most [`KEPT_BYTES`] of memory, so that it can be reused
+//! without an allocation and a burst leaves nothing behind; `len` is what was pushed and not
+//! consumed.
 
-/// Memory that an empty buffer may keep, in bytes: enough for names, so that a steady load allocates
-/// nothing, and so little that 19,000 clients who keep it stay far below the default cap.
+/// Memory that an empty buffer may keep, in bytes: enough for names, so that a steady load
+/// allocates nothing, and so little that 19,000 clients that keep it stay far below the default
+/// cap.
 pub const KEPT_BYTES: usize = 1_024;
 
-/// Empties `bytes`, and keeps at most [`KEPT_BYTES`] of their memory for the next.
+/// Empties `bytes`, keeping at most [`KEPT_BYTES`] of its memory.
 pub fn forget(bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.shrink_to(KEPT_BYTES);
 }
 
-/// Bytes in, bytes out, in order.
+/// A first-in, first-out queue of bytes.
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
-    /// How many bytes at the front have been consumed already.
+    /// Bytes at the front that are consumed already.
     consumed: usize,
 }
 
 impl Buffer {
-    /// Bytes that wait.
+    /// The number of bytes queued.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len() - self.consumed
     }
 
-    /// Whether nothing waits.
+    /// Whether none is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The memory that they take, in bytes.
+    /// The memory allocated, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// The bytes that wait, the oldest first.
+    /// The queued bytes, the oldest first.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[self.consumed..]
     }
 
-    /// Appends `bytes`. What was consumed makes room first, and no more memory is taken than
-    /// the bytes need: the limits on a client count bytes, and memory must follow them.
+    /// Appends `bytes`. Consumed bytes make room first, and no more memory is allocated than the
+    /// bytes need: the limits on a client count bytes, and memory must follow them.
     pub fn push(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -62,14 +63,14 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Gives back the memory that no byte needs.
+    /// Frees the memory that no byte needs.
     pub fn trim(&mut self) {
         self.bytes.drain(..self.consumed);
         self.consumed = 0;
         self.bytes.shrink_to_fit();
     }
 
-    /// Takes the first `count` bytes off: the socket has them. At most [`len`](Self::len).
+    /// Removes the first `count` bytes, at most [`len`](Self::len) of them.
     pub fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.len(), "consumed more than there is");
         self.consumed += count;

@@ -1,59 +1,56 @@
-//! What a program's own loop may do with the reactor between turns, and nowhere else.
+//! What a program may do with the reactor between turns, and at no other time.
 //!
-//! **Owns** nothing of its own. **Must never touch** the poll's events, nor wait.
-//! **Invariant**: when a function returns, the loop is again as between two turns.
+//! **Owns** nothing of its own. **Must never touch** the poll's events, and never waits.
+//! **Invariant**: when a function returns, the loop is again in the state between two turns.
 
 use super::record::{Recorder, TurnPhase};
-use super::source::{Context, Source, Verdict};
+use super::source::{Births, Context, Source, Verdict};
 use super::{LoopStats, Reactor, Readiness, Time, Token};
 use std::io;
 
 impl<S: Source, R: Recorder<S>> Reactor<S, R> {
-    /// Gives the loop a source before its first turn.
+    /// Adds a source, with what it may try at once.
     ///
     /// # Errors
     ///
-    /// The source's registration's.
-    pub fn add(&mut self, mut source: S, readiness: Readiness) -> io::Result<Token> {
-        let token = self.slots.reserve();
-        if let Err(error) = source.register(self.poll.registry(), token) {
-            self.slots.retire(token.key);
-            self.slots.free(token.key);
-            return Err(error);
-        }
-        if self.record.is_on() {
-            self.record.born(token, &source);
-        }
-        self.slots.put(token.key, source);
-        self.ready.mark(token.key, readiness);
-        Ok(token)
+    /// The source could not be registered with the poll.
+    pub fn add(&mut self, source: S, readiness: Readiness) -> io::Result<Token> {
+        self.admit(source, readiness).map_err(|(_, error)| error)
     }
 
-    /// Marks a source as an event would: for wake-ups that no poll knows of.
-    pub fn wake(&mut self, token: Token, readiness: Readiness) {
+    /// Puts a source into the ready list: it is driven in the next turn, whatever its readiness.
+    /// Does nothing for a source that is gone.
+    pub fn wake(&mut self, token: Token) {
         if self.slots.is_current(token) {
-            self.ready.mark(token.key, readiness);
+            self.ready.wake(token.key);
         }
     }
 
-    /// Does not let the next wait block: the program's own loop has more to do between turns.
-    pub fn skip_next_wait(&mut self) {
-        self.hurried = true;
-    }
-
-    /// Marks all sources.
+    /// Wakes every source, and sets `readiness` as an event would. It may be a guess: a source
+    /// that finds that an operation would block clears it.
     pub fn wake_all(&mut self, readiness: Readiness) {
         for (token, _) in self.slots.iter() {
             self.ready.mark(token.key, readiness);
+            self.ready.wake(token.key);
         }
     }
 
-    /// Calls `work` for one source, as if it was driven; for none if it is gone.
+    /// Makes the next poll use timeout 0: the program has more to do between turns.
+    pub fn skip_next_wait(&mut self) {
+        self.skip_next_wait = true;
+    }
+
+    /// Calls `work` for one source as if the source were driven; its verdict counts likewise.
+    /// Does nothing for a source that is gone.
+    ///
+    /// What `work` gives the source to send is not sent by itself: `work` sends it, or returns
+    /// [`Verdict::Again`] to have the source driven in the next turn. [`Verdict::Hold`] leaves the
+    /// source as it is.
     pub fn with_source(
         &mut self,
         token: Token,
         shared: &mut S::Shared,
-        work: impl FnOnce(&mut S, &mut Context<'_, S>) -> Verdict,
+        work: impl FnOnce(&mut S, &mut Context<'_, S::Shared>, &mut Births<S>) -> Verdict,
     ) {
         if self.slots.is_current(token) {
             self.call(token.key, shared, work);
@@ -62,36 +59,36 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         }
     }
 
-    /// Calls `work` for every source, as if each was driven.
+    /// [`with_source`](Self::with_source) for every source, in the order of the slots.
     pub fn for_each(
         &mut self,
         shared: &mut S::Shared,
-        mut work: impl FnMut(&mut S, &mut Context<'_, S>) -> Verdict,
+        mut work: impl FnMut(&mut S, &mut Context<'_, S::Shared>) -> Verdict,
     ) {
         for key in 0..self.slots.end() {
-            self.call(key, shared, &mut work);
+            self.call(key, shared, |source, cx, _| work(source, cx));
         }
         self.settle(shared);
         self.begin(TurnPhase::Between);
     }
 
-    /// All sources with their names.
+    /// All sources with their tokens.
     pub fn sources(&self) -> impl Iterator<Item = (Token, &S)> {
         self.slots.iter()
     }
 
-    /// All slots, those included that are free at present.
+    /// All slots, including the free ones.
     pub fn slots(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
         self.slots.all()
     }
 
-    /// How many sources there are.
+    /// The number of sources.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether there is no source at all: then a turn would wait for ever.
+    /// Whether there is no source at all: a turn would then wait forever.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -103,20 +100,20 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.now
     }
 
-    /// What the loop has counted of itself.
+    /// What the loop has counted about itself.
     #[must_use]
-    pub fn turns(&self) -> LoopStats {
-        self.turns
+    pub fn stats(&self) -> LoopStats {
+        self.stats
     }
 
-    /// Who is told what the loop does.
+    /// The recorder.
     #[must_use]
-    pub fn record(&self) -> &R {
-        &self.record
+    pub fn recorder(&self) -> &R {
+        &self.recorder
     }
 
-    /// Who is told what the loop does, to ask it or to tell it more.
-    pub fn record_mut(&mut self) -> &mut R {
-        &mut self.record
+    /// Mutable access to the recorder.
+    pub fn recorder_mut(&mut self) -> &mut R {
+        &mut self.recorder
     }
 }

@@ -1,93 +1,50 @@
-//! Readiness, remembered: the bits of each slot, and the list of the slots to drive.
+//! Readiness, remembered: the readiness bits of each slot, and the list of slots to drive.
 //!
-//! **Owns** what the poll has said of each slot and has not been used up yet. **Must never
+//! **Owns** what the poll has reported for each slot and the source has not used up. **Must never
 //! touch** a source: it knows slot keys only.
-//! **Invariant**: a slot is in the list at most once, so that a source is driven at most once a
-//! turn however often it was marked.
+//! **Invariant**: a slot is in the list at most once, so a source is driven at most once per turn
+//! however often it was marked.
 //!
-//! The poll is edge-triggered: it says once that a socket became readable. Whoever stops before
-//! the socket is drained must remember that there is more (pitfall 1), and a source that stops
-//! because its budget is spent needs a place in a list of our own, for the poll will not name it
-//! again (pitfall 2). Both are here: the bits stay set until the *source* clears them, and the
-//! list is first in, first out, so that nobody is passed over.
+//! The poll is edge-triggered: it reports once that a socket became readable. A source that stops
+//! before the socket is drained must remember that there is more (pitfall 1), and a source that
+//! stops because its budget is spent needs a place in a list of our own, because the poll will not
+//! report it again (pitfall 2). This module holds both: the bits stay set until the *source* clears
+//! them, and the list is first in, first out, so that no source is passed over.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::ops::{BitOr, BitOrAssign};
 
-/// What a source may try, as far as is known. Never a promise: an operation may still block.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Readiness(u8);
-
-impl Readiness {
-    /// Nothing known.
-    pub const NONE: Self = Self(0);
-    /// A read, or an accept, may return something.
-    pub const READABLE: Self = Self(1);
-    /// A write may take something.
-    pub const WRITABLE: Self = Self(1 << 1);
-    /// The other side has closed its half, or the socket has failed: a read short of its buffer
-    /// does not mean that the socket is drained, the end is still to be read. Stays set.
-    pub const CLOSED: Self = Self(1 << 2);
-
-    /// In the list. Kept beside the others because it is one bit a slot; no source sees it.
-    const QUEUED: Self = Self(1 << 7);
-
-    /// Whether all of `other`'s bits are set here.
-    #[must_use]
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether no bit is set.
-    #[must_use]
-    pub fn is_none(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Clears `other`'s bits: the operation said that it would block.
-    pub fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
+bitflags::bitflags! {
+    /// What a source may try, as far as is known. Never a promise: an operation may still block.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Readiness: u8 {
+        /// A read, or an accept, may return something.
+        const READABLE = 1;
+        /// A write may take something.
+        const WRITABLE = 1 << 1;
+        /// The peer has closed its half, or the socket has failed: a short read does not mean that
+        /// the socket is drained, because EOF is still to be read. Stays set.
+        const CLOSED = 1 << 2;
     }
 }
 
-impl BitOr for Readiness {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
+/// In the list. Stored beside the readiness bits because it is one bit per slot; sources do not
+/// see it.
+const QUEUED: Readiness = Readiness::from_bits_retain(1 << 7);
 
-impl BitOrAssign for Readiness {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
+/// To be driven even if no readiness bit is set.
+const WOKEN: Readiness = Readiness::from_bits_retain(1 << 6);
 
-impl fmt::Debug for Readiness {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            (Self::READABLE, "readable"),
-            (Self::WRITABLE, "writable"),
-            (Self::CLOSED, "closed"),
-        ];
-        let mut list = formatter.debug_set();
-        for (bit, name) in names {
-            if self.contains(bit) {
-                list.entry(&format_args!("{name}"));
-            }
-        }
-        list.finish()
-    }
-}
+/// What this module keeps per slot: the bits, and a place in the list.
+pub(super) const BYTES_PER_SLOT: usize = size_of::<Readiness>() + size_of::<u32>();
 
-/// The readiness of every slot, and the marked ones in order. Each operation is O(1), amortised.
+/// The readiness of every slot, and the slots to drive, in order. Each operation is O(1),
+/// amortised.
 #[derive(Debug, Default)]
 pub struct Ready {
-    /// By slot key: one byte each.
+    /// By slot key.
     bits: Vec<Readiness>,
-    /// Four bytes an entry: a key alone. A slot that changed hands since is told apart by its
-    /// bits, which [`Ready::reset`] has cleared.
+    /// Slot keys without a generation. An entry of a slot that has changed hands since is
+    /// recognised by its bits, which [`Ready::reset`] has cleared.
     list: VecDeque<u32>,
 }
 
@@ -97,54 +54,62 @@ impl Ready {
     pub fn mark(&mut self, key: u32, readiness: Readiness) {
         let index = key as usize;
         if index >= self.bits.len() {
-            self.bits.resize(index + 1, Readiness::NONE);
+            self.bits.resize(index + 1, Readiness::empty());
         }
         let bits = &mut self.bits[index];
-        if !bits.contains(Readiness::QUEUED) {
+        if !bits.contains(QUEUED) {
             self.list.push_back(key);
         }
-        *bits |= readiness | Readiness::QUEUED;
+        *bits |= readiness | QUEUED;
     }
 
-    /// How many slots are in the list.
+    /// Puts slot `key` into the list, to be driven whatever its readiness.
+    pub fn wake(&mut self, key: u32) {
+        self.mark(key, WOKEN);
+    }
+
+    /// The number of entries in the list.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether the list is empty: then, and only then, may the loop wait.
+    /// Whether the list is empty: only then may the loop block.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Takes the slot that has waited longest out of the list.
+    /// Takes the oldest entry off the list: the slot to drive, or `None` if the entry was made for
+    /// an earlier owner of its slot.
     pub fn pop(&mut self) -> Option<u32> {
         let key = self.list.pop_front()?;
-        self.bits[key as usize].clear(Readiness::QUEUED);
-        Some(key)
+        let bits = &mut self.bits[key as usize];
+        let is_due = *bits != QUEUED;
+        bits.remove(QUEUED | WOKEN);
+        is_due.then_some(key)
     }
 
     /// What is known of slot `key`.
     #[must_use]
     pub fn get(&self, key: u32) -> Readiness {
-        let mut readiness = self.bits.get(key as usize).copied().unwrap_or_default();
-        readiness.clear(Readiness::QUEUED);
-        readiness
+        let bits = self.bits.get(key as usize).copied().unwrap_or_default();
+        bits & Readiness::all()
     }
 
     /// Writes back what a source left of its readiness.
     pub fn set(&mut self, key: u32, readiness: Readiness) {
         if let Some(bits) = self.bits.get_mut(key as usize) {
-            let queued = bits.0 & Readiness::QUEUED.0;
-            *bits = Readiness(readiness.0 | queued);
+            *bits = readiness | (*bits & (QUEUED | WOKEN));
         }
     }
 
-    /// Forgets slot `key`, for it changes hands. An entry that it still has in the list stays
-    /// there and resolves to nothing: the next owner has no bit set, or is in the list with it.
+    /// Forgets slot `key`, which changes hands. An entry that it still has in the list resolves to
+    /// nothing: the next owner has no bit set, or is in the list with that entry.
     pub fn reset(&mut self, key: u32) {
-        self.set(key, Readiness::NONE);
+        if let Some(bits) = self.bits.get_mut(key as usize) {
+            *bits &= QUEUED;
+        }
     }
 }
 
@@ -172,42 +137,50 @@ mod tests {
         ready.mark(0, Readiness::READABLE | Readiness::WRITABLE);
         ready.pop();
         ready.set(0, Readiness::WRITABLE);
-        ready.mark(0, Readiness::NONE);
+        ready.mark(0, Readiness::empty());
         assert_eq!(ready.pop(), Some(0));
         assert_eq!(ready.get(0), Readiness::WRITABLE);
+    }
+
+    #[test]
+    fn a_woken_slot_is_due_without_readiness_once() {
+        let mut ready = Ready::default();
+        ready.wake(2);
+        ready.wake(2);
+        assert_eq!((ready.len(), ready.get(2)), (1, Readiness::empty()));
+        assert_eq!(ready.pop(), Some(2));
+        ready.mark(2, Readiness::empty());
+        assert_eq!((ready.pop(), ready.is_empty()), (None, true));
     }
 
     #[test]
     fn a_slot_that_changes_hands_is_queued_once_and_without_bits() {
         let mut ready = Ready::default();
         ready.mark(0, Readiness::READABLE);
+        ready.wake(0);
         ready.reset(0);
-        assert_eq!(ready.get(0), Readiness::NONE);
+        assert_eq!(ready.get(0), Readiness::empty());
         ready.mark(0, Readiness::WRITABLE);
         assert_eq!((ready.len(), ready.pop(), ready.pop()), (1, Some(0), None));
         assert_eq!(ready.get(0), Readiness::WRITABLE);
     }
 
     #[test]
-    fn the_list_bit_is_not_readiness() {
+    fn an_entry_of_an_earlier_owner_drives_nobody() {
         let mut ready = Ready::default();
-        ready.mark(0, Readiness::NONE);
-        assert!(ready.get(0).is_none());
-        ready.set(0, Readiness::READABLE);
-        ready.mark(0, Readiness::WRITABLE);
-        assert_eq!(
-            ready.len(),
-            1,
-            "writing back does not lose the place in the list"
-        );
-        assert_eq!(format!("{:?}", ready.get(0)), "{readable, writable}");
+        ready.wake(0);
+        ready.reset(0);
+        assert_eq!((ready.len(), ready.pop()), (1, None));
     }
 
     #[test]
-    fn readiness_adds_up_and_what_is_known_twice_is_known() {
-        let both = Readiness::READABLE | Readiness::WRITABLE;
-        assert_eq!(both | Readiness::READABLE, both);
-        assert!(both.contains(Readiness::READABLE) && both.contains(both));
-        assert!(!both.contains(Readiness::CLOSED | Readiness::READABLE));
+    fn the_bits_of_the_list_are_not_readiness() {
+        let mut ready = Ready::default();
+        ready.wake(0);
+        assert!(ready.get(0).is_empty());
+        ready.set(0, Readiness::READABLE);
+        ready.mark(0, Readiness::WRITABLE);
+        assert_eq!(ready.len(), 1, "writing back keeps the place in the list");
+        assert_eq!(ready.get(0), Readiness::READABLE | Readiness::WRITABLE);
     }
 }

@@ -1,64 +1,63 @@
-//! What the loop tells of itself while it works.
+//! Reports of what the loop does.
 //!
-//! **Owns** the one trait that a recorder implements, and the words of the reports. **Must never
-//! touch** the loop: a recorder is told, and has no say.
-//! **Invariant**: a loop that nobody watches pays nothing. Every report, and the reading of the
-//! clock for it, is behind [`Recorder::is_on`]; for `()` that is a constant `false`, and the
-//! compiler takes all of it out.
+//! **Owns** the trait that a recorder implements, and the vocabulary of its reports. **Must never
+//! touch** the loop: a recorder receives reports and cannot change anything.
+//! **Invariant**: a recorder that is off costs one branch per report. Every report, and every
+//! clock read for one, is behind [`Recorder::is_on`]; for `()` it is constantly `false`.
 //!
-//! The reports are made of what the loop holds anyway: a verdict, the readiness before and
-//! after, births and deaths. No source has a line of code for it.
+//! Reports are made of what the loop knows anyway: a verdict, the readiness before and after,
+//! births and deaths. No source has a line of code for it.
 
 use super::{Readiness, Source, Time, Token, Verdict};
 use std::time::Duration;
 
-/// Where in its turn the loop is.
+/// The phases of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnPhase {
-    /// Waiting for events, at most so long; `None`: for ever.
+    /// Waiting for events, at most this long; `None`: no timeout.
     Wait(Option<Duration>),
     /// Events set readiness bits.
     Mark,
     /// Marked sources work.
     Drive,
-    /// Sources whose deadline has passed are told.
+    /// Sources whose deadline has passed are called.
     Expire,
     /// Deaths, then births.
     Settle,
-    /// The turn is over, and the program does what is its own to do before the next.
+    /// The turn is over; the program does its own work before the next.
     Between,
 }
 
-/// What came of letting one source work.
+/// One call of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallReport {
     /// Which source.
     pub token: Token,
-    /// What it might try.
+    /// Its readiness before the call.
     pub before: Readiness,
-    /// What is left of that.
+    /// What the call left of it.
     pub after: Readiness,
-    /// What it said.
+    /// What the call returned.
     pub verdict: Verdict,
 }
 
-/// Who is told what the loop does.
+/// Receives reports of what the loop does.
 pub trait Recorder<S: Source> {
-    /// Whether reports are wanted at present. Asked before each.
+    /// Whether it wants reports at the moment. Asked before each.
     fn is_on(&self) -> bool;
 
-    /// Whether each call is to be timed: a reading of the clock a call, where else there are six
-    /// a turn. Else a call's time is that of its turn.
+    /// Whether each call gets its own time: one clock read per call instead of six per turn.
+    /// Otherwise a call's time is that of its turn.
     fn is_timing_calls(&self) -> bool;
 
-    /// A phase of turn number `turn` begins at `at`, and the one before ends. A wait belongs to
-    /// the turn that follows it; one that a signal cut short begins again.
+    /// Phase `phase` of turn number `turn` begins at `at`, and the one before it ends. A wait
+    /// belongs to the turn that follows it; after EINTR it begins again.
     fn phase(&mut self, turn: u64, phase: TurnPhase, at: Time);
 
-    /// An event came for `token`; if that is not current, it did nothing.
+    /// An event arrived for `token`. If that is not current, the event did nothing.
     fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool);
 
-    /// A source has worked, until `at` if calls are timed. The phase says why: driven, expired, or visited.
+    /// A source has worked, until `at` if calls are timed. The phase says why it was called.
     fn called(&mut self, call: CallReport, at: Time, source: &S, shared: &S::Shared);
 
     /// A source was born.
@@ -68,7 +67,7 @@ pub trait Recorder<S: Source> {
     fn died(&mut self, token: Token);
 }
 
-/// Nobody watches.
+/// The no-op recorder.
 impl<S: Source> Recorder<S> for () {
     fn is_on(&self) -> bool {
         false

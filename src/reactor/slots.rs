@@ -1,27 +1,26 @@
-//! Where the sources live: a slab, and a generation for each of its slots.
+//! Where the sources live: a slab, and a generation per slot.
 //!
 //! **Owns** the sources and the tokens that name them. **Must never touch** the poll.
 //! **Invariant**: a token resolves to the source that it was made for, or to nothing.
 //!
-//! A slab gives a freed slot to the next comer, while somebody may still hold the name of the one
-//! before: the ABA problem (pitfall 3). That may be an event of the same batch, an event for a
-//! descriptor that was duplicated, or the program itself, which notes tokens to wake later. So a
-//! token carries beside the key how often the slot has changed hands.
+//! A slab reuses a freed slot while something may still hold the token of its last owner: the ABA
+//! problem (pitfall 3). It may be an event of the same batch, an event for a duplicated descriptor,
+//! or the program, which remembers tokens in order to wake them. So a token carries, beside the
+//! key, how often its slot has changed hands.
 
 use slab::Slab;
 use std::fmt;
 
-/// Names one source: a slot of the slab, and which of the slot's owners is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Names one source: a slot of the slab, and which of its owners is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     /// The slot.
     pub key: u32,
-    /// How many owners the slot had before. Wraps after 2^32 of them: no name is
-    /// kept for that long.
+    /// How many owners the slot had before. Wraps after 2^32 of them; no token is kept that long.
     pub generation: u32,
 }
 
-// Both halves travel through the poll in the one `usize` that it keeps for us.
+// The poll keeps one `usize` per source, which carries both halves.
 const _: () = assert!(usize::BITS >= 64, "a token needs 64 bits");
 
 impl From<Token> for mio::Token {
@@ -46,114 +45,131 @@ impl fmt::Display for Token {
     }
 }
 
+/// How often each slot has changed hands, by slot key. Outlives the slots' owners.
+#[derive(Debug, Default)]
+pub struct Generations(Vec<u32>);
+
+impl Generations {
+    /// The token of slot `key`'s current owner.
+    fn token(&self, key: u32) -> Token {
+        Token {
+            key,
+            generation: self.0[key as usize],
+        }
+    }
+
+    /// Whether `token` still names its source. The generation moves on when an owner is retired,
+    /// so no token that was ever given out names a free slot.
+    #[must_use]
+    pub fn is_current(&self, token: Token) -> bool {
+        self.0.get(token.key as usize) == Some(&token.generation)
+    }
+}
+
 /// The sources by token. Each operation is O(1), amortised over the slab's growth.
 #[derive(Debug)]
 pub struct Slots<S> {
-    /// `None` while a slot is reserved for a source to be born, and while its source is out
-    /// being driven.
-    slab: Slab<Option<S>>,
-    /// By slot key; outlives the slot's owners.
-    generations: Vec<u32>,
+    slab: Slab<S>,
+    generations: Generations,
+}
+
+/// The memory of one slot, in bytes: an entry of the slab, which also links free slots, and the
+/// generation.
+pub(super) const fn bytes_per_slot<S>() -> usize {
+    #[expect(dead_code, reason = "the shape of the slab's own entry")]
+    enum Entry<S> {
+        Vacant(usize),
+        Occupied(S),
+    }
+    size_of::<Entry<S>>() + size_of::<u32>()
 }
 
 impl<S> Default for Slots<S> {
     fn default() -> Self {
         Self {
             slab: Slab::new(),
-            generations: Vec::new(),
+            generations: Generations::default(),
         }
     }
 }
 
 impl<S> Slots<S> {
-    /// How many slots are taken, reserved ones included.
+    /// The number of sources.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// Whether no slot is taken.
+    /// Whether there is no source.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
 
-    /// Takes a slot for a source to be born, so that its name is known before it lives.
-    pub fn reserve(&mut self) -> Token {
-        let key = self.slab.insert(None);
-        if key >= self.generations.len() {
-            self.generations.resize(key + 1, 0);
+    /// A free slot, and the token of the source that is put into it.
+    pub fn vacant(&mut self) -> (Token, slab::VacantEntry<'_, S>) {
+        let slot = self.slab.vacant_entry();
+        let generations = &mut self.generations;
+        if slot.key() >= generations.0.len() {
+            generations.0.resize(slot.key() + 1, 0);
         }
-        self.token(u32::try_from(key).expect("descriptors are 31 bits, so slots fit 32"))
+        let key = u32::try_from(slot.key()).expect("descriptors are 31 bits, so slots fit 32");
+        (generations.token(key), slot)
     }
 
-    /// The name of slot `key`'s present owner.
-    #[must_use]
-    pub fn token(&self, key: u32) -> Token {
-        Token {
-            key,
-            generation: self.generations[key as usize],
-        }
-    }
-
-    /// Whether `token` still names its source. A slot's generation moves on when its owner is
-    /// retired, so no token that was ever given out names a slot that is free.
+    /// Whether `token` still names its source.
     #[must_use]
     pub fn is_current(&self, token: Token) -> bool {
-        self.generations.get(token.key as usize) == Some(&token.generation)
+        self.generations.is_current(token)
     }
 
-    /// Takes the source out of slot `key`, which stays its own: whoever drives the source may
-    /// meanwhile reserve further slots.
-    pub fn take(&mut self, key: u32) -> Option<S> {
-        self.slab.get_mut(key as usize)?.take()
+    /// The source in slot `key`, its token, and the generations of all slots, with which it may
+    /// check the tokens that it knows.
+    pub fn borrow(&mut self, key: u32) -> Option<(Token, &mut S, &Generations)> {
+        let source = self.slab.get_mut(key as usize)?;
+        let generations = &self.generations;
+        Some((generations.token(key), source, generations))
     }
 
-    /// Puts a source into its slot: a driven one back, or a born one for the first time.
-    pub fn put(&mut self, key: u32, source: S) {
-        if let Some(slot) = self.slab.get_mut(key as usize) {
-            *slot = Some(source);
-        }
-    }
-
-    /// Makes every token of slot `key`'s owner stale. The slot itself is not free yet.
+    /// Makes the token of slot `key`'s owner stale. The slot itself is not free yet.
     pub fn retire(&mut self, key: u32) {
-        let generation = &mut self.generations[key as usize];
+        let generation = &mut self.generations.0[key as usize];
         *generation = generation.wrapping_add(1);
     }
 
     /// Frees slot `key` and returns its last owner.
     pub fn free(&mut self, key: u32) -> Option<S> {
-        self.slab.try_remove(key as usize).flatten()
+        self.slab.try_remove(key as usize)
     }
 
-    /// The greatest key so far, and one: where a walk over all slots ends.
+    /// One past the highest key so far.
     #[must_use]
     pub fn end(&self) -> u32 {
-        self.generations.len() as u32
+        self.generations.0.len() as u32
     }
 
-    /// All slots that ever were: the name of the owner, or of the next one if the slot is free.
+    /// All slots that were ever used, free ones included: the token of the owner, or of the next
+    /// one.
     pub fn all(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
-        (0..self.end()).map(|key| {
-            let slot = self.slab.get(key as usize);
-            (self.token(key), slot.and_then(Option::as_ref))
-        })
+        (0..self.end()).map(|key| (self.generations.token(key), self.slab.get(key as usize)))
     }
 
     /// All sources with their tokens.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &S)> {
-        self.slab.iter().filter_map(|(key, slot)| {
-            let generation = *self.generations.get(key)?;
-            let key = key as u32;
-            Some((Token { key, generation }, slot.as_ref()?))
-        })
+        let tokens = |(key, source)| (self.generations.token(key as u32), source);
+        self.slab.iter().map(tokens)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn insert(slots: &mut Slots<char>, source: char) -> Token {
+        let (token, slot) = slots.vacant();
+        slot.insert(source);
+        token
+    }
 
     #[test]
     fn a_token_survives_the_way_through_the_poll() {
@@ -168,39 +184,51 @@ mod tests {
     #[test]
     fn a_token_of_an_earlier_owner_is_stale() {
         let mut slots = Slots::default();
-        let first = slots.reserve();
-        slots.put(first.key, 'a');
+        let first = insert(&mut slots, 'a');
         assert!(slots.is_current(first));
         slots.retire(first.key);
         assert!(!slots.is_current(first), "stale as soon as retired");
         assert_eq!(slots.free(first.key), Some('a'));
-        let second = slots.reserve();
+        let second = insert(&mut slots, 'b');
         assert_eq!(second.key, first.key);
         assert!(!slots.is_current(first) && slots.is_current(second));
     }
 
     #[test]
-    fn a_slot_is_its_owners_while_the_source_is_out() {
+    fn a_retired_slot_is_not_reused_before_it_is_freed() {
         let mut slots = Slots::default();
-        let token = slots.reserve();
-        slots.put(token.key, 'a');
-        assert_eq!(slots.take(token.key), Some('a'));
-        assert_eq!(slots.take(token.key), None);
-        let other = slots.reserve();
+        let token = insert(&mut slots, 'a');
+        slots.retire(token.key);
+        let other = insert(&mut slots, 'b');
         assert_ne!(other.key, token.key);
-        slots.put(token.key, 'a');
-        assert_eq!(slots.iter().collect::<Vec<_>>(), [(token, &'a')]);
         assert_eq!((slots.len(), slots.end()), (2, 2));
+        slots.free(token.key);
+        assert_eq!(slots.iter().collect::<Vec<_>>(), [(other, &'b')]);
+        let next = Token {
+            generation: 1,
+            ..token
+        };
+        assert_eq!(
+            slots.all().collect::<Vec<_>>(),
+            [(next, None), (other, Some(&'b'))]
+        );
     }
 
     #[test]
-    fn nothing_is_found_under_a_key_that_never_was() {
+    fn a_slot_that_was_refused_stays_free() {
+        let mut slots = Slots::<char>::default();
+        let (refused, _) = slots.vacant();
+        assert_eq!(insert(&mut slots, 'a'), refused);
+    }
+
+    #[test]
+    fn nothing_is_found_under_a_key_that_was_never_used() {
         let mut slots = Slots::<char>::default();
         let token = Token {
             key: 9,
             generation: 0,
         };
         assert!(!slots.is_current(token) && slots.is_empty());
-        assert_eq!((slots.take(9), slots.free(9)), (None, None));
+        assert!(slots.borrow(9).is_none() && slots.free(9).is_none());
     }
 }

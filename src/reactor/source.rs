@@ -1,22 +1,24 @@
-//! What the loop and its sources say to each other.
+//! The contract between the loop and its sources.
 //!
-//! **Owns** the words: [`Source`], [`Verdict`], [`Context`]. **Must never touch** the poll's
-//! events. **Invariant**: a source can change nothing but itself, its own deadline, and what is
-//! to be born; it never reaches another source.
+//! **Owns** its vocabulary: [`Source`], [`Verdict`], [`Context`], [`Births`]. **Must never touch**
+//! the poll's events.
+//! **Invariant**: a source changes nothing but itself, what all sources share, its own deadline,
+//! and its births. It may wake another source, but never reaches into one.
 
-use super::ready::Readiness;
-use super::slots::{Slots, Token};
+use super::ready::{Readiness, Ready};
+use super::slots::{Generations, Token};
 use super::timers::{Time, Timers};
 use mio::{Interest, Registry};
 use std::io;
 use std::time::{Duration, Instant};
+use std::vec;
 
-/// What sources that read and write are registered for: both directions, edge-triggered, once and
-/// for good, so that no message costs a call to change it.
+/// The interest of a source that reads and writes: both directions, edge-triggered, registered
+/// once. No message costs a system call to change it.
 pub const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// A deadline lies after the present, or a source that asked for "now" would be called for
-/// ever within one turn.
+/// A deadline always lies in the future: a source that asked for "now" would be called again and
+/// again within one turn.
 const SHORTEST_DEADLINE: Duration = Duration::from_nanos(1);
 
 /// What the loop drives. A program has one plain `enum` of its sources, which implements this.
@@ -24,85 +26,130 @@ pub trait Source: Sized {
     /// What all sources of the program share: settings, statistics, scratch memory.
     type Shared;
 
-    /// Registers the source with the poll, once and for good, under `token`.
+    /// Registers the source with the poll under `token`, once, when it is born.
     ///
     /// # Errors
     ///
-    /// What the poll answers, out of memory say. The source is then dropped.
+    /// The poll refused it, for example out of memory. The source is then dropped.
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()>;
 
-    /// Works on what `cx.readiness` allows, a bounded amount, and never blocks. May be called
-    /// for nothing: then it finds that an operation would block, and parks.
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict;
+    /// Does a bounded amount of the work that `cx.readiness` allows, and never blocks.
+    ///
+    /// A source clears a readiness bit when an operation proves that it would block, and keeps it
+    /// otherwise. It may be called spuriously: it then finds that an operation would block.
+    fn drive(&mut self, cx: &mut Context<'_, Self::Shared>, births: &mut Births<Self>) -> Verdict;
 
-    /// Is told that its deadline has passed.
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict;
+    /// The source's deadline has passed. It has none now, unless it sets another.
+    fn expire(&mut self, cx: &mut Context<'_, Self::Shared>) -> Verdict;
 
-    /// Is told that it could not be registered, right before it is dropped.
-    fn unregistered(&mut self, error: &io::Error, now: Time, shared: &mut Self::Shared);
+    /// The source could not be registered and is about to be dropped.
+    fn unregistered(&mut self, error: &io::Error, turn_start: Time, shared: &mut Self::Shared);
 }
 
-/// What a source says when it was driven or expired.
+/// What happens to a source after a call.
+///
+/// The poll is edge-triggered: an edge that was delivered does not come again. A source that rests
+/// with a readiness bit set is therefore *not* woken by further events that set the same bit. The
+/// two resting verdicts say whether the source knows that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing to do until an event or the deadline.
+    /// Drained: nothing to read until the next event, which wakes the source, as its deadline
+    /// does. Parking with [`Readiness::READABLE`] set is a bug, because the source would be deaf
+    /// to later input; debug builds assert that it does not happen.
     Park,
-    /// The budget is spent, and there may be more to do: the next wait does not block. Only where a
-    /// bit of readiness is left; without one there is nothing to try, and this is as good as `Park`.
+    /// Resting by choice, perhaps with input left: not before the deadline, a
+    /// [wake](Context::wake), or an event that sets *another* bit (room to write, say).
+    Hold,
+    /// The budget is spent: drive me again in the next turn, and do not wait before.
     Again,
-    /// Done for good: drop me at the end of the turn.
+    /// Done: drop me at the end of the turn.
     Close,
 }
 
-/// What a source may ask of the loop while it is driven.
+/// What a source can see and ask for while it is called. `T` is what all sources share.
 #[derive(Debug)]
-pub struct Context<'a, S: Source> {
-    /// The time at which this turn began.
+pub struct Context<'a, T> {
+    /// When this turn began. The same for every source of the turn.
     pub turn_start: Time,
-    /// The source's own name.
+    /// The source's own token.
     pub token: Token,
-    /// What the source may try; it clears what turned out to block.
-    pub readiness: Readiness,
+    /// What the source may try. The source clears what turned out to block.
+    pub readiness: &'a mut Readiness,
     /// What all sources share.
-    pub shared: &'a mut S::Shared,
+    pub shared: &'a mut T,
     pub(super) epoch: Option<Instant>,
-    pub(super) slots: &'a mut Slots<S>,
+    pub(super) generations: &'a Generations,
+    pub(super) ready: &'a mut Ready,
     pub(super) timers: &'a mut Timers,
-    pub(super) births: &'a mut Vec<Birth<S>>,
 }
 
-impl<S: Source> Context<'_, S> {
-    /// The time at this very moment, for a source that measures: one `now` a turn would make
-    /// everything within the turn look simultaneous. Virtual in a simulated loop.
+impl<T> Context<'_, T> {
+    /// The time right now, for a source that measures: one time per turn would make everything
+    /// within a turn look simultaneous. Virtual in a simulated loop.
     #[must_use]
     pub fn clock_now(&self) -> Time {
-        self.epoch.map_or(self.turn_start, since)
+        clock(self.epoch, self.turn_start)
     }
 
-    /// Sets the source's one deadline, or moves it.
-    pub fn set_deadline(&mut self, from_now: Duration) {
-        let deadline = self.turn_start.after(from_now.max(SHORTEST_DEADLINE));
+    /// Sets or moves the source's one deadline.
+    pub fn set_deadline(&mut self, from_turn_start: Duration) {
+        let deadline = self
+            .turn_start
+            .after(from_turn_start.max(SHORTEST_DEADLINE));
         self.timers.set(self.token.key, deadline);
     }
 
-    /// Takes the source's deadline back.
+    /// Cancels the source's deadline.
     pub fn clear_deadline(&mut self) {
         self.timers.cancel(self.token.key);
     }
 
-    /// Gives the loop a further source, which is born at the turn's end: registered, and marked
-    /// with `readiness`, which may be hopeful.
-    pub fn spawn(&mut self, readiness: Readiness, source: impl FnOnce(Token) -> S) {
-        let token = self.slots.reserve();
-        let source = source(token);
-        self.births.push((token, readiness, source));
+    /// Puts another source into the ready list: it is driven in the next turn, whatever its
+    /// readiness. Always safe: a stale token wakes nothing.
+    pub fn wake(&mut self, token: Token) {
+        if self.generations.is_current(token) {
+            self.ready.wake(token.key);
+        }
+    }
+
+    /// The same context for a source that needs to see only a part of what is shared.
+    pub fn part<U>(&mut self, of: impl FnOnce(&mut T) -> &mut U) -> Context<'_, U> {
+        Context {
+            turn_start: self.turn_start,
+            token: self.token,
+            readiness: self.readiness,
+            shared: of(self.shared),
+            epoch: self.epoch,
+            generations: self.generations,
+            ready: self.ready,
+            timers: self.timers,
+        }
     }
 }
 
-/// A source to be born: its name, what it may try at once, and itself.
-pub(super) type Birth<S> = (Token, Readiness, S);
+/// The sources that a call gives to the loop. They are born when the turn ends: registered,
+/// given a token, and put into the ready list.
+#[derive(Debug)]
+pub struct Births<S>(Vec<(S, Readiness)>);
 
-/// The time now, where time began at `epoch`.
-pub(super) fn since(epoch: Instant) -> Time {
-    Time::ZERO.after(epoch.elapsed())
+impl<S> Default for Births<S> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<S> Births<S> {
+    /// Adds a source, with what it may try at once, which may be a guess.
+    pub fn push(&mut self, source: S, readiness: Readiness) {
+        self.0.push((source, readiness));
+    }
+
+    pub(super) fn drain(&mut self) -> vec::Drain<'_, (S, Readiness)> {
+        self.0.drain(..)
+    }
+}
+
+/// The time now, if time began at `epoch`; `now` in virtual time.
+pub(super) fn clock(epoch: Option<Instant>, now: Time) -> Time {
+    epoch.map_or(now, |epoch| Time::ZERO.after(epoch.elapsed()))
 }

@@ -1,51 +1,51 @@
-//! Deadlines, at most one a slot.
+//! Deadlines, at most one per slot.
 //!
-//! **Owns** when each slot wants to be called. **Must never touch** a clock or the poll: `now`
-//! is a parameter, and [`Timers::nearest`] says what the next wait may last, so that a deadline
-//! costs no system call (pitfall 12). The wait is as fine as the poll's: mio rounds it up to whole
-//! milliseconds, so a deadline comes up to one late, and never early.
-//! **Invariant**: of the entries in the heap at most one a slot is *live* (its time is the
-//! slot's `entry`), and it is never later than the deadline wanted.
+//! **Owns** when each slot wants to be called. **Must never touch** a clock or the poll: `now` is a
+//! parameter, and [`Timers::nearest`] becomes the timeout of the next poll, so that a deadline
+//! costs no system call (pitfall 12). Its resolution is the poll's: epoll waits in whole
+//! milliseconds, rounded up, so there a deadline fires up to 1 ms late, and never early.
+//! **Invariant**: a slot has at most one *live* entry in the heap (the one whose time is the slot's
+//! `entry`), and it is never later than the deadline wanted.
 //!
-//! The invariant is what makes deadlines cheap. One that moves later, as an idle timeout does
-//! at every message, only writes down the new time: the old entry is re-armed when it comes up.
-//! One that moves earlier pushes a second entry and leaves the first dead; dead entries are
-//! dropped when they come up, or together once they are the majority. A slot that changes hands
-//! needs no more than [`Timers::cancel`]: the new owner inherits at worst an entry that
-//! resolves to nothing.
+//! The invariant is what makes deadlines cheap. A deadline that moves later, as an idle timeout
+//! does with every message, only writes down the new time; the old entry is re-armed when it comes
+//! up. A deadline that moves earlier pushes a second entry and leaves the first dead. Dead entries
+//! are dropped when they come up, or all together once they are the majority. When a slot changes
+//! hands, [`Timers::cancel`] is enough: at worst the new owner inherits an entry that resolves to
+//! nothing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// A moment: nanoseconds since the reactor was made. 64 bits of them last 584 years.
+/// A point in time: nanoseconds since the reactor was created. 64 bits last 584 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
-    /// The reactor's first moment.
+    /// When the reactor was created.
     pub const ZERO: Self = Self(0);
 
     const NEVER: Self = Self(u64::MAX);
 
-    /// This moment and `duration` more; at most the end of time, which never comes.
+    /// This time plus `duration`, saturating at a time that never comes.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanoseconds))
     }
 
-    /// How long after `earlier` this moment is: zero if it is not.
+    /// The time passed since `earlier`; zero if that is in the future.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Dead entries tolerated before the heap is swept: below this a sweep is not worth its walk.
+/// Dead entries tolerated before the heap is swept: with fewer, a sweep is not worth its walk.
 const SWEEP_SLACK_ENTRIES: usize = 64;
 
-/// What one slot has asked for. 16 bytes, and only for slots that ever had a deadline.
+/// The deadline of one slot. Kept only for slots that have had one.
 #[derive(Clone, Copy, Debug)]
 struct Alarm {
     /// When the slot wants to be called.
@@ -61,18 +61,24 @@ impl Alarm {
     };
 }
 
+/// When an entry of the heap comes up, and for which slot.
+type Entry = Reverse<(Time, u32)>;
+
+/// What this module keeps per slot: its alarm, and a live entry.
+pub(super) const BYTES_PER_SLOT: usize = size_of::<Alarm>() + size_of::<Entry>();
+
 /// The deadlines of all slots. Each operation is O(log n) at most, amortised.
 #[derive(Debug, Default)]
 pub struct Timers {
-    heap: BinaryHeap<Reverse<(Time, u32)>>,
+    heap: BinaryHeap<Entry>,
     /// By slot key.
     alarms: Vec<Alarm>,
-    /// How many slots have a live entry.
+    /// The number of slots that have a live entry.
     live: usize,
 }
 
 impl Timers {
-    /// Sets or moves the one deadline of slot `key`.
+    /// Sets or moves the deadline of slot `key`.
     pub fn set(&mut self, key: u32, deadline: Time) {
         let index = key as usize;
         if index >= self.alarms.len() {
@@ -88,15 +94,15 @@ impl Timers {
         }
     }
 
-    /// Takes the deadline of slot `key` back: it does not fire.
+    /// Cancels the deadline of slot `key`: it does not fire.
     pub fn cancel(&mut self, key: u32) {
         if let Some(alarm) = self.alarms.get_mut(key as usize) {
             alarm.wanted = Time::NEVER;
         }
     }
 
-    /// The nearest deadline. Entries that came up for nothing are dropped on the way, so that
-    /// nobody is woken for a deadline that was cancelled or moved.
+    /// The nearest deadline. Entries of deadlines that were cancelled or moved are dropped or
+    /// re-armed on the way, so that the loop never wakes up for one.
     pub fn nearest(&mut self) -> Option<Time> {
         loop {
             let Reverse((time, key)) = *self.heap.peek()?;
@@ -129,7 +135,7 @@ impl Timers {
     }
 
     /// Drops the dead entries once they are the majority, so that a slot whose deadline keeps
-    /// jumping (a short hold, a long idle, a short hold, ...) cannot grow the heap.
+    /// jumping (a short delay, a long idle timeout, a short delay, ...) cannot grow the heap.
     fn sweep(&mut self) {
         if self.heap.len() > 2 * self.live + SWEEP_SLACK_ENTRIES {
             let alarms = &self.alarms;
@@ -172,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_or_moved_deadline_wakes_nobody() {
+    fn a_cancelled_or_moved_deadline_does_not_fire() {
         let mut timers = Timers::default();
         timers.set(0, at(10));
         timers.cancel(0);

@@ -29,7 +29,7 @@ pub fn families(shared: &Shared, turns: &LoopStats, now: Time) -> Vec<Family> {
         Family::gauge(
             "observers",
             "Connections of --observe.",
-            number(shared.board.observers as u64),
+            number(shared.observers.observers as u64),
         ),
     ]);
     families

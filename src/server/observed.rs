@@ -1,42 +1,47 @@
 //! What the server shows of itself.
 //!
-//! **Owns** how its sources look to those who watch, and what is done for them between turns.
-//! **Must never touch** a client. **Invariant**: a server that nobody watches does none of it.
+//! **Owns** how its sources appear to observers, and what is done for observers between turns.
+//! **Must never touch** a client. **Invariant**: a server without observers and without a
+//! recording does none of it.
 
-use super::sources::datagrams::DatagramSocket;
-use super::sources::listener::Accept;
 use super::sources::peer::{Peer, PeerState};
-use super::{Datagram, Server, ServerSource, Settings, Shared, metrics as server_metrics};
-use crate::net::bind::Bound;
+use super::{Server, ServerSource, Shared, metrics as server_metrics};
+use crate::net::Net;
 use crate::net::stream::Stream;
 use crate::observe::file::RecordingFile;
 use crate::observe::history::{self, SlotInfo};
-use crate::observe::listener::ObserverListener;
-use crate::observe::observer::{Observer, SNAPSHOT_PERIOD};
-use crate::observe::recorder::{Attention, TurnRecorder};
-use crate::observe::requests::{Host, ObserverRequests, Question};
+use crate::observe::observer::SNAPSHOT_PERIOD;
+use crate::observe::requests::Question;
 use crate::observe::snapshot::{Cells, Snapshot};
 use crate::observe::{Observable, State, WorkCounters, metrics};
-use crate::reactor::{Reactor, Readiness, Recorder};
-use log::{info, warn};
-use mio::net::{TcpListener, TcpStream};
+use log::info;
 use std::io;
-use std::mem;
 
-/// What a client is about, as those see it who watch.
+/// What is to be observed, and how.
+#[derive(Debug)]
+pub struct ObserveOptions {
+    /// Where a recording is saved; `None`: nothing is recorded.
+    pub recording: Option<RecordingFile>,
+    /// How many turns are remembered.
+    pub turns: usize,
+    /// The blocking listener at which observers connect, if they may.
+    pub listener: Option<std::net::TcpListener>,
+}
+
+/// A client's state as observers see it.
 pub fn state_of<T: Stream>(peer: &Peer<T>) -> State {
-    match peer.phase() {
+    match peer.state() {
         PeerState::Greeting | PeerState::Refusing => State::Greeting,
         PeerState::Held(_) => State::Held,
         PeerState::Lingering(_) => State::Lingering,
-        PeerState::Talking | PeerState::Ending(_) if peer.owed() > 0 => State::Owed,
-        PeerState::Talking | PeerState::Ending(_) => State::Waiting,
+        _ if peer.owed() > 0 => State::Owed,
+        _ => State::Waiting,
     }
 }
 
-/// What the server has counted, as far as a single call moves it.
+/// The counters that a call of a source can move.
 #[must_use]
-pub fn tally_of(shared: &Shared) -> WorkCounters {
+pub fn work_counters(shared: &Shared) -> WorkCounters {
     let stats = &shared.stats;
     WorkCounters {
         accepted: stats.accepted,
@@ -52,189 +57,84 @@ pub fn tally_of(shared: &Shared) -> WorkCounters {
     }
 }
 
-impl<A: Accept, U: DatagramSocket> Observable for ServerSource<A, U> {
+impl<N: Net> Observable for ServerSource<N> {
     fn state(&self) -> State {
         match self {
             Self::Peer(peer) => state_of(peer),
             Self::Listener(_) => State::Listener,
             Self::Datagrams(_) => State::Datagrams,
-            Self::Signals(_) | Self::StdinWatch(_) => State::Signals,
+            Self::Signals(_) | Self::Stdin(_) => State::Signals,
             Self::ObserverListener(_) | Self::Observer(_) => State::Observer,
         }
     }
 
-    fn tally(shared: &Shared) -> WorkCounters {
-        tally_of(shared)
+    fn work_counters(shared: &Shared) -> WorkCounters {
+        work_counters(shared)
     }
 }
 
-/// Who is told what the server's loop does, and is served between turns.
-pub trait Watch<A: Accept, U: DatagramSocket>: Recorder<ServerSource<A, U>> + Sized {
-    /// Called after every turn.
-    fn attend(server: &mut Server<A, U, Self>);
-
-    /// Called when the last turn is over.
-    ///
-    /// # Errors
-    ///
-    /// What was to be kept could not be.
-    fn finish(server: &mut Server<A, U, Self>) -> io::Result<()>;
-}
-
-/// Nobody watches.
-impl<A: Accept, U: DatagramSocket> Watch<A, U> for () {
-    fn attend(server: &mut Server<A, U, Self>) {
-        if mem::take(&mut server.shared.recording_wanted) {
-            say_how_to_record();
-        }
-    }
-
-    fn finish(_: &mut Server<A, U, Self>) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<A: Accept, U: DatagramSocket> Watch<A, U> for TurnRecorder {
-    fn attend(server: &mut Server<A, U, Self>) {
-        server.answer_observers();
-        if !mem::take(&mut server.shared.recording_wanted) {
+impl<N: Net> Server<N> {
+    /// Answers what observers asked, and wakes them.
+    pub(super) fn answer_observers(&mut self) {
+        let is_watched = self.shared.observers.streams > 0;
+        self.reactor.recorder_mut().set_watched(is_watched);
+        if !self.shared.observers.is_asked() {
             return;
         }
-        if server.file.is_none() {
-            say_how_to_record();
-        }
-        // Whatever is wrong with the file now, the clients are served on.
-        if let Err(error) = server.save_recording() {
-            warn!("{error}");
-        }
-    }
-
-    fn finish(server: &mut Server<A, U, Self>) -> io::Result<()> {
-        server.save_recording()
-    }
-}
-
-fn say_how_to_record() {
-    info!("SIGUSR2, but nothing is recorded: `helloop serve --record FILE` does that");
-}
-
-/// What is wanted by those who watch.
-#[derive(Debug)]
-pub struct Watched {
-    /// Where recordings are saved, if they are.
-    pub recording: Option<RecordingFile>,
-    /// How many turns are remembered.
-    pub turns: usize,
-    /// Where observers are let in, if they are: a blocking listener.
-    pub observed_at: Option<std::net::TcpListener>,
-}
-
-impl Host for Shared {
-    fn board(&mut self) -> &mut ObserverRequests {
-        &mut self.board
-    }
-
-    fn is_serving(&self) -> bool {
-        !self.is_draining()
-    }
-}
-
-impl<A: Accept, U: DatagramSocket> From<Observer<TcpStream>> for ServerSource<A, U> {
-    fn from(observer: Observer<TcpStream>) -> Self {
-        Self::Observer(Box::new(observer))
-    }
-}
-
-impl Server<TcpListener, Datagram, TurnRecorder> {
-    /// As [`new`](Server::new), and watched.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Server::new).
-    pub fn watched(bound: Vec<Bound>, settings: Settings, watched: Watched) -> io::Result<Self> {
-        let attention = match watched.recording {
-            Some(_) => Attention::Recording,
-            None => Attention::None,
-        };
-        let recorder = TurnRecorder::new(watched.turns, attention);
-        let mut server = Self::with_reactor(Reactor::recorded(recorder)?, settings);
-        server.take_in(bound)?;
-        server.file = watched.recording;
-        if let Some(listener) = watched.observed_at {
-            listener.set_nonblocking(true)?;
-            let gate = ObserverListener::new(TcpListener::from_std(listener));
-            server.reactor.add(
-                ServerSource::ObserverListener(Box::new(gate)),
-                Readiness::NONE,
-            )?;
-            server.shared.board.sources += 1;
-        }
-        Ok(server)
-    }
-}
-
-impl<A: Accept, U: DatagramSocket> Server<A, U, TurnRecorder> {
-    /// Answers what observers asked, and wakes them. Between turns all sources may be looked at.
-    fn answer_observers(&mut self) {
-        let is_watched = self.shared.board.streams > 0;
-        self.reactor.record_mut().watch(is_watched);
-        if !self.shared.board.is_asked() {
-            return;
-        }
-        for question in self.shared.board.questions() {
+        for question in self.shared.observers.questions() {
             let body = match question {
                 Question::Metrics => self.metrics(),
                 Question::Snapshot => self.snapshot().event(),
-                Question::Story(slot) => self.story(slot),
+                Question::History(slot) => self.history(slot),
             };
-            for token in self.shared.board.answer_all(question, body.into()) {
-                self.reactor.wake(token, Readiness::NONE);
+            for token in self.shared.observers.answer_all(question, body.into()) {
+                self.reactor.wake(token);
             }
         }
     }
 
     fn metrics(&self) -> Vec<u8> {
-        let (turns, now) = (self.reactor.turns(), self.reactor.now());
-        metrics::render(&server_metrics::families(&self.shared, &turns, now)).into_bytes()
+        let (stats, now) = (self.reactor.stats(), self.reactor.now());
+        let families = server_metrics::families(&self.shared, &stats, now);
+        metrics::render(&families).into_bytes()
     }
 
     fn snapshot(&self) -> Snapshot {
-        let (mut cells, recorder) = (Cells::default(), self.reactor.record());
-        for (token, member) in self.reactor.slots() {
+        let (mut cells, recorder) = (Cells::default(), self.reactor.recorder());
+        for (token, source) in self.reactor.slots() {
             let has_worked = recorder.has_worked(token, SNAPSHOT_PERIOD);
-            cells.push(token, member.map(ServerSource::state), has_worked);
+            cells.push(token, source.map(ServerSource::state), has_worked);
         }
-        let tally = tally_of(&self.shared);
-        let (now, turns) = (self.reactor.now(), self.reactor.turns());
-        Snapshot::new(now, self.shared.is_serving(), &tally, turns, cells)
-            .watched(self.reactor.record(), self.shared.board.observers)
+        let counters = work_counters(&self.shared);
+        let (now, stats) = (self.reactor.now(), self.reactor.stats());
+        Snapshot::new(now, !self.shared.is_draining(), &counters, stats, cells)
+            .watched(recorder, self.shared.observers.observers)
     }
 
-    fn story(&self, slot: u32) -> Vec<u8> {
+    fn history(&self, slot: u32) -> Vec<u8> {
         let found = self.reactor.slots().nth(slot as usize);
-        let look = found.map(|(token, member)| SlotInfo {
+        let info = found.map(|(token, source)| SlotInfo {
             token,
-            state: member.map(ServerSource::state),
-            owed: match member {
+            state: source.map(ServerSource::state),
+            owed: match source {
                 Some(ServerSource::Peer(peer)) => peer.buffered(),
                 _ => 0,
             },
         });
-        history::tell(slot, look, self.reactor.record())
+        history::tell(slot, info, self.reactor.recorder())
     }
 
-    fn save_recording(&self) -> io::Result<()> {
-        let Some(file) = &self.file else {
+    /// Saves the recording, if one is made.
+    pub(super) fn save_recording(&self) -> io::Result<()> {
+        let Some(file) = &self.recording else {
             return Ok(());
         };
         let path = file.path().display();
-        match file.save(self.reactor.record()) {
-            Ok(()) => info!("the last turns are in {path}: `helloop show {path}`, or Perfetto"),
-            Err(error) => {
-                let words = format!("the recording cannot be written to {path}: {error}");
-                return Err(io::Error::new(error.kind(), words));
-            }
-        }
+        file.save(self.reactor.recorder()).map_err(|error| {
+            let message = format!("cannot write the recording to {path}: {error}");
+            io::Error::new(error.kind(), message)
+        })?;
+        info!("recording saved: `helloop show {path}`, or open it in Perfetto");
         Ok(())
     }
 }

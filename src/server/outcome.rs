@@ -1,7 +1,7 @@
-//! How a run ended, and what it amounted to.
+//! How a run ended, and its summary.
 //!
-//! **Owns** the words and the exit code for both. **Must never touch** the server.
-//! **Invariant**: the exit code is 0 only if everybody got what they were owed.
+//! **Owns** the text and the exit code of both. **Must never touch** the server.
+//! **Invariant**: the exit code is 0 only if every client was sent what it was owed.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use std::time::Duration;
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everybody got what they were owed.
+    /// Every client was sent what it was owed.
     Drained,
-    /// Time ran out, and so many clients were still owed replies.
+    /// The drain ran out of time while this many clients were owed replies.
     CutOff(usize),
 }
 
 impl Outcome {
-    /// The exit code that tells it: 0, or 1 where clients were cut off.
+    /// The exit code: 0, or 1 if clients were cut off.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -26,12 +26,12 @@ impl Outcome {
     }
 }
 
-/// What a run amounted to, in one line.
+/// The summary of a run, in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// TCP clients accepted.
     pub clients: u64,
-    /// Messages they completed.
+    /// Messages that they completed.
     pub messages: u64,
     /// Datagrams answered.
     pub datagrams: u64,
@@ -44,11 +44,20 @@ impl fmt::Display for Summary {
         let up = Duration::from_millis(u64::try_from(self.up.as_millis()).unwrap_or(u64::MAX));
         write!(
             formatter,
-            "served {} clients, {} messages, {} datagrams in {}",
-            self.clients,
-            self.messages,
-            self.datagrams,
+            "served {}, {}, {} in {}",
+            plural(self.clients, "client"),
+            plural(self.messages, "message"),
+            plural(self.datagrams, "datagram"),
             humantime::format_duration(up)
         )
+    }
+}
+
+/// `1 client`, `2 clients`.
+#[must_use]
+pub fn plural(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
     }
 }

@@ -1,6 +1,6 @@
 //! What all sources of the server share.
 //!
-//! **Owns** the settings, the counters, how far the server is, and scratch memory. **Must never
+//! **Owns** the settings, the counters, the server's lifecycle, and scratch memory. **Must never
 //! touch** a source. **Invariant**: a source is done with the scratch memory before the next one
 //! is driven.
 
@@ -13,24 +13,24 @@ use crate::protocol::greeting::Framing;
 use crate::reactor::Token;
 use std::time::Duration;
 
-/// What the server allows, and how it speaks.
+/// The limits and the protocol variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What a message is on TCP.
     pub framing: Framing,
-    /// How long the replies of one read are held.
+    /// How long the replies of one read are held back.
     pub delay: Duration,
-    /// The longest datagram answered, in bytes.
+    /// The longest datagram that is answered, in bytes.
     pub max_datagram: usize,
-    /// Clients at once; one more is refused.
+    /// Concurrent clients; one more is refused.
     pub max_clients: u64,
-    /// Bytes kept for all clients together.
+    /// Memory for all clients together, in bytes.
     pub max_buffered: usize,
-    /// How long a client may say nothing while it is owed nothing; `None`: for ever.
+    /// How long a client that is owed nothing may send nothing; `None`: forever.
     pub idle_timeout: Option<Duration>,
-    /// How long a client that is owed replies may take none of them.
+    /// How long a client that is owed replies may read none of them.
     pub write_timeout: Duration,
-    /// How long clients may take, when the server stops, to be sent what they are owed.
+    /// How long a drain may take.
     pub drain_timeout: Duration,
 }
 
@@ -49,84 +49,99 @@ impl Default for Settings {
     }
 }
 
-/// How far the server is.
+/// The server's lifecycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifecycle {
     /// Accepting and answering.
     #[default]
     Serving,
-    /// Asked to stop in this turn; at its end everybody is told.
+    /// Asked to stop during this turn; every source is woken when it ends.
     Stopping,
-    /// Listeners close, each client is read once more and sent what it is owed.
+    /// Listeners close; each client is read once more and sent what it is owed.
     Draining,
-    /// Draining took longer than allowed.
+    /// The drain took longer than allowed.
     OutOfTime,
 }
 
-/// The limiters of log lines that clients can cause, one for each kind.
+/// The rate limiters of log messages that clients can cause, one per kind.
 #[derive(Debug, Default)]
 pub struct Limiters {
-    /// Clients over `--max-clients`.
+    /// Clients beyond `--max-clients`.
     pub refused: Limiter,
-    /// Accepts without descriptors or memory.
+    /// Accepts without a free descriptor or memory.
     pub starved: Limiter,
-    /// Datagrams without an answer.
+    /// Unanswered datagrams.
     pub dropped: Limiter,
     /// Errors of receiving datagrams.
     pub receive_failed: Limiter,
     /// Clients closed by a timeout.
     pub timed_out: Limiter,
-    /// Clients closed for what they made the server keep.
+    /// Clients closed because of `--max-buffered`.
     pub buffered: Limiter,
+}
+
+/// Memory that one source after the other uses while it is driven.
+#[derive(Debug)]
+pub struct Scratch {
+    /// What one read returned.
+    pub input: Box<[u8]>,
+    /// The replies to it.
+    pub replies: Vec<u8>,
+    /// Buffers for clients that need one for a while.
+    pub pool: PendingPool,
+}
+
+/// What a signal asked the program to do after this turn.
+#[derive(Debug, Default)]
+pub struct Requested {
+    /// Log all counters.
+    pub report: bool,
+    /// Save the recording.
+    pub recording: bool,
 }
 
 /// What all sources of the server share.
 #[derive(Debug)]
 pub struct Shared {
-    /// What is allowed.
+    /// The limits and the protocol variant.
     pub settings: Settings,
-    /// What is counted.
+    /// The counters.
     pub stats: Stats,
-    /// How far the server is.
-    pub stage: Lifecycle,
-    /// Whether the counters are to be logged.
-    pub report_wanted: bool,
-    /// Whether the recording of the last turns is to be saved.
-    pub recording_wanted: bool,
-    /// Where observers ask.
-    pub board: ObserverRequests,
+    /// The server's lifecycle.
+    pub lifecycle: Lifecycle,
+    /// What observers ask for.
+    pub observers: ObserverRequests,
     /// Listeners that wait for a connection to end.
     pub starved: Vec<Token>,
-    /// What keeps the log short.
+    /// The rate limiters of the log.
     pub limiters: Limiters,
-    /// What one read returned. Shared, since a source is done with it before the next is driven.
-    pub input: Box<[u8]>,
-    /// What it is answered with.
-    pub replies: Vec<u8>,
-    /// Where clients have the memory from that they need for a while.
-    pub pool: PendingPool,
+    /// Memory for the source that is driven.
+    pub scratch: Scratch,
+    /// What is to be done after this turn.
+    pub requested: Requested,
 }
 
 impl Shared {
-    /// A shared for `settings`, in which nothing has happened yet.
+    /// The state of a server with these settings before its first turn.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             stats: Stats::default(),
-            stage: Lifecycle::default(),
-            report_wanted: false,
-            recording_wanted: false,
-            board: ObserverRequests::default(),
+            lifecycle: Lifecycle::default(),
+            observers: ObserverRequests::default(),
             starved: Vec::new(),
             limiters: Limiters::default(),
-            input: vec![0; READ_BYTES].into_boxed_slice(),
-            replies: Vec::new(),
-            pool: PendingPool::default(),
+            scratch: Scratch {
+                input: vec![0; READ_BYTES].into_boxed_slice(),
+                replies: Vec::new(),
+                pool: PendingPool::default(),
+            },
+            requested: Requested::default(),
         }
     }
 
-    /// Notes a listener that can only go on once a connection has ended.
+    /// Registers a listener that can only continue once a connection has ended.
     pub fn wait_for_descriptor(&mut self, listener: Token) {
         // Once: its deadline and new connections make it try, and fail, again and again.
         if !self.starved.contains(&listener) {
@@ -134,9 +149,9 @@ impl Shared {
         }
     }
 
-    /// Whether sources that find nothing more to do should end.
+    /// Whether a source that has nothing left to do should end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.stage != Lifecycle::Serving
+        self.lifecycle != Lifecycle::Serving
     }
 }

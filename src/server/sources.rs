@@ -1,7 +1,8 @@
-//! The server's event sources in one plain `enum`.
+//! The server's event sources, in one plain `enum`.
 //!
-//! **Owns** which source is registered for what and who is called. **Must never touch** what a
-//! source does then. **Invariant**: an idle client's slot is at most 48 bytes.
+//! **Owns** what each source is registered for, and the dispatch of calls. **Must never touch**
+//! what a source does in a call. **Invariant**: an idle client costs the process at most
+//! [`MAX_IDLE_CLIENT_BYTES`].
 
 pub mod datagrams;
 pub mod listener;
@@ -10,47 +11,53 @@ pub mod signals;
 pub mod stdin;
 
 use super::Shared;
-use crate::net::udp::Datagram;
+use crate::net::stream::Stream;
+use crate::net::{Net, SystemNet};
 use crate::observe::listener::ObserverListener;
 use crate::observe::observer::Observer;
-use crate::reactor::{Context, INTEREST, Source, Time, Token, Verdict};
+
+use crate::reactor::{Births, Context, INTEREST, Readiness, Source, Time, Token, Verdict};
 use crate::warn_limited;
-use datagrams::{DatagramSocket, Datagrams};
-use listener::{Accept, Listener};
-use mio::net::{TcpListener, TcpStream};
+use datagrams::Datagrams;
+use listener::Listener;
+use log::debug;
 use mio::{Interest, Registry, event};
 use peer::Peer;
 use signals::Signals;
 use std::io;
 use stdin::StdinWatch;
 
-/// One event source of the server. Those that there are few of are boxed, so that a client's
-/// slot is as small as a client. Generic over its sockets, so that tests script them and have
-/// the whole server in virtual time.
+/// One event source of the server. All but clients are boxed, so that a client's slot is as small
+/// as a client. Generic over the network, so that tests run the whole server on scripted sockets
+/// in virtual time.
 #[derive(Debug)]
-pub enum ServerSource<A: Accept = TcpListener, U: DatagramSocket = Datagram> {
+pub enum ServerSource<N: Net = SystemNet> {
     /// A client's connection.
-    Peer(Peer<A::Stream>),
+    Peer(Peer<N::Stream>),
     /// A listening socket.
-    Listener(Box<Listener<A>>),
+    Listener(Box<Listener<N>>),
     /// A UDP socket.
-    Datagrams(Box<Datagrams<U>>),
+    Datagrams(Box<Datagrams<N::Datagram>>),
     /// The signals.
     Signals(Box<Signals>),
-    /// The listening socket of those who watch.
-    ObserverListener(Box<ObserverListener>),
-    /// The connection of one who watches.
-    Observer(Box<Observer<TcpStream>>),
-    /// The parent process, where the server is to end with it.
-    StdinWatch(Box<StdinWatch>),
+    /// Standard input, if the server ends with it.
+    Stdin(Box<StdinWatch>),
+    /// The listening socket of observers.
+    ObserverListener(Box<ObserverListener<N::Listener>>),
+    /// An observer's connection.
+    Observer(Box<Observer<N::Stream>>),
 }
 
-// An idle client must cost little: 19,000 of them at 48 bytes are less than a megabyte. mio's
-// sockets carry a check of their own in debug builds.
-#[cfg(not(debug_assertions))]
-const _: () = assert!(size_of::<Option<ServerSource>>() + size_of::<u32>() <= 48);
+/// The most that an idle client may cost in this process, everything that the reactor keeps for it
+/// included. The kernel's own memory for a socket is not part of it.
+pub const MAX_IDLE_CLIENT_BYTES: usize = 64;
 
-impl<A: Accept, U: DatagramSocket> Source for ServerSource<A, U> {
+// Slot, generation, readiness, ready-list entry, deadline and heap entry. mio's sockets are larger
+// in debug builds, where they check which poll they belong to.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(reactor::bytes_per_source::<ServerSource>() <= MAX_IDLE_CLIENT_BYTES);
+
+impl<N: Net> Source for ServerSource<N> {
     type Shared = Shared;
 
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -59,52 +66,71 @@ impl<A: Accept, U: DatagramSocket> Source for ServerSource<A, U> {
             Self::Listener(listener) => (listener.socket_mut(), Interest::READABLE),
             Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
             Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
-            Self::ObserverListener(gate) => (gate.socket_mut(), Interest::READABLE),
+            Self::Stdin(stdin) => (stdin.pipe_mut(), Interest::READABLE),
+            Self::ObserverListener(listener) => (listener.socket_mut(), Interest::READABLE),
             Self::Observer(observer) => (observer.stream_mut(), INTEREST),
-            Self::StdinWatch(parent) => (parent.pipe_mut(), Interest::READABLE),
         };
-        socket.register(registry, token.into(), interest)
+        socket.register(registry, token.into(), interest)?;
+        if let Self::Peer(peer) = self {
+            debug!("accepted {} as {token}", address_of(peer));
+        }
+        Ok(())
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn drive(&mut self, cx: &mut Context<'_, Shared>, births: &mut Births<Self>) -> Verdict {
         match self {
             Self::Peer(peer) => peer.drive(cx),
-            Self::Listener(listener) => listener.drive(cx),
+            Self::Listener(listener) => listener.drive(cx, births),
             Self::Datagrams(datagrams) => datagrams.drive(cx),
             Self::Signals(signals) => signals.drive(cx),
-            Self::ObserverListener(gate) => gate.drive(cx),
-            Self::Observer(observer) => observer.drive(cx),
-            Self::StdinWatch(parent) => parent.drive(cx),
+            Self::Stdin(stdin) => stdin.drive(cx),
+            Self::ObserverListener(listener) => {
+                listener.drive(&mut cx.part(|shared| &mut shared.observers), |observer| {
+                    births.push(Self::Observer(Box::new(observer)), Readiness::WRITABLE);
+                })
+            }
+            Self::Observer(observer) => {
+                observer.drive(&mut cx.part(|shared| &mut shared.observers))
+            }
         }
     }
 
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Peer(peer) => peer.expire(cx),
             Self::Listener(listener) => listener.expire(cx),
-            Self::Datagrams(_) | Self::StdinWatch(_) => Verdict::Park,
+            Self::Datagrams(_) | Self::Stdin(_) => Verdict::Hold, // they set no deadline
             Self::Signals(signals) => signals.expire(cx),
-            Self::ObserverListener(gate) => gate.expire(cx),
-            Self::Observer(observer) => observer.expire(cx),
+            Self::ObserverListener(listener) => {
+                listener.expire(&mut cx.part(|shared| &mut shared.observers))
+            }
+            Self::Observer(observer) => {
+                observer.expire(&mut cx.part(|shared| &mut shared.observers))
+            }
         }
     }
 
-    fn unregistered(&mut self, error: &io::Error, now: Time, shared: &mut Shared) {
+    fn unregistered(&mut self, error: &io::Error, turn_start: Time, shared: &mut Shared) {
         match self {
             Self::Peer(peer) => {
                 peer.unregistered(shared);
                 warn_limited!(
                     shared.limiters.starved,
-                    now,
+                    turn_start,
                     "a client could not be registered with the poll: {error}"
                 );
             }
-            Self::Observer(observer) => observer.leave(&mut shared.board),
-            Self::Listener(_)
-            | Self::Datagrams(_)
-            | Self::Signals(_)
-            | Self::ObserverListener(_)
-            | Self::StdinWatch(_) => {}
+            Self::Observer(observer) => observer.leave(&mut shared.observers),
+            _ => {}
         }
     }
+}
+
+/// The client's address as the log shows it.
+fn address_of<T: Stream>(peer: &mut Peer<T>) -> String {
+    let address = peer.stream_mut().peer_address();
+    address.map_or_else(
+        |_| "a client that is gone already".to_owned(),
+        |address| address.to_string(),
+    )
 }

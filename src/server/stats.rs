@@ -75,8 +75,8 @@ impl CloseCause {
     }
 }
 
-impl From<&io::Error> for CloseCause {
-    fn from(error: &io::Error) -> Self {
+impl From<io::Error> for CloseCause {
+    fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted

@@ -12,7 +12,7 @@
 use super::limiter::Limiter;
 use super::sources::datagrams;
 use super::sources::peer::{LINGER, READ_BYTES};
-use super::sources::signals::end_at_the_second;
+use super::sources::signals::exit_on_second_signal;
 use super::stats::CloseCause;
 use super::{Outcome, Settings, Summary};
 use crate::net::bind::Bound;
@@ -88,7 +88,7 @@ enum News {
 ///
 /// A pair of descriptors is needed.
 pub fn signals() -> io::Result<Signals> {
-    end_at_the_second()?;
+    exit_on_second_signal()?;
     Signals::new([SIGINT, SIGTERM, SIGUSR1])
 }
 
@@ -278,7 +278,7 @@ fn start_client(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     let started = spawn("client", move || {
         let cause = match serve(&stream, &state) {
             Ok(cause) => cause,
-            Err(error) => CloseCause::from(&error),
+            Err(error) => CloseCause::from(error),
         };
         debug!("closed #{id}: {}", cause.name());
         lock(&state.clients).remove(&id);

@@ -14,7 +14,7 @@ use super::connect::Connecting;
 use super::counters::{LossCause, MAX_EXCERPT_BYTES, Reached};
 use crate::net::stream::{self, Received};
 use crate::protocol::greeting::BUSY;
-use crate::reactor::{Context, Readiness, Source, Time, Verdict};
+use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;
 
@@ -80,7 +80,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Does what the socket's readiness, the script and the schedule allow.
-    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         let result = match self.state {
             CallerState::Connecting => self.connect(cx),
             _ => self.send_and_receive(cx),
@@ -89,7 +89,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// The timeout has passed.
-    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         let cause = match self.state {
             CallerState::Refused => LossCause::Busy,
             _ => LossCause::TimedOut,
@@ -109,20 +109,17 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// The run has ended: messages in flight, or due and not sent, are unanswered.
-    pub fn finish<S: Source<Shared = Shared>>(&self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn finish(&self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.count_unanswered(cx.clock_now(), cx.shared);
         Verdict::Close
     }
 
     /// The socket may be connected, may have failed, or the wakeup was spurious: the socket says
     /// which (pitfall 13).
-    fn connect<S: Source<Shared = Shared>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> Result<Verdict, LossCause> {
+    fn connect(&mut self, cx: &mut Context<'_, Shared>) -> Result<Verdict, LossCause> {
         let connected = self.stream.is_connected();
         if !connected.map_err(|error| cx.shared.cause_of(&error))? {
-            cx.readiness.clear(Readiness::WRITABLE);
+            cx.readiness.remove(Readiness::WRITABLE);
             // Counted from the start of the connect, so that spurious wakeups do not extend it.
             let waited = cx.turn_start.since(self.begun);
             let timeout = cx.shared.plan.timeout;
@@ -130,7 +127,7 @@ impl<T: Connecting> Caller<T> {
                 return Err(LossCause::TimedOut);
             }
             cx.set_deadline(timeout - waited);
-            return Ok(Verdict::Park);
+            return Ok(Verdict::Hold);
         }
         let now = cx.clock_now();
         let latency = now.since(self.begun);
@@ -141,10 +138,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Sends what may be sent and checks what was received, within the budget.
-    fn send_and_receive<S: Source<Shared = Shared>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> Result<Verdict, LossCause> {
+    fn send_and_receive(&mut self, cx: &mut Context<'_, Shared>) -> Result<Verdict, LossCause> {
         for _ in 0..READS_PER_TURN {
             if self.state == CallerState::Active {
                 let sent = self.send_messages(cx);
@@ -156,7 +150,7 @@ impl<T: Connecting> Caller<T> {
             let shared = &mut *cx.shared;
             match stream::receive(
                 &mut self.stream,
-                &mut cx.readiness,
+                cx.readiness,
                 &mut shared.input,
                 &mut shared.counters.traffic,
             ) {
@@ -172,10 +166,7 @@ impl<T: Connecting> Caller<T> {
 
     /// Begins the next batch if it may, and writes as much of the current one as the socket
     /// takes.
-    fn send_messages<S: Source<Shared = Shared>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> io::Result<()> {
+    fn send_messages(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<()> {
         if self.unsent == 0 {
             let (in_flight, pipeline) = (self.sent - self.answered, cx.shared.plan.pipeline);
             let now = || cx.clock_now();
@@ -188,15 +179,13 @@ impl<T: Connecting> Caller<T> {
                 messages => self.begin_batch(messages, cx),
             }
         }
-        if self.unsent == 0 || !cx.readiness.contains(Readiness::WRITABLE) {
-            return Ok(());
-        }
         let shared = &mut *cx.shared;
-        // All messages are the same, so the rest of any batch is the end of the longest batch.
+        // All messages are the same, so the rest of any batch is the end of the longest batch: a
+        // position in these shared bytes is the whole outbound queue, and no `Outbox` is needed.
         let start = shared.script.batch.len() - self.unsent as usize;
         let sent = stream::send(
             &mut self.stream,
-            &mut cx.readiness,
+            cx.readiness,
             &shared.script.batch[start..],
             &mut shared.counters.traffic,
         )?;
@@ -204,7 +193,7 @@ impl<T: Connecting> Caller<T> {
         Ok(())
     }
 
-    fn begin_batch<S: Source<Shared = Shared>>(&mut self, messages: u32, cx: &mut Context<'_, S>) {
+    fn begin_batch(&mut self, messages: u32, cx: &mut Context<'_, Shared>) {
         self.begun = cx.clock_now();
         if self.sent == self.answered {
             cx.set_deadline(cx.shared.plan.timeout);
@@ -218,11 +207,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Checks the first `count` bytes of the scratch input.
-    fn check_input<S: Source<Shared = Shared>>(
-        &mut self,
-        count: usize,
-        cx: &mut Context<'_, S>,
-    ) -> Result<(), LossCause> {
+    fn check_input(&mut self, count: usize, cx: &mut Context<'_, Shared>) -> Result<(), LossCause> {
         match self.state {
             CallerState::Connecting | CallerState::Welcoming => self.check_welcome(count, cx),
             CallerState::Refused => {
@@ -237,10 +222,10 @@ impl<T: Connecting> Caller<T> {
         }
     }
 
-    fn check_welcome<S: Source<Shared = Shared>>(
+    fn check_welcome(
         &mut self,
         count: usize,
-        cx: &mut Context<'_, S>,
+        cx: &mut Context<'_, Shared>,
     ) -> Result<(), LossCause> {
         let shared = &mut *cx.shared;
         let input = &shared.input[..count];
@@ -273,7 +258,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// Keeps the reply to the first client that is refused: all get the same one.
-    fn keep_busy_reply<S: Source<Shared = Shared>>(&self, count: usize, cx: &mut Context<'_, S>) {
+    fn keep_busy_reply(&self, count: usize, cx: &mut Context<'_, Shared>) {
         let Shared {
             counters, input, ..
         } = &mut *cx.shared;
@@ -284,10 +269,10 @@ impl<T: Connecting> Caller<T> {
         }
     }
 
-    fn check_replies<S: Source<Shared = Shared>>(
+    fn check_replies(
         &mut self,
         count: usize,
-        cx: &mut Context<'_, S>,
+        cx: &mut Context<'_, Shared>,
     ) -> Result<(), LossCause> {
         let now = cx.clock_now();
         let shared = &mut *cx.shared;
@@ -323,11 +308,7 @@ impl<T: Connecting> Caller<T> {
         self.measured += u32::from(measured);
     }
 
-    fn lose<S: Source<Shared = Shared>>(
-        &self,
-        cause: LossCause,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
+    fn lose(&self, cause: LossCause, cx: &mut Context<'_, Shared>) -> Verdict {
         debug!("lost {}: {}", cx.token, cause.name());
         let reached = match self.state {
             CallerState::Connecting => Reached::Nothing,
@@ -347,7 +328,7 @@ impl<T: Connecting> Caller<T> {
         }
         let due = match &shared.schedule {
             None => self.sent,
-            Some(schedule) => schedule.due_for(self.index, now).max(self.sent),
+            Some(schedule) => schedule.due_count(self.index, now).max(self.sent),
         };
         for number in self.answered..due {
             let begun = shared.begun_at(self.index, number, self.begun);

@@ -1,66 +1,65 @@
-//! Before a run: whether this machine can carry the plan out.
+//! Checks before a run whether this machine can carry the plan out.
 //!
-//! **Owns** the arithmetic of descriptors, ports and queues. **Must never touch** the server:
-//! nothing is connected here. **Invariant**: what will not fit is told before it is tried, with
-//! the exact command that makes it fit.
+//! **Owns** the arithmetic of descriptors, ports and accept queues. **Must never touch** the
+//! server: nothing connects here. **Invariant**: what does not fit is reported before the run,
+//! with the exact command that makes it fit.
 
 use super::conductor::CONNECTS_AT_ONCE;
-use super::connect::Sources;
+use super::connect::SourceAddresses;
 use super::plan::Plan;
 use crate::net::system;
 use std::fmt;
 use std::net::UdpSocket;
 
-/// Descriptors that are not for clients: standard streams, poll, signals, a child's pipes, the
-/// files of the figures.
+/// Descriptors that are not for clients: the standard streams, the poll, the signals, a child's
+/// pipes, the files in `/proc`.
 const RESERVED_DESCRIPTORS: u64 = 16;
 
-/// Ports where the system does not tell its range (RFC 6335, dynamic ports).
+/// The ephemeral ports where the system does not report its own range (RFC 6335, dynamic ports).
 const DYNAMIC_PORTS: (u16, u16) = (49_152, 65_535);
 
-/// What was found, one line a subject.
+/// The result, one line per subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// What fits.
-    pub fine: Vec<String>,
-    /// What may disturb.
+    pub ok: Vec<String>,
+    /// What may distort the run.
     pub warnings: Vec<String>,
-    /// What does not fit: the run cannot be what was asked for.
+    /// What does not fit: the run cannot do what was asked for.
     pub obstacles: Vec<String>,
 }
 
 impl fmt::Display for Findings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = [
-            ("ok", &self.fine),
+            ("ok", &self.ok),
             ("warning", &self.warnings),
             ("cannot", &self.obstacles),
         ];
-        let mut lines = groups
+        let lines: Vec<_> = groups
             .iter()
-            .flat_map(|(mark, lines)| lines.iter().map(move |line| format!("{mark:8}{line}")));
-        if let Some(first) = lines.next() {
-            formatter.write_str(&first)?;
-        }
-        lines.try_for_each(|line| write!(formatter, "\n{line}"))
+            .flat_map(|(mark, lines)| lines.iter().map(move |line| format!("{mark:8}{line}")))
+            .collect();
+        formatter.write_str(&lines.join("\n"))
     }
 }
 
-/// Checks `plan` against a process that may have `descriptors`.
+/// Checks `plan` for a process that may open `max_descriptors`.
 #[must_use]
-pub fn check(plan: &Plan, descriptors: u64) -> Findings {
+pub(crate) fn check(plan: &Plan, max_descriptors: u64) -> Findings {
     let mut findings = Findings::default();
-    check_descriptors(plan, descriptors, &mut findings);
+    check_descriptors(plan, max_descriptors, &mut findings);
     check_ports(plan, system::local_ports(), &mut findings);
     check_sources(plan, &mut findings);
-    let server = "the server's own backlog and descriptors are its own affair";
     match system::backlog_limit() {
         Some(limit) if limit < CONNECTS_AT_ONCE => findings.warnings.push(format!(
-            "backlog: this system keeps at most {limit} connections waiting, and {CONNECTS_AT_ONCE} \
-             connect at once: `sysctl -w net.core.somaxconn=4096`, or a lower --connect-rate"
+            "backlog: this system queues at most {limit} connections per listener, and up to \
+             {CONNECTS_AT_ONCE} clients connect at once: run `sysctl -w net.core.somaxconn=4096`, \
+             or lower --connect-rate"
         )),
-        Some(limit) => findings.fine.push(format!(
-            "backlog: {CONNECTS_AT_ONCE} connect at once, this system lets {limit} wait; {server}"
+        Some(limit) => findings.ok.push(format!(
+            "backlog: up to {CONNECTS_AT_ONCE} clients connect at once, and this system queues up \
+             to {limit}; the server's own backlog and descriptors are not checked here"
         )),
         None => {}
     }
@@ -71,15 +70,15 @@ fn check_descriptors(plan: &Plan, limit: u64, findings: &mut Findings) {
     let clients = u64::from(plan.clients);
     let needed = clients + RESERVED_DESCRIPTORS;
     if needed <= limit {
-        findings.fine.push(format!(
-            "descriptors: {clients} clients and {RESERVED_DESCRIPTORS} more, of {limit}"
+        findings.ok.push(format!(
+            "descriptors: {clients} for clients and {RESERVED_DESCRIPTORS} reserved, of {limit}"
         ));
         return;
     }
     findings.obstacles.push(format!(
-        "descriptors: {clients} clients need {needed}, and this process may have {limit}: raise the \
-         hard limit (as root: `ulimit -Hn {needed}` in this shell, or `prlimit \
-         --nofile={needed}:{needed} --pid $$`), or ask for --clients {}",
+        "descriptors: {clients} clients need {needed}, and the limit of this process is {limit}: \
+         raise the hard limit (as root: `ulimit -Hn {needed}` in this shell, or `prlimit \
+         --nofile={needed}:{needed} --pid $$`), or use --clients {}",
         limit.saturating_sub(RESERVED_DESCRIPTORS)
     ));
 }
@@ -87,48 +86,43 @@ fn check_descriptors(plan: &Plan, limit: u64, findings: &mut Findings) {
 fn check_ports(plan: &Plan, range: Option<(u16, u16)>, findings: &mut Findings) {
     let (first, last) = range.unwrap_or(DYNAMIC_PORTS);
     let ports = u64::from(last.saturating_sub(first)) + 1;
-    let sources = u64::from(plan.sources.used_by(plan.clients));
+    let sources = u64::from(plan.sources.count_for(plan.clients));
     let clients = u64::from(plan.clients);
     let summary = format!("{ports} ports ({first} to {last}) on {sources} source addresses");
     if clients <= ports * sources {
-        findings.fine.push(format!("ports: {summary}"));
+        findings.ok.push(format!("ports: {summary}"));
         return;
     }
     findings.obstacles.push(format!(
-        "ports: {clients} clients do not fit {summary}: give more addresses (--source CIDR), or \
-         more ports (`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`)"
+        "ports: {clients} clients need more than {summary}: add addresses (--source CIDR) or \
+         ports (`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`)"
     ));
 }
 
-/// Each source address must be this machine's: binding to it tells.
+/// Checks that each source address belongs to this machine, by a bind to it.
 fn check_sources(plan: &Plan, findings: &mut Findings) {
-    let Sources::Row { first, count } = plan.sources else {
+    let SourceAddresses::Range(range) = plan.sources else {
         return;
     };
-    let used = plan.sources.used_by(plan.clients);
-    for number in 0..used {
-        let client = number * super::connect::CLIENTS_PER_SOURCE;
-        let Some(address) = plan.sources.of(client) else {
-            continue;
-        };
-        if let Err(error) = UdpSocket::bind((address, 0)) {
-            findings.obstacles.push(format!(
-                "source: {address} is no address of this machine ({error}): --source takes ones \
-                 that are; `ip address add {address} dev lo` adds it"
-            ));
-            return;
+    let used = plan.sources.count_for(plan.clients);
+    let obstacle = range.take(used as usize).find_map(|address| {
+        if address.is_ipv4() != plan.to.is_ipv4() {
+            let to = plan.to;
+            return Some(format!("{address} and {to} must both be IPv4 or both IPv6"));
         }
+        let error = UdpSocket::bind((address, 0)).err()?;
+        Some(format!(
+            "{address} is not an address of this machine ({error}): choose another --source, or \
+             add it with `ip address add {address} dev lo`"
+        ))
+    });
+    let available = range.size_hint().0;
+    match obstacle {
+        Some(obstacle) => findings.obstacles.push(format!("source: {obstacle}")),
+        None => findings
+            .ok
+            .push(format!("source: {used} of {available} addresses")),
     }
-    if plan.to.is_ipv4() != first.is_ipv4() {
-        findings.obstacles.push(format!(
-            "source: {first} and {} are not of one kind: IPv4, or IPv6, for both",
-            plan.to
-        ));
-        return;
-    }
-    findings.fine.push(format!(
-        "source: {used} of {count} addresses from {first} on"
-    ));
 }
 
 #[cfg(test)]
@@ -137,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_told_with_the_fix() {
+    fn what_does_not_fit_is_reported_with_the_fix() {
         let mut plan = plan();
         plan.clients = 1_000;
         let found = check(&plan, 1_016);
@@ -152,10 +146,10 @@ mod tests {
         plan.sources = "192.0.2.1/24".parse().expect("a network");
         let found = check(&plan, 20_000);
         assert!(
-            found.to_string().contains("no address of this machine"),
+            found.to_string().contains("not an address of this machine"),
             "{found}"
         );
         plan.sources = "::1".parse().expect("an address");
-        assert!(check(&plan, 20_000).to_string().contains("not of one kind"));
+        assert!(check(&plan, 20_000).to_string().contains("must both be"));
     }
 }

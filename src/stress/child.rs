@@ -1,12 +1,11 @@
-//! A server of the load's own: this program again, as a child process.
+//! The server of `--spawn`: this program as a child process.
 //!
-//! **Owns** the child, from its start to its last words. **Must never touch** the server's code:
-//! what it knows is the command line and the line that says `listening on`. **Invariant**: the
-//! child never outlives this process. It runs in a process group of its own, out of Ctrl-C's
-//! reach, and is told to stop with its standard input: that pipe closes when this process ends,
-//! however it ends, SIGKILL included.
+//! **Owns** the child from its start to its exit. **Must never touch** the server's code: the
+//! interface is the command line and the line `listening on ADDRESS`. **Invariant**: the child
+//! never outlives this process. It runs in its own process group, so that Ctrl-C does not reach
+//! it, and stops at EOF on its standard input: the kernel closes that pipe however this process
+//! ends, SIGKILL included.
 
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -14,130 +13,104 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a child may take to drain. Its own limit, ten seconds, comes first.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long a child may take to drain: longer than its own limit, which is 10 s by default.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often a child that drains is looked after.
-const LOOK: Duration = Duration::from_millis(5);
+/// The pause between two checks whether the child has exited.
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Why there is no server to be had: one line for the person.
+/// A running server. Killed when dropped, unless it was [stopped](Self::stop).
 #[derive(Debug)]
-pub struct Error(String);
-
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self(format!("cannot start a server: {error}"))
-    }
-}
-
-/// A running child that listens. Killed when dropped, unless it was [stopped](Self::stop).
-#[derive(Debug)]
-pub struct Server {
-    child: Child,
+pub(crate) struct SpawnedServer {
+    child: KilledOnDrop,
     stdout: BufReader<ChildStdout>,
     /// Where it listens.
     pub address: SocketAddr,
 }
 
-impl Server {
-    /// Starts `helloop serve` on a port of the system's choice, with further `flags`.
+impl SpawnedServer {
+    /// Starts `helloop serve` with `flags`, on a loopback port that the system chooses.
     ///
     /// # Errors
     ///
-    /// It could not be started, or ended before it listened; its own words are on standard
-    /// error.
-    pub fn start(flags: &[String]) -> Result<Self, Error> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args([
-                "serve",
-                "-q",
-                "--exit-with-stdin",
-                "--listen",
-                "127.0.0.1:0",
-            ])
+    /// The process could not be started, or exited before it listened; it reports why on
+    /// standard error.
+    pub(crate) fn start(flags: &[String]) -> io::Result<Self> {
+        Self::spawn(flags)
+            .map_err(|error| io::Error::other(format!("cannot start a server: {error}")))
+    }
+
+    fn spawn(flags: &[String]) -> io::Result<Self> {
+        // HELLOOP_* variables configure the server that the user runs, not this one.
+        let environment = std::env::vars_os()
+            .filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"HELLOOP_"));
+        let child = Command::new(std::env::current_exe()?)
+            .args(["serve", "-q", "--exit-with-stdin", "--listen=127.0.0.1:0"])
             .args(flags)
+            .env_clear()
+            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .process_group(0);
-        // What is set for another server is not meant for this one.
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"HELLOOP_") {
-                command.env_remove(name);
-            }
-        }
-        let mut child = command.spawn()?;
-        let Some(stdout) = child.stdout.take() else {
-            return Err(Error("the server has no standard output".to_owned()));
-        };
-        let mut stdout = BufReader::new(stdout);
+            .process_group(0)
+            .spawn()?;
+        let mut child = KilledOnDrop(child);
+        let stdout = child.0.stdout.take();
+        let mut stdout = BufReader::new(stdout.ok_or(io::ErrorKind::BrokenPipe)?);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
         let address = line
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|address| address.parse().ok());
-        match address {
-            Some(address) => Ok(Self {
-                child,
-                stdout,
-                address,
-            }),
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(Error(
-                    "the server that was started has ended before it listened".to_owned(),
-                ))
-            }
-        }
+            .and_then(|address| address.parse().ok())
+            .ok_or_else(|| io::Error::other("it exited before it listened"))?;
+        Ok(Self {
+            child,
+            stdout,
+            address,
+        })
     }
 
-    /// The child's process id.
+    /// The process ID.
     #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn id(&self) -> u32 {
+        self.child.0.id()
     }
 
-    /// Lets it drain and end, and returns its last words, if they are good ones.
+    /// Lets the server drain and exit; returns what it wrote after `listening on`.
     ///
     /// # Errors
     ///
-    /// It did not end in time, or not well.
-    pub fn stop(mut self) -> Result<String, Error> {
-        drop(self.child.stdin.take());
-        let deadline = Instant::now() + DRAIN;
+    /// The server did not exit in time, or exited with a failure.
+    pub(crate) fn stop(mut self) -> io::Result<String> {
+        let child = &mut self.child.0;
+        drop(child.stdin.take());
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
         let status = loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = child.try_wait()? {
                 break status;
             }
             if Instant::now() > deadline {
-                return Err(Error("the server did not end, and was killed".to_owned()));
+                return Err(io::Error::other("the server did not exit, and was killed"));
             }
-            thread::sleep(LOOK);
+            thread::sleep(EXIT_POLL_INTERVAL);
         };
-        let mut words = String::new();
-        self.stdout.read_to_string(&mut words)?;
-        if status.success() {
-            Ok(words.trim_end().to_owned())
-        } else {
-            Err(Error(format!("the server ended with {status}")))
+        if !status.success() {
+            return Err(io::Error::other(format!("the server failed: {status}")));
         }
+        let mut output = String::new();
+        self.stdout.read_to_string(&mut output)?;
+        Ok(output.trim_end().to_owned())
     }
 }
 
-impl Drop for Server {
+#[derive(Debug)]
+struct KilledOnDrop(Child);
+
+impl Drop for KilledOnDrop {
     fn drop(&mut self) {
-        // The handle still owns the process id, ended or not: nobody else can have it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Safe after the exit too: until it is waited for, the process ID is not reused, and
+        // std does not signal a child that was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -1,162 +1,141 @@
-//! The tutorial's question, answered: one loop, or a thread for each client?
+//! One loop or a thread per client: both models of the server under the same load.
 //!
-//! **Owns** the order of the runs, and the medians of their figures. **Must never touch** a
-//! run's inside: each is a run as any other, against a server of its own. **Invariant**: both
-//! models meet the same load on the same machine, in turn and in rounds, so that what else the
-//! machine does meets both.
+//! **Owns** the order of the runs, and the medians of their figures. **Must never touch** the
+//! inside of a run: each is a normal run, against a server of its own. **Invariant**: both models
+//! get the same load on the same machine, alternating round by round, so that other activity on
+//! the machine affects both.
 
-pub mod table;
+mod table;
 
-use super::child::Server;
+use super::child::SpawnedServer;
 use super::plan::{Length, Plan};
 use super::report::Report;
 use super::signals::Interrupt;
-use super::{Shared, child, run};
+use super::{Shared, run};
 use crate::reactor::Time;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
-/// The version of the JSON form.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The version of the JSON form, raised when a key is removed or changes its meaning.
+const SCHEMA_VERSION: u32 = 1;
 
-/// The two servers, as `--model` names them.
-pub const MODELS: [&str; 2] = ["reactor", "threads"];
+/// The values of `--model`.
+const MODELS: [&str; 2] = ["reactor", "threads"];
 
-/// Takes one figure out of a report, if it has it.
-pub type Figure = fn(&Report) -> Option<f64>;
-
-/// What is compared: a figure's name, the figure, and what it is counted in.
-pub const FIGURES: [(&str, Figure, Unit); 11] = [
-    (
-        "threads",
-        |report| Some(report.server?.threads as f64),
-        Unit::Count,
-    ),
-    (
-        "resident_bytes",
-        |report| Some(report.server?.resident_bytes as f64),
-        Unit::Bytes,
-    ),
-    (
-        "bytes_per_client",
-        |report| report.server?.bytes_per_client,
-        Unit::Bytes,
-    ),
-    (
-        "context_switches",
-        |report| Some(report.server?.context_switches as f64),
-        Unit::Count,
-    ),
-    (
-        "connects_per_second",
-        |report| Some(report.connects.per_second),
-        Unit::Count,
-    ),
-    (
-        "messages_per_second",
-        |report| Some(report.messages.per_second),
-        Unit::Count,
-    ),
-    (
-        "cpu_us_per_message",
-        |report| report.server?.cpu_us_per_message,
-        Unit::Microseconds,
-    ),
-    (
-        "load_cpu_us_per_message",
-        |report| report.load.process?.cpu_us_per_message,
-        Unit::Microseconds,
-    ),
-    ("p50_us", |report| report.latency.p50_us, Unit::Microseconds),
-    ("p99_us", |report| report.latency.p99_us, Unit::Microseconds),
-    (
-        "p99_9_us",
-        |report| report.latency.p99_9_us,
-        Unit::Microseconds,
-    ),
-];
-
-/// What a figure is counted in.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Pieces.
+enum Unit {
     Count,
-    /// Bytes.
     Bytes,
-    /// Microseconds.
     Microseconds,
 }
 
-/// How one model did under one delay: the medians of its rounds.
+/// Reads one figure from a report.
+type Figure = fn(&Report) -> Option<f64>;
+
+/// The figures that are compared: the JSON key, the unit and the value.
+const FIGURES: [(&str, Unit, Figure); 11] = [
+    ("threads", Unit::Count, |run| {
+        Some(run.server?.threads as f64)
+    }),
+    ("resident_bytes", Unit::Bytes, |run| {
+        Some(run.server?.resident_bytes as f64)
+    }),
+    ("bytes_per_client", Unit::Bytes, |run| {
+        run.server?.bytes_per_client
+    }),
+    ("context_switches", Unit::Count, |run| {
+        Some(run.server?.context_switches as f64)
+    }),
+    ("connects_per_second", Unit::Count, |run| {
+        Some(run.connects.per_second)
+    }),
+    ("messages_per_second", Unit::Count, |run| {
+        Some(run.messages.per_second)
+    }),
+    ("cpu_us_per_message", Unit::Microseconds, |run| {
+        run.server?.cpu_us_per_message
+    }),
+    ("load_cpu_us_per_message", Unit::Microseconds, |run| {
+        run.load.process?.cpu_us_per_message
+    }),
+    ("p50_us", Unit::Microseconds, |run| run.latency.p50_us),
+    ("p99_us", Unit::Microseconds, |run| run.latency.p99_us),
+    ("p99_9_us", Unit::Microseconds, |run| run.latency.p99_9_us),
+];
+
+/// One model under one delay.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// `reactor` or `threads`.
-    pub model: &'static str,
-    /// By the names of [`FIGURES`]; a figure that no round has is absent.
-    pub figures: BTreeMap<&'static str, f64>,
-    /// Rounds that did what was asked.
-    pub rounds: usize,
-    /// What went wrong in the others, or was to be doubted; one line each.
-    pub remarks: Vec<String>,
+struct Row {
+    /// One of [`MODELS`].
+    model: &'static str,
+    /// The medians of the rounds by key; a figure that no round has is left out.
+    figures: BTreeMap<&'static str, f64>,
+    /// Rounds that did all that was asked for.
+    rounds: usize,
+    /// Why the other rounds did not, and which rounds were limited by the load generator.
+    remarks: Vec<String>,
 }
 
 /// Both models under one delay.
 #[derive(Clone, Debug, Serialize)]
-pub struct Table {
-    /// How long the server holds each reply.
-    pub delay_seconds: f64,
-    /// A row a model, in the order of [`MODELS`].
-    pub rows: Vec<Row>,
+struct Table {
+    /// How long the server delays each reply.
+    delay_seconds: f64,
+    /// One row per model, in the order of [`MODELS`].
+    rows: Vec<Row>,
 }
 
-/// The whole comparison.
+/// The comparison.
 #[derive(Clone, Debug, Serialize)]
-pub struct Comparison {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
+pub(crate) struct Comparison {
+    schema_version: u32,
     /// Clients of each run.
-    pub clients: u32,
+    clients: u32,
     /// The measured time of each run.
-    pub seconds: f64,
+    seconds: f64,
     /// Rounds asked for.
-    pub rounds: u32,
-    /// Whether it was stopped before its end.
+    rounds: u32,
+    /// The comparison was stopped by a signal.
     pub interrupted: bool,
-    /// Without a delay, and with one.
-    pub tables: Vec<Table>,
+    /// One table per delay.
+    tables: Vec<Table>,
 }
 
 impl Comparison {
-    /// Runs `plan` against both models, `rounds` times each, under each of `delays`. `watch` is
-    /// told what is being run, and shown its shared after every tick.
+    /// Runs `plan` against both models, `rounds` times each under each of `delays`. `on_progress`
+    /// gets the name of the current run and its state.
     ///
     /// # Errors
     ///
-    /// This process cannot poll. What a server cannot do is a remark in its row.
-    pub fn new(
+    /// This process cannot poll. A server that fails is a remark in its row.
+    pub(crate) fn new(
         plan: &Plan,
         delays: &[Duration],
         rounds: u32,
         interrupt: &Interrupt,
-        watch: &mut dyn FnMut(&str, &Shared, Time),
-    ) -> std::io::Result<Self> {
+        on_progress: &mut dyn FnMut(&str, &Shared, Time),
+    ) -> io::Result<Self> {
         let mut tables = Vec::new();
         for delay in delays {
-            let mut reports = MODELS.map(|model| (model, Vec::new(), Vec::new()));
+            let mut models = MODELS.map(|model| (model, Vec::new(), Vec::new()));
             for round in 1..=rounds {
-                for (model, fine, remarks) in &mut reports {
-                    if interrupt.came() {
+                for (model, reports, remarks) in &mut models {
+                    if interrupt.is_set() {
                         break;
                     }
-                    let delay = humantime::format_duration(*delay).to_string();
-                    let what = format!("{model}, delay {delay}, round {round} of {rounds}");
-                    match one_run(plan, model, &delay, interrupt, &mut |shared, now| {
-                        watch(&what, shared, now)
-                    })? {
+                    let delay = humantime::format_duration(*delay);
+                    let name = format!("{model}, delay {delay}, round {round} of {rounds}");
+                    let flags = [format!("--model={model}"), format!("--delay={delay}")];
+                    let mut on_progress = |shared: &Shared, now| on_progress(&name, shared, now);
+                    match one_run(plan, &flags, interrupt, &mut on_progress)? {
                         Ok(report) => {
-                            remarks.extend(doubts(&report, round));
-                            fine.push(report);
+                            if report.verdict.limited_by_client {
+                                remarks.push(format!("round {round}: {}", report.verdict.words));
+                            }
+                            reports.push(report);
                         }
                         Err(why) => remarks.push(format!("round {round}: {why}")),
                     }
@@ -164,9 +143,9 @@ impl Comparison {
             }
             tables.push(Table {
                 delay_seconds: delay.as_secs_f64(),
-                rows: reports
+                rows: models
                     .into_iter()
-                    .map(|(model, fine, remarks)| row(model, &fine, remarks))
+                    .map(|(model, reports, remarks)| row(model, &reports, remarks))
                     .collect(),
             });
         }
@@ -178,22 +157,20 @@ impl Comparison {
                 Length::Messages(_) => 0.0,
             },
             rounds,
-            interrupted: interrupt.came(),
+            interrupted: interrupt.is_set(),
             tables,
         })
     }
 }
 
-/// One run against a new server: its report, or why it does not count.
+/// One run against a new server: its report, or why the run does not count.
 fn one_run(
     plan: &Plan,
-    model: &str,
-    delay: &str,
+    flags: &[String],
     interrupt: &Interrupt,
-    watch: &mut dyn FnMut(&Shared, Time),
-) -> std::io::Result<Result<Report, String>> {
-    let flags = [format!("--model={model}"), format!("--delay={delay}")];
-    let server = match Server::start(&flags) {
+    on_progress: &mut dyn FnMut(&Shared, Time),
+) -> io::Result<Result<Report, String>> {
+    let server = match SpawnedServer::start(flags) {
         Ok(server) => server,
         Err(error) => return Ok(Err(error.to_string())),
     };
@@ -201,42 +178,36 @@ fn one_run(
         to: server.address,
         ..plan.clone()
     };
-    let done = run(plan, Some(server.id()), interrupt, watch)?;
-    let ended: Result<String, child::Error> = server.stop();
-    let report = Report::new(&done, &[]);
-    if report.interrupted {
-        return Ok(Err("interrupted".to_owned()));
-    }
-    if !report.verdict.achieved {
-        let mut why = report.verdict.shortcomings.join(", ");
-        if let Err(error) = ended {
-            why = format!("{why}; {error}");
-        }
-        return Ok(Err(format!("cannot hold the load: {why}")));
-    }
-    Ok(Ok(report))
+    let run = run(plan, Some(server.id()), interrupt, on_progress)?;
+    let stopped = server.stop();
+    let report = Report::new(&run, &[]);
+    Ok(if report.interrupted {
+        Err("interrupted".to_owned())
+    } else if report.verdict.achieved {
+        Ok(report)
+    } else {
+        let why = report.verdict.shortcomings.join(", ");
+        Err(match stopped {
+            Ok(_) => format!("cannot hold the load: {why}"),
+            Err(error) => format!("cannot hold the load: {why}; {error}"),
+        })
+    })
 }
 
-/// What is to be said of a run that counts.
-fn doubts(report: &Report, round: u32) -> Option<String> {
-    let limited = report.verdict.limited_by_client;
-    limited.then(|| format!("round {round}: {}", report.verdict.words))
-}
-
-fn row(model: &'static str, fine: &[Report], remarks: Vec<String>) -> Row {
-    let figures = FIGURES.iter().filter_map(|(name, figure, _)| {
-        let values = fine.iter().filter_map(figure).collect();
-        Some((*name, median(values)?))
+fn row(model: &'static str, reports: &[Report], remarks: Vec<String>) -> Row {
+    let figures = FIGURES.iter().filter_map(|(key, _, figure)| {
+        let values = reports.iter().filter_map(figure).collect();
+        Some((*key, median(values)?))
     });
     Row {
         model,
         figures: figures.collect(),
-        rounds: fine.len(),
+        rounds: reports.len(),
         remarks,
     }
 }
 
-/// The middle value; the mean of the middle two where there is none.
+/// The middle value, or the mean of the middle two; `None` without values.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,8 +1,8 @@
 //! Leads a run from its first connect to its end.
 //!
 //! **Owns** the order of the stages, the schedules and the ticks. **Must never touch** a client's
-//! socket once it is open: it starts clients, and says which to wake. **Invariant**: the stages
-//! follow one another in order, and each of them ends, whatever the server does.
+//! socket once it is open: it starts clients, and wakes them. **Invariant**: the stages follow one
+//! another in order, and each of them ends, whatever the server does.
 //!
 //! The conductor is a source without a socket. Its deadline ends the loop's wait in time; the
 //! program's own loop calls it between turns.
@@ -14,7 +14,7 @@ use super::pace::{Pace, Schedule};
 use super::plan::{Length, Transport};
 use super::udp_caller::UdpCaller;
 use super::{Shared, Stage};
-use crate::reactor::{Context, Readiness, Source, Time, Verdict};
+use crate::reactor::{Births, Context, Readiness, Time, Verdict};
 use mio::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -60,18 +60,22 @@ impl Conductor {
     }
 
     /// Moves the run on as far as possible at this time.
-    pub fn conduct<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
+    pub fn conduct<S>(&mut self, cx: &mut Context<'_, Shared>, births: &mut Births<S>) -> Verdict
     where
-        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
+        S: From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
     {
         let now = cx.clock_now();
+        if cx.shared.interrupted {
+            self.end(now, cx.shared);
+            return Verdict::Park;
+        }
         self.measure_lag(now, cx.shared);
         if now.since(self.second) >= SECOND_LENGTH {
             self.end_second(now, cx.shared);
         }
         let stage = cx.shared.stage;
         match stage {
-            Stage::Connecting => self.connect(now, cx),
+            Stage::Connecting => self.connect(now, cx, births),
             Stage::WarmingUp(until) if now >= until => start_measuring(now, cx.shared),
             Stage::Running if now >= cx.shared.measured_until || cx.shared.remaining == 0 => {
                 cx.shared.stage = Stage::Finishing(now.after(cx.shared.plan.timeout));
@@ -88,14 +92,14 @@ impl Conductor {
             // The seconds of the measured part start here.
             self.end_second(now, cx.shared);
         }
-        self.wake_due_clients(now, cx.shared);
+        self.wake_due_clients(now, cx);
         let next = self.next_deadline(cx.shared);
         cx.set_deadline(next.since(cx.turn_start));
         Verdict::Park
     }
 
     /// Ends the run.
-    pub fn end(&mut self, now: Time, shared: &mut Shared) {
+    fn end(&mut self, now: Time, shared: &mut Shared) {
         if shared.stage != Stage::Over {
             shared.stage = Stage::Over;
             self.end_second(now, shared);
@@ -117,11 +121,13 @@ impl Conductor {
     }
 
     /// Starts more clients; once all are welcomed or lost, starts the messages.
-    fn connect<S>(&self, now: Time, cx: &mut Context<'_, S>)
+    fn connect<S>(&self, now: Time, cx: &mut Context<'_, Shared>, births: &mut Births<S>)
     where
-        S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
+        S: From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
     {
-        let due = self.connect_pace.map_or(u64::MAX, |pace| pace.due_by(now));
+        let due = self
+            .connect_pace
+            .map_or(u64::MAX, |pace| pace.due_count(now));
         for _ in 0..CONNECTS_AT_ONCE {
             let counters = &mut cx.shared.counters;
             if counters.lost[LossCause::TimedOut] >= CONNECTS_AT_ONCE {
@@ -137,33 +143,34 @@ impl Conductor {
             {
                 break;
             }
-            start_client(now, cx);
+            start_client(now, cx.shared, births);
         }
         let counters = &cx.shared.counters;
         if counters.started == cx.shared.plan.clients && counters.pending == 0 {
-            start_messages(now, cx.shared);
+            start_messages(now, cx);
         }
     }
 
     /// Wakes the clients whose messages have become due.
-    fn wake_due_clients(&mut self, now: Time, shared: &mut Shared) {
-        let Some(schedule) = shared.schedule else {
+    fn wake_due_clients(&mut self, now: Time, cx: &mut Context<'_, Shared>) {
+        let Some(schedule) = cx.shared.schedule else {
             return;
         };
-        let due = schedule.pace.due_by(now).min(schedule.end);
+        let due = schedule.pace.due_count(now).min(schedule.end);
         if due <= self.dispatched {
             return;
         }
-        let [oldest, newest] = [self.dispatched, due - 1].map(|number| schedule.pace.due(number));
-        if shared.is_measured(oldest) {
+        let [oldest, newest] =
+            [self.dispatched, due - 1].map(|number| schedule.pace.due_time(number));
+        if cx.shared.is_measured(oldest) {
             let count = u32::try_from(due - self.dispatched).unwrap_or(u32::MAX);
-            let behind = &mut shared.counters.behind;
+            let behind = &mut cx.shared.counters.behind;
             behind.note(now.since(oldest), now.since(newest), count);
         }
         // A client with several messages due is woken once.
-        let clients = u64::from(schedule.seats);
+        let clients = u64::from(schedule.clients);
         for number in self.dispatched.max(due.saturating_sub(clients))..due {
-            shared.wake.push(shared.active[(number % clients) as usize]);
+            cx.wake(cx.shared.active[(number % clients) as usize]);
         }
         self.dispatched = due;
     }
@@ -184,10 +191,10 @@ impl Conductor {
         [
             Some(self.tick),
             stage_end,
-            next_message.map(|schedule| schedule.pace.due(self.dispatched)),
+            next_message.map(|schedule| schedule.pace.due_time(self.dispatched)),
             next_connect
                 .filter(|_| shared.counters.pending < CONNECTS_AT_ONCE)
-                .map(|pace| pace.due(shared.counters.started.into())),
+                .map(|pace| pace.due_time(shared.counters.started.into())),
         ]
         .into_iter()
         .flatten()
@@ -214,42 +221,44 @@ impl Conductor {
 }
 
 /// Starts one client.
-fn start_client<S>(now: Time, cx: &mut Context<'_, S>)
+fn start_client<S>(now: Time, shared: &mut Shared, births: &mut Births<S>)
 where
-    S: Source<Shared = Shared> + From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
+    S: From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
 {
-    let shared = &mut *cx.shared;
     let to = shared.plan.to;
-    let source = shared.plan.sources.of(shared.counters.started);
+    let source = shared.plan.sources.address_for(shared.counters.started);
     shared.counters.note_started();
     // Marked writable as a guess: on loopback a connect is complete by the next turn.
     let opened = match shared.plan.transport {
         Transport::Tcp(_) => connect::start_tcp(to, source).map(|stream| {
-            cx.spawn(Readiness::WRITABLE, |_| S::from(Caller::new(stream, now)));
+            births.push(Caller::new(stream, now).into(), Readiness::WRITABLE);
         }),
         Transport::Udp => connect::open_udp(to, source).map(|socket| {
-            cx.spawn(Readiness::WRITABLE, |_| S::from(UdpCaller::new(socket)));
+            births.push(UdpCaller::new(socket).into(), Readiness::WRITABLE);
         }),
     };
     if let Err(error) = opened {
-        cx.shared.note_not_opened(&error);
+        shared.note_not_opened(&error);
     }
 }
 
 /// All clients are welcomed or lost: the active ones begin to send.
-fn start_messages(now: Time, shared: &mut Shared) {
+fn start_messages(now: Time, cx: &mut Context<'_, Shared>) {
+    for index in 0..cx.shared.active.len() {
+        cx.wake(cx.shared.active[index]);
+    }
+    let shared = &mut *cx.shared;
     let warmup_end = now.after(shared.plan.warmup);
     shared.stage = Stage::WarmingUp(warmup_end);
-    shared.wake.extend_from_slice(&shared.active);
-    let seats = shared.active.len() as u32;
-    if let Some(rate) = shared.plan.rate.filter(|_| seats > 0) {
+    let clients = shared.active.len() as u32;
+    if let Some(rate) = shared.plan.rate.filter(|_| clients > 0) {
         let pace = Pace::new(now, rate);
         let end = match shared.plan.length {
-            Length::Time(length) => pace.before(warmup_end.after(length)),
-            Length::Messages(messages) => pace.before(warmup_end) + messages,
+            Length::Time(length) => pace.count_before(warmup_end.after(length)),
+            Length::Messages(messages) => pace.count_before(warmup_end) + messages,
         };
         shared.measured_from = warmup_end;
-        shared.schedule = Some(Schedule { pace, seats, end });
+        shared.schedule = Some(Schedule { pace, clients, end });
     }
     if shared.plan.warmup.is_zero() {
         start_measuring(now, shared);
@@ -261,7 +270,7 @@ fn start_measuring(now: Time, shared: &mut Shared) {
     shared.stage = Stage::Running;
     shared.traffic_before = shared.counters.traffic;
     match (&shared.schedule, shared.plan.length) {
-        (Some(schedule), _) => shared.measured_until = schedule.pace.due(schedule.end),
+        (Some(schedule), _) => shared.measured_until = schedule.pace.due_time(schedule.end),
         (None, length) => {
             shared.measured_from = now;
             match length {

@@ -1,33 +1,32 @@
-//! Latencies, and what may be said of so many of them.
+//! Latencies and their percentiles.
 //!
-//! **Owns** the histogram and its limits. **Must never touch** a clock. **Invariant**: recording
-//! allocates nothing, so that the millionth message costs what the first did; and a percentile
-//! is told only where enough samples lie beyond it.
+//! **Owns** the histogram and its precision. **Must never touch** a clock. **Invariant**:
+//! recording does not allocate, so that every message costs the same; a percentile is reported
+//! only if at least 10 samples exceed it.
 
 use hdrhistogram::{Counter, Histogram};
 use std::time::Duration;
 
-/// Digits of a latency that are kept: one in a thousand.
+/// The precision of a latency: an error of at most 0.1%.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// The longest latency that is told apart; a longer one counts as this.
-const LONGEST: Duration = Duration::from_secs(3_600);
+/// The largest value of the histogram; a longer latency counts as this one.
+const MAX_LATENCY: Duration = Duration::from_secs(3_600);
 
-/// Latencies in nanoseconds, in fixed memory.
+/// A histogram of latencies in nanoseconds, in fixed memory.
 #[derive(Debug)]
 pub struct Latencies<C: Counter> {
     histogram: Histogram<C>,
-    /// The ends, exact: a server that holds replies for a second must not be seen to be faster
-    /// by a digit.
+    /// Minimum and maximum are exact: a server that delays replies by 1 s must not appear faster
+    /// by a rounding error.
     min: Duration,
     max: Duration,
 }
 
 impl<C: Counter> Default for Latencies<C> {
     fn default() -> Self {
-        let longest = u64::try_from(LONGEST.as_nanos()).unwrap_or(u64::MAX);
-        let histogram = Histogram::new_with_bounds(1, longest, SIGNIFICANT_DIGITS);
-        // Bounds and digits are constants, and hdrhistogram takes 0 to 5 digits.
+        let histogram = Histogram::new_with_bounds(1, nanoseconds(MAX_LATENCY), SIGNIFICANT_DIGITS);
+        // The arguments are constants, and valid: 1 <= low, 2 * low <= high, 0 to 5 digits.
         let histogram = histogram.expect("constant bounds");
         Self {
             histogram,
@@ -38,67 +37,65 @@ impl<C: Counter> Default for Latencies<C> {
 }
 
 impl<C: Counter> Latencies<C> {
-    /// Counts one latency.
+    /// Records one latency.
     pub fn record(&mut self, latency: Duration) {
-        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.histogram.saturating_record(nanoseconds);
+        self.histogram.saturating_record(nanoseconds(latency));
         self.min = self.min.min(latency);
         self.max = self.max.max(latency);
     }
 
-    /// How many were counted.
+    /// The number of samples.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// Whether none was.
+    /// Whether there are no samples.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.histogram.is_empty()
     }
 
-    /// The shortest; `None` if there is none.
+    /// The minimum; `None` without samples.
     #[must_use]
     pub fn min(&self) -> Option<Duration> {
         (!self.is_empty()).then_some(self.min)
     }
 
-    /// The longest.
+    /// The maximum; `None` without samples.
     #[must_use]
     pub fn max(&self) -> Option<Duration> {
         (!self.is_empty()).then_some(self.max)
     }
 
-    /// The mean.
+    /// The mean; `None` without samples.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_nanos(self.histogram.mean() as u64))
     }
 
-    /// The latency that `quantile` (0.99, say) of all do not exceed; `None` where too few
-    /// samples were taken to say so: ten must lie beyond it, or chance decides.
+    /// The latency at `quantile` (0.99 is p99); `None` unless at least 10 samples exceed it: with
+    /// fewer, the value is noise.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         let enough = self.len() >= samples_needed(quantile);
         let value = || Duration::from_nanos(self.histogram.value_at_quantile(quantile));
-        // A value stands for all that share its digits, and may lie beyond the ends.
+        // A histogram value stands for a range, and may lie outside the exact bounds.
         enough.then(|| value().clamp(self.min, self.max))
     }
 
-    /// How many latencies lie in `low..high`.
+    /// The number of latencies in `low..high`.
     #[must_use]
     pub fn count_between(&self, low: Duration, high: Duration) -> u64 {
-        let [low, high] =
-            [low, high].map(|edge| u64::try_from(edge.as_nanos()).unwrap_or(u64::MAX));
+        let range = nanoseconds(low)..nanoseconds(high);
         self.histogram
             .iter_recorded()
-            .filter(|step| (low..high).contains(&step.value_iterated_to()))
+            .filter(|step| range.contains(&step.value_iterated_to()))
             .map(|step| step.count_at_value().as_u64())
             .sum()
     }
 
-    /// Forgets all.
+    /// Removes all samples; keeps the memory.
     pub fn clear(&mut self) {
         self.histogram.reset();
         self.min = Duration::MAX;
@@ -106,38 +103,47 @@ impl<C: Counter> Latencies<C> {
     }
 }
 
-/// The samples that a quantile needs: 10 / (1 - quantile).
+/// The number of samples of which 10 exceed `quantile`: 10 / (1 - quantile).
 #[must_use]
-pub fn samples_needed(quantile: f64) -> u64 {
-    // 1 - 0.9 is a little less than a tenth in binary: rounded, and not up.
+fn samples_needed(quantile: f64) -> u64 {
+    // Rounded, not rounded up: in binary, 1 - 0.9 is a little less than 0.1.
     (10.0 / (1.0 - quantile)).round() as u64
 }
 
-/// How late something was, over and over.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A duration in microseconds, the unit of reports.
+#[must_use]
+pub(crate) fn microseconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1e3
+}
+
+/// How late recurring events were: the mean and the maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lateness {
     count: u64,
     sum: Duration,
-    /// The worst.
+    /// The maximum.
     pub max: Duration,
 }
 
 impl Lateness {
-    /// Counts `count` events, evenly spaced, that all came now: the first by `oldest` too late,
-    /// the last by `newest`. A stall is then as heavy as it is long, although it ends only once.
+    /// Records `count` evenly spaced events that were all handled now, the first `oldest` too
+    /// late, the last `newest`. So a stall weighs as much as the events that it delayed, although
+    /// it is seen only once.
     pub fn note(&mut self, oldest: Duration, newest: Duration, count: u32) {
         self.count += u64::from(count);
         self.sum += (oldest + newest) * count / 2;
         self.max = self.max.max(oldest);
     }
 
-    /// The mean; zero if there is none.
+    /// The mean; zero without events.
     #[must_use]
     pub fn mean(&self) -> Duration {
-        match self.count {
-            0 => Duration::ZERO,
-            count => Duration::from_nanos((self.sum.as_nanos() / u128::from(count)) as u64),
-        }
+        let count = u128::from(self.count.max(1));
+        Duration::from_nanos((self.sum.as_nanos() / count) as u64)
     }
 }
 
@@ -146,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_needs_ten_samples_beyond_it() {
+    fn a_percentile_needs_ten_samples_that_exceed_it() {
         let needed = [0.5, 0.9, 0.99, 0.999].map(samples_needed);
         assert_eq!(needed, [20, 100, 1_000, 10_000]);
         let mut latencies = Latencies::<u64>::default();
@@ -162,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn lateness_has_a_mean_and_a_worst() {
+    fn lateness_has_a_mean_and_a_maximum() {
         let mut lateness = Lateness::default();
         assert_eq!(lateness.mean(), Duration::ZERO);
         let milliseconds = Duration::from_millis;

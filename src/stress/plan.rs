@@ -1,10 +1,10 @@
-//! What is asked of a run, and the bytes that it is made of.
+//! What a run is asked to do, and the bytes that it exchanges.
 //!
-//! **Owns** the [`Plan`], which rules out what cannot be, and the [`Script`]: the one message
-//! that all clients send and the one reply that all expect. **Must never touch** a socket or a
-//! clock. **Invariant**: a client's whole state is how far it is in the shared script.
+//! **Owns** the [`Plan`] with its validity rules, and the [`Script`]: the one message that all
+//! clients send, and the one reply that all expect. **Must never touch** a socket or a clock.
+//! **Invariant**: all clients share one script, so the state of a client is its position in it.
 
-use super::connect::Sources;
+use super::connect::SourceAddresses;
 use crate::protocol::greeting::{
     self, Framing, MAX_CHUNK_BYTES, MAX_DATAGRAM_BYTES, MAX_LINE_BYTES,
 };
@@ -12,107 +12,107 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-/// How the clients talk.
+/// What carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A connection each.
+    /// One connection per client.
     Tcp(Framing),
-    /// A UDP socket each.
+    /// One UDP socket per client.
     Udp,
 }
 
-/// How long the measured part lasts.
+/// The length of the measured part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// So long.
+    /// A time.
     Time(Duration),
-    /// Until so many messages, of all clients together, were answered.
+    /// A number of answered messages, of all clients together.
     Messages(u64),
 }
 
-/// The most messages that one client may have in flight. Their replies must fit what a server
-/// keeps for a client that has not read yet.
-pub const MAX_PIPELINE: u32 = 1_024;
+/// The most messages that one client may have in flight. A server must be able to buffer their
+/// replies for a client that does not read yet.
+pub const MAX_PIPELINED_MESSAGES: u32 = 1_024;
 
-/// The digits behind each datagram's name, by which a reply is matched to it.
+/// Hexadecimal digits of the sequence number that ends each datagram's name. The reply repeats
+/// it, and is matched to its datagram by it.
 pub const NUMBER_BYTES: usize = 8;
 
 /// One run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The server.
+    /// The server's address.
     pub to: SocketAddr,
-    /// How the clients talk.
+    /// What carries the messages.
     pub transport: Transport,
     /// Clients that connect.
     pub clients: u32,
-    /// Of these, how many talk; the others stay connected.
+    /// Of these, clients that send messages; the others stay idle.
     pub active: u32,
-    /// How long the measured part is.
+    /// The length of the measured part.
     pub length: Length,
-    /// How long the clients talk before anything counts.
+    /// The warm-up: clients send messages, and nothing is counted.
     pub warmup: Duration,
-    /// Messages that a client has in flight.
+    /// The most messages in flight per client.
     pub pipeline: u32,
-    /// Messages a second of all clients together, by a schedule (open loop); `None`: each
-    /// client sends when its replies are whole (closed loop).
+    /// Open loop: messages per second of all clients together, by a schedule. `None` is the
+    /// closed loop: a client sends again once its replies are complete.
     pub rate: Option<NonZeroU64>,
-    /// Connects a second; `None`: as fast as they are greeted.
+    /// Connects per second; `None`: the next client connects once an earlier one is greeted.
     pub connect_rate: Option<NonZeroU64>,
-    /// The longest wait for a connection, for the welcome and for each reply.
+    /// The timeout of a connect, of the welcome and of each reply.
     pub timeout: Duration,
-    /// What each client says.
+    /// The name that each client sends.
     pub name: Vec<u8>,
-    /// Where the clients connect from.
-    pub sources: Sources,
+    /// The addresses that clients connect from.
+    pub sources: SourceAddresses,
 }
 
 impl Plan {
-    /// Whether the plan can be carried out by any machine.
+    /// Checks that the plan is valid, whatever the machine.
     ///
     /// # Errors
     ///
-    /// What contradicts itself or the protocol, in words for the person who asked for it.
-    pub fn check(&self) -> Result<(), String> {
-        if self.active > self.clients {
+    /// What contradicts itself or the protocol, in words for the user.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Self {
+            active, clients, ..
+        } = self;
+        if active > clients {
             return Err(format!(
-                "--active {} is more than --clients {}",
-                self.active, self.clients
+                "--active {active} is more than --clients {clients}"
             ));
         }
-        let lines = self.transport == Transport::Tcp(Framing::Line);
-        if self.pipeline > 1 && !lines {
+        if self.pipeline > 1 && self.transport != Transport::Tcp(Framing::Line) {
             return Err(
-                "--pipeline needs --framing line: elsewhere nothing keeps two messages apart"
-                    .to_owned(),
+                "--pipeline needs --framing line: nothing else separates two messages".to_owned(),
             );
         }
         self.check_name()
     }
 
     fn check_name(&self) -> Result<(), String> {
-        let (least, most) = match self.transport {
-            // An empty chunk cannot be sent: it would be no chunk.
-            Transport::Tcp(Framing::Chunk) => (1, MAX_CHUNK_BYTES),
-            Transport::Tcp(Framing::Line) => (0, MAX_LINE_BYTES),
-            Transport::Udp => (NUMBER_BYTES, MAX_DATAGRAM_BYTES),
+        let (transport, min, max) = match self.transport {
+            // There is no empty chunk: a write of no bytes sends nothing.
+            Transport::Tcp(Framing::Chunk) => ("in chunk framing", 1, MAX_CHUNK_BYTES),
+            Transport::Tcp(Framing::Line) => ("in line framing", 0, MAX_LINE_BYTES),
+            Transport::Udp => (
+                "over UDP, whose last 8 bytes are its number,",
+                NUMBER_BYTES,
+                MAX_DATAGRAM_BYTES,
+            ),
         };
         let length = self.name.len();
-        if length < least || length > most {
-            let transport = match self.transport {
-                Transport::Tcp(Framing::Chunk) => "chunk framing",
-                Transport::Tcp(Framing::Line) => "line framing",
-                Transport::Udp => "a datagram (the last 8 bytes are its number)",
-            };
+        if !(min..=max).contains(&length) {
             return Err(format!(
-                "a name of {length} bytes does not fit {transport}: {least} to {most} bytes do"
+                "the name has {length} bytes: {transport} it must have {min} to {max} bytes"
             ));
         }
         if self.name.contains(&b'\n') || self.name.ends_with(b"\r") {
             return Err("the name must not contain a line ending".to_owned());
         }
         if self.transport != Transport::Udp && self.name == b"exit" {
-            return Err("the name `exit` ends a conversation: choose another".to_owned());
+            return Err("the name `exit` ends the conversation: use another name".to_owned());
         }
         Ok(())
     }
@@ -121,9 +121,9 @@ impl Plan {
 /// The bytes of a run, shared by all clients.
 #[derive(Debug)]
 pub struct Script {
-    /// What the server says first.
+    /// What the server sends first; empty over UDP.
     pub welcome: &'static [u8],
-    /// One message; of UDP, with its number all zeros.
+    /// One message; over UDP, with the sequence number zero.
     pub message: Vec<u8>,
     /// As many messages as one client may have in flight.
     pub batch: Vec<u8>,
@@ -136,13 +136,13 @@ impl Script {
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let mut name = plan.name.clone();
-        let (welcome, ending) = match plan.transport {
-            Transport::Tcp(framing @ Framing::Chunk) => (framing.welcome(), &b""[..]),
-            Transport::Tcp(framing @ Framing::Line) => (framing.welcome(), &b"\n"[..]),
+        let (welcome, ending): (_, &[u8]) = match plan.transport {
+            Transport::Tcp(framing @ Framing::Chunk) => (framing.welcome(), b""),
+            Transport::Tcp(framing @ Framing::Line) => (framing.welcome(), b"\n"),
             Transport::Udp => {
                 let number = name.len().saturating_sub(NUMBER_BYTES);
                 name[number..].fill(b'0');
-                (&b""[..], &b""[..])
+                (&b""[..], b"")
             }
         };
         let mut reply = Vec::new();
@@ -174,12 +174,12 @@ pub(super) mod tests {
             connect_rate: None,
             timeout: Duration::from_secs(5),
             name: b"Michael".to_vec(),
-            sources: Sources::default(),
+            sources: SourceAddresses::default(),
         }
     }
 
     #[test]
-    fn contradictions_are_told() {
+    fn contradictions_are_refused() {
         type Change = fn(&mut Plan);
         let cases: &[(Change, &str)] = &[
             (|plan| plan.active = 2, "--active 2"),
@@ -207,13 +207,13 @@ pub(super) mod tests {
         for (change, words) in cases {
             let mut plan = plan();
             change(&mut plan);
-            let told = plan.check().expect_err(words);
-            assert!(told.contains(words), "{told}");
+            let error = plan.check().expect_err(words);
+            assert!(error.contains(words), "{error}");
         }
     }
 
     #[test]
-    fn the_script_is_the_protocol() {
+    fn the_script_follows_the_protocol() {
         let mut plan = plan();
         plan.pipeline = 2;
         let script = Script::new(&plan);

@@ -1,8 +1,9 @@
-//! What a person sees while it runs.
+//! The progress line.
 //!
-//! **Owns** one line on standard error. **Must never touch** the run. **Invariant**: where
-//! standard error is no terminal, nothing is written.
+//! **Owns** one line on standard error. **Must never touch** the run. **Invariant**: if standard
+//! error is not a terminal, nothing is written.
 
+use super::latency::microseconds;
 use super::report::text;
 use super::{Shared, Stage};
 use crate::reactor::Time;
@@ -10,39 +11,31 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 
 /// The line.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     /// An empty line.
     #[must_use]
-    pub fn start() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Self(bar)
+    pub(crate) fn start() -> Self {
+        let target = ProgressDrawTarget::stderr();
+        Self(ProgressBar::with_draw_target(None, target))
     }
 
-    /// Shows how far the run is.
-    pub fn show(&self, shared: &Shared, now: Time) {
-        self.show_as("", shared, now);
-    }
-
-    /// Shows how far the run called `what` is.
-    pub fn show_as(&self, what: &str, shared: &Shared, now: Time) {
-        if self.0.is_hidden() {
-            return;
+    /// Shows the state of the run after `prefix`.
+    pub(crate) fn show(&self, prefix: &str, shared: &Shared, now: Time) {
+        if !self.0.is_hidden() {
+            self.0.set_message(prefix.to_owned() + &line(shared, now));
+            self.0.tick();
         }
-        let space = if what.is_empty() { "" } else { ": " };
-        self.0
-            .set_message(format!("{what}{space}{}", line(shared, now)));
-        self.0.tick();
     }
 
-    /// Takes the line away.
-    pub fn end(&self) {
+    /// Removes the line.
+    pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
     }
 }
 
-/// One line: the stage, and what is going on in it.
+/// The stage, and what happens in it.
 fn line(shared: &Shared, now: Time) -> String {
     let counters = &shared.counters;
     let stage = match shared.stage {
@@ -67,7 +60,7 @@ fn line(shared: &Shared, now: Time) -> String {
         "{stage}: {:.0}s, {} clients, {rate:.0} messages a second, p99 {}, {} lost",
         now.since(shared.began).as_secs_f64(),
         counters.open,
-        text::time(p99.map(|p99| p99.as_secs_f64() * 1e6)),
+        text::time(p99.map(microseconds)),
         counters.all_lost()
     )
 }
@@ -78,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stage_has_its_words() {
+    fn the_line_names_the_stage() {
         let mut shared = Shared::new(plan());
         assert_eq!(
             line(&shared, Time::ZERO),

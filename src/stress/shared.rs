@@ -58,8 +58,6 @@ pub struct Shared {
     /// The active clients, those that send messages. A client's index in this list is its
     /// number in the schedule.
     pub active: Vec<Token>,
-    /// Clients to be woken by the program's own loop.
-    pub wake: Vec<Token>,
     /// Scratch: the bytes of one read.
     pub input: Box<[u8]>,
     /// Scratch: the next datagram.
@@ -86,7 +84,6 @@ impl Shared {
             measured_until: never,
             traffic_before: Traffic::default(),
             active: Vec::with_capacity(plan.active as usize),
-            wake: Vec::with_capacity(plan.active as usize),
             input: vec![0; input_bytes].into_boxed_slice(),
             datagram: script.message.clone(),
             interrupted: false,
@@ -119,7 +116,7 @@ impl Shared {
         now: impl FnOnce() -> Time,
     ) -> u32 {
         if let Some(schedule) = &self.schedule {
-            let due = schedule.due_for(index, now());
+            let due = schedule.due_count(index, now());
             return due.saturating_sub(sent).min(max_in_flight - in_flight);
         }
         match self.stage {
@@ -137,7 +134,7 @@ impl Shared {
     pub fn begun_at(&self, index: u32, number: u32, sent_at: Time) -> Time {
         self.schedule
             .as_ref()
-            .map_or(sent_at, |schedule| schedule.due(index, number))
+            .map_or(sent_at, |schedule| schedule.due_time(index, number))
     }
 
     /// Counts a message that was sent.

@@ -42,7 +42,7 @@ impl Interrupt {
 
     /// Whether a signal was received.
     #[must_use]
-    pub fn came(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
 }

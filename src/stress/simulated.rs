@@ -11,7 +11,7 @@ use super::conductor::Conductor;
 use super::plan::Plan;
 use super::udp_caller::UdpCaller;
 use super::{Shared, Stage};
-use crate::reactor::{Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
+use crate::reactor::{Births, Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
 use mio::Registry;
 use mio::net::{TcpStream, UdpSocket};
 use std::cell::RefCell;
@@ -34,7 +34,7 @@ impl Source for LoadSource {
         Ok(())
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn drive(&mut self, cx: &mut Context<'_, Shared>, _: &mut Births<Self>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.drive(cx),
             Self::UdpCaller(caller) => caller.drive(cx),
@@ -42,7 +42,7 @@ impl Source for LoadSource {
         }
     }
 
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.expire(cx),
             Self::UdpCaller(caller) => caller.drive(cx),
@@ -90,7 +90,9 @@ impl<W: Wire> Run<W> {
         let mut shared = Shared::new(plan);
         let mut reactor = Reactor::simulated().expect("a descriptor");
         let conductor = LoadSource::Conductor(Conductor::new(&shared, Time::ZERO));
-        let conductor = reactor.add(conductor, Readiness::NONE).expect("no socket");
+        let conductor = reactor
+            .add(conductor, Readiness::empty())
+            .expect("no socket");
         let mut wires = Vec::new();
         for _ in 0..clients {
             let (client, wire) = connect();
@@ -111,21 +113,21 @@ impl<W: Wire> Run<W> {
     /// One millisecond, in which the server does nothing if it is `silent`.
     fn step(&mut self, silent: bool) {
         let conductor = self.conductor;
-        self.reactor
-            .with_source(conductor, &mut self.shared, |source, cx| match source {
-                LoadSource::Conductor(conductor) => conductor.conduct(cx),
-                LoadSource::Caller(_) | LoadSource::UdpCaller(_) => Verdict::Park,
-            });
-        for token in self.shared.wake.drain(..) {
-            self.reactor.wake(token, Readiness::NONE);
-        }
+        self.reactor.with_source(
+            conductor,
+            &mut self.shared,
+            |source, cx, births| match source {
+                LoadSource::Conductor(conductor) => conductor.conduct(cx, births),
+                LoadSource::Caller(_) | LoadSource::UdpCaller(_) => Verdict::Hold,
+            },
+        );
         for (token, wire) in &self.wires {
             let mut wire = wire.borrow_mut();
             if !silent {
                 wire.serve(self.now);
             }
             let readiness = wire.readiness(self.now);
-            if !readiness.is_none() {
+            if !readiness.is_empty() {
                 self.marks.push((*token, readiness));
             }
         }

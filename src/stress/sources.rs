@@ -7,7 +7,7 @@ use super::Shared;
 use super::caller::Caller;
 use super::conductor::Conductor;
 use super::udp_caller::UdpCaller;
-use crate::reactor::{Context, INTEREST, Source, Time, Token, Verdict};
+use crate::reactor::{Births, Context, INTEREST, Source, Time, Token, Verdict};
 use mio::Registry;
 use mio::event::Source as _;
 use mio::net::{TcpStream, UdpSocket};
@@ -28,13 +28,11 @@ pub enum LoadSource {
 /// active UDP client remembers.
 pub const MAX_CLIENT_BYTES: usize = 128;
 
-// The slot; generation, readiness and entry in the list of marked sources; the deadline and its
-// heap entry; the entry in the list of active clients. In debug builds mio's sockets carry an
-// additional field.
+// What the reactor keeps, and the token in the list of active clients. mio's sockets are larger in
+// debug builds.
 #[cfg(not(debug_assertions))]
 const _: () = assert!(
-    size_of::<Option<LoadSource>>() + (4 + 1 + 4) + (16 + 16) + size_of::<Token>()
-        <= MAX_CLIENT_BYTES
+    crate::reactor::bytes_per_source::<LoadSource>() + size_of::<Token>() <= MAX_CLIENT_BYTES
 );
 
 impl From<Caller<TcpStream>> for LoadSource {
@@ -61,7 +59,7 @@ impl Source for LoadSource {
         }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn drive(&mut self, cx: &mut Context<'_, Shared>, _: &mut Births<Self>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.drive(cx),
             Self::UdpCaller(caller) => caller.drive(cx),
@@ -69,7 +67,7 @@ impl Source for LoadSource {
         }
     }
 
-    fn expire(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
+    fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Caller(caller) => caller.expire(cx),
             Self::UdpCaller(caller) => caller.drive(cx),

@@ -20,7 +20,7 @@
 use super::Shared;
 use super::counters::{Counters, Reached};
 use super::plan::NUMBER_BYTES;
-use crate::reactor::{Context, Readiness, Source, Time, Verdict};
+use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -138,7 +138,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
 
     /// Checks the replies received, then gives up what has timed out, then sends what may be sent.
     /// In this order a reply that is already there is never late because this loop was.
-    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         if matches!(self.state, UdpCallerState::Opening) {
             self.open(cx);
         }
@@ -155,14 +155,14 @@ impl<U: ConnectedUdp> UdpCaller<U> {
     }
 
     /// The run has ended: undecided datagrams are lost.
-    pub fn finish<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn finish(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         if let UdpCallerState::Active(exchange) = &mut self.state {
             exchange.finish(cx.clock_now(), &mut cx.shared.counters);
         }
         Verdict::Close
     }
 
-    fn open<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
+    fn open(&mut self, cx: &mut Context<'_, Shared>) {
         let now = cx.clock_now();
         // There is no handshake: the socket is open, and that is all.
         cx.shared.counters.note_connected(Duration::ZERO, now);
@@ -176,10 +176,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
         };
     }
 
-    fn receive_replies<S: Source<Shared = Shared>>(
-        &mut self,
-        cx: &mut Context<'_, S>,
-    ) -> io::Result<()> {
+    fn receive_replies(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<()> {
         for _ in 0..DATAGRAMS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 break;
@@ -188,7 +185,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
                 input, counters, ..
             } = &mut *cx.shared;
             let reads = &mut counters.traffic.reads;
-            let received = retry(&mut cx.readiness, Readiness::READABLE, reads, || {
+            let received = retry(cx.readiness, Readiness::READABLE, reads, || {
                 self.socket.recv(input)
             })?;
             if let Some(count) = received {
@@ -216,11 +213,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
         }
     }
 
-    fn lose<S: Source<Shared = Shared>>(
-        &mut self,
-        error: &io::Error,
-        cx: &mut Context<'_, S>,
-    ) -> Verdict {
+    fn lose(&mut self, error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdict {
         let cause = cx.shared.cause_of(error);
         debug!("lost {}: {}", cx.token, cause.name());
         cx.shared.counters.note_lost(cause, Reached::Greeted);
@@ -231,10 +224,10 @@ impl<U: ConnectedUdp> UdpCaller<U> {
 impl Exchange {
     /// Gives up what has timed out, unless there are more replies to read; sends what may be sent;
     /// sets the deadline.
-    fn advance<S: Source<Shared = Shared>>(
+    fn advance(
         &mut self,
         socket: &impl ConnectedUdp,
-        cx: &mut Context<'_, S>,
+        cx: &mut Context<'_, Shared>,
     ) -> io::Result<()> {
         let timeout = cx.shared.plan.timeout;
         if !cx.readiness.contains(Readiness::READABLE) {
@@ -250,10 +243,10 @@ impl Exchange {
 
     /// Sends the datagrams that may be sent now: in the closed loop one, when none is in flight; in
     /// the open loop those that are due.
-    fn send_datagrams<S: Source<Shared = Shared>>(
+    fn send_datagrams(
         &mut self,
         socket: &impl ConnectedUdp,
-        cx: &mut Context<'_, S>,
+        cx: &mut Context<'_, Shared>,
     ) -> io::Result<()> {
         let in_flight = (self.undecided.len() - self.first_in_flight()) as u32;
         let most = MAX_IN_FLIGHT_DATAGRAMS;
@@ -270,7 +263,7 @@ impl Exchange {
             } = &mut *cx.shared;
             write_number(self.sent, datagram);
             let writes = &mut counters.traffic.writes;
-            let sent = retry(&mut cx.readiness, Readiness::WRITABLE, writes, || {
+            let sent = retry(cx.readiness, Readiness::WRITABLE, writes, || {
                 socket.send(datagram)
             })?;
             let Some(count) = sent else { break };
@@ -372,7 +365,7 @@ fn retry(
             Ok(count) => return Ok(Some(count)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                readiness.clear(direction);
+                readiness.remove(direction);
                 return Ok(None);
             }
             Err(error) => return Err(error),

@@ -1,41 +1,44 @@
-//! Whether to believe a run: what it measured, and whether it did what was asked of it.
+//! Whether the figures of a run can be trusted: was the server the bottleneck, and did the load
+//! do what was asked for?
 //!
-//! **Owns** the thresholds. **Must never touch** a counter: it judges them. **Invariant**: a
-//! run whose own program set the limit never passes for a measurement of the server.
+//! **Owns** the thresholds. **Must never touch** a counter: it only reads them. **Invariant**: a
+//! run limited by the load generator is never reported as a measurement of the server.
 
 use super::counters::Counters;
 use super::plan::{Plan, Transport};
 use std::time::Duration;
 
-/// From this share of one processor on the load, which has one thread, may be what is slow.
+/// At this CPU share a process with one thread counts as saturated.
 pub const BUSY_CPU_SHARE: f64 = 0.9;
 
-/// A loop that comes so late to its own ticks, on average, shows its own delay in every latency.
-/// The poll's whole milliseconds make up to one of it.
-pub const MOST_LOOP_LAG: Duration = Duration::from_millis(5);
+/// The largest mean event-loop lag that is always accepted: a longer one shows in every latency.
+/// Up to 1 ms of lag comes from `epoll_wait`, which waits whole milliseconds.
+pub const MAX_LOOP_LAG: Duration = Duration::from_millis(5);
 
-/// The loop's lag may be longer than that where latencies are: up to this share of the mean.
-pub const MOST_LOOP_LAG_SHARE: f64 = 0.1;
+/// A longer mean event-loop lag is accepted up to this share of the mean latency. The limit is
+/// the larger of the two.
+pub const MAX_LOOP_LAG_SHARE: f64 = 0.1;
 
-/// A schedule that is carried out so late, on average, is another schedule.
-pub const MOST_BEHIND: Duration = Duration::from_millis(5);
+/// The largest mean delay behind the schedule: beyond it, another load was measured than the one
+/// asked for.
+pub const MAX_BEHIND: Duration = Duration::from_millis(5);
 
-/// What a verdict rests on.
+/// What the verdict is based on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evidence {
-    /// Processors' time a second that the load used; `None` where it is not known.
+    /// CPU seconds per second of the load generator; `None` if unknown.
     pub own_cpu_share: Option<f64>,
-    /// The same of the server.
+    /// CPU seconds per second of the server; `None` if unknown.
     pub server_cpu_share: Option<f64>,
-    /// How late the loop came to its ticks, on average.
+    /// The mean event-loop lag of the load generator.
     pub loop_lag: Duration,
-    /// How late the schedule was carried out, on average; zero in the closed loop.
+    /// The mean delay behind the schedule; zero in the closed loop.
     pub behind: Duration,
     /// The mean latency.
-    pub latency: Duration,
+    pub mean_latency: Duration,
 }
 
-/// Why the run says more about the load than about the server; `None` if it does not.
+/// Why the load generator was the bottleneck; `None` if it was not.
 #[must_use]
 pub fn limited_by(evidence: &Evidence) -> Option<String> {
     let Evidence {
@@ -43,24 +46,25 @@ pub fn limited_by(evidence: &Evidence) -> Option<String> {
         server_cpu_share,
         loop_lag,
         behind,
-        latency,
+        mean_latency,
     } = *evidence;
-    // Whoever has the server at its own limit measures the server, busy or not.
-    let server_busy = server_cpu_share.is_some_and(|share| share >= BUSY_CPU_SHARE);
-    if behind > MOST_BEHIND {
+    if behind > MAX_BEHIND {
         return Some(format!(
             "it ran {behind:.1?} behind its schedule on average"
         ));
     }
-    let most_lag = MOST_LOOP_LAG.max(latency.mul_f64(MOST_LOOP_LAG_SHARE));
-    if loop_lag > most_lag && !server_busy {
+    // A saturated server is the bottleneck, however busy the load generator is.
+    if server_cpu_share.is_some_and(|share| share >= BUSY_CPU_SHARE) {
+        return None;
+    }
+    if loop_lag > MAX_LOOP_LAG.max(mean_latency.mul_f64(MAX_LOOP_LAG_SHARE)) {
         return Some(format!("its loop came {loop_lag:.1?} late on average"));
     }
-    let own = own_cpu_share.filter(|share| *share >= BUSY_CPU_SHARE && !server_busy)?;
+    let own = own_cpu_share.filter(|share| *share >= BUSY_CPU_SHARE)?;
     Some(format!("it used {:.0}% of its one processor", own * 100.0))
 }
 
-/// What of the stimulus was not achieved, one line each; none if all was.
+/// What the load did not do of what was asked for, one line each.
 #[must_use]
 pub fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
     let mut missing = Vec::new();
@@ -89,7 +93,7 @@ pub fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
     if counters.datagrams.wrong > 0 {
         missing.push(format!("{} wrong datagrams", counters.datagrams.wrong));
     }
-    // A datagram may be lost, and is counted as such. A message over TCP may not.
+    // UDP may lose a message, and the report counts it; TCP may not.
     if counters.unanswered > 0 && plan.transport != Transport::Udp {
         missing.push(format!(
             "{} messages were not answered",
@@ -115,13 +119,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_threshold_is_told() {
+    fn each_threshold_limits_the_verdict() {
         let fine = Evidence {
             own_cpu_share: Some(0.5),
             server_cpu_share: Some(0.6),
             loop_lag: Duration::from_millis(1),
             behind: Duration::from_millis(1),
-            latency: Duration::from_millis(50),
+            mean_latency: Duration::from_millis(50),
         };
         assert_eq!(limited_by(&fine), None);
         let cases = [
@@ -148,15 +152,15 @@ mod tests {
             ),
         ];
         for (evidence, words) in cases {
-            let told = limited_by(&evidence).expect(words);
-            assert!(told.contains(words), "{told}");
+            let limit = limited_by(&evidence).expect(words);
+            assert!(limit.contains(words), "{limit}");
         }
-        let slow_anyway = Evidence {
+        let slow_server = Evidence {
             loop_lag: Duration::from_millis(6),
-            latency: Duration::from_millis(61),
+            mean_latency: Duration::from_millis(61),
             ..fine
         };
-        assert_eq!(limited_by(&slow_anyway), None);
+        assert_eq!(limited_by(&slow_server), None);
         let both_busy = Evidence {
             own_cpu_share: Some(1.0),
             server_cpu_share: Some(0.95),
@@ -178,9 +182,9 @@ mod tests {
         counters.lost[LossCause::WrongBytes] = 1;
         counters.unanswered = 1;
         counters.greeted = 0;
-        let told = shortcomings(&plan(), &counters).join("; ");
+        let missing = shortcomings(&plan(), &counters).join("; ");
         for words in ["0 of 1 clients", "wrong bytes", "1 messages were not"] {
-            assert!(told.contains(words), "{told}");
+            assert!(missing.contains(words), "{missing}");
         }
     }
 }

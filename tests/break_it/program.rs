@@ -100,7 +100,7 @@ pub struct Client {
 
 impl Client {
     fn new(stream: Scripted, habit: Habit) -> Self {
-        let (traffic, spent) = (Traffic::default(), Readiness::NONE);
+        let (traffic, spent) = (Traffic::default(), Readiness::empty());
         Self {
             stream: Counted {
                 stream,
@@ -108,7 +108,7 @@ impl Client {
                 spent,
             },
             owed: Vec::new(),
-            event: Readiness::NONE,
+            event: Readiness::empty(),
             habit,
             is_welcomed: false,
         }
@@ -189,7 +189,7 @@ impl Source for Naive {
                     bytes_in,
                     bytes_out,
                 } = mem::take(&mut client.stream.traffic);
-                cx.readiness.clear(mem::take(&mut client.stream.spent));
+                cx.readiness.remove(mem::take(&mut client.stream.spent));
                 let tally = &mut cx.shared.tally;
                 tally.reads += reads;
                 tally.writes += writes;
@@ -207,7 +207,7 @@ impl Source for Naive {
                 let (mut clients, habit) = (Vec::new(), *habit);
                 let verdict = welcome(socket, &mut clients);
                 if verdict == Verdict::Park && socket.0.borrow().streams.is_empty() {
-                    cx.readiness.clear(Readiness::READABLE);
+                    cx.readiness.remove(Readiness::READABLE);
                 }
                 cx.shared.tally.accepted += clients.len() as u64;
                 for stream in clients {
@@ -307,7 +307,7 @@ impl NaiveServer {
 
     pub fn add_listener(&mut self, socket: Acceptor, welcome: Welcome, habit: Habit) -> Token {
         let listener = Naive::Listener(socket, welcome, habit);
-        self.reactor.add(listener, Readiness::NONE).unwrap()
+        self.reactor.add(listener, Readiness::empty()).unwrap()
     }
 
     /// Bytes kept for all clients.

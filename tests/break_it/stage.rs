@@ -9,7 +9,7 @@
 use crate::program::{Habit, NaiveServer, Welcome, slept};
 use crate::rig::{Acceptor, PostBox, Waiting};
 use crate::script::{FarEnd, Scripted};
-use helloop::observe::recorder::{Attention, Entry, TurnRecorder};
+use helloop::observe::recorder::{Entry, RecorderMode, TurnRecorder};
 use helloop::observe::show::{Filter, show};
 use helloop::observe::{Observable, trace};
 use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, Token, TurnPhase};
@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// EventKind is put on the stage.
+/// What is put on the stage.
 pub trait Program {
     type Actor: Observable;
 
@@ -36,10 +36,10 @@ pub trait Program {
 }
 
 /// The code here.
-pub type Here = Server<Acceptor, PostBox, TurnRecorder>;
+pub type Here = Server<ScriptedNet>;
 
 impl Program for Here {
-    type Actor = ServerSource<Acceptor, PostBox>;
+    type Actor = ServerSource<ScriptedNet>;
 
     fn reactor(&self) -> &Reactor<Self::Actor, TurnRecorder> {
         &self.reactor
@@ -58,7 +58,7 @@ impl Program for Here {
 
 /// A program in virtual time.
 #[derive(Debug)]
-pub struct Lifecycle<P> {
+pub struct Stage<P> {
     pub program: P,
     now: Time,
     far_ends: Vec<FarEnd>,
@@ -69,13 +69,13 @@ pub struct Lifecycle<P> {
 const MAX_TURNS: usize = 4_096;
 
 fn loop_of<S: Observable>() -> Reactor<S, TurnRecorder> {
-    Reactor::simulated_recorded(TurnRecorder::new(MAX_TURNS, Attention::Recording)).unwrap()
+    Reactor::simulated_recorded(TurnRecorder::new(MAX_TURNS, RecorderMode::Recording)).unwrap()
 }
 
-impl Lifecycle<Here> {
+impl Stage<Here> {
     /// The code here.
     pub fn here(settings: Settings) -> Self {
-        Self::new(Server::with_reactor(loop_of(), settings))
+        Self::new(Server::on(loop_of(), settings))
     }
 
     pub fn client(&mut self, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
@@ -93,7 +93,7 @@ impl Lifecycle<Here> {
     }
 }
 
-impl Lifecycle<NaiveServer> {
+impl Stage<NaiveServer> {
     /// The naive code.
     pub fn naive() -> Self {
         Self::new(NaiveServer::new(loop_of()))
@@ -111,7 +111,7 @@ impl Lifecycle<NaiveServer> {
     }
 }
 
-impl<P: Program> Lifecycle<P> {
+impl<P: Program> Stage<P> {
     fn new(program: P) -> Self {
         Self {
             program,
@@ -144,7 +144,7 @@ impl<P: Program> Lifecycle<P> {
         let now = self.now;
         let reactor = self.program.reactor_mut();
         let turn = reactor.turns().turns + 1;
-        let recorder = reactor.record_mut();
+        let recorder = reactor.recorder_mut();
         Recorder::<P::Actor>::phase(recorder, turn, TurnPhase::Wait(patience), now);
         self.has_begun = true;
     }
@@ -199,13 +199,13 @@ impl<P: Program> Lifecycle<P> {
 
     /// EventKind the loop has recorded, the oldest entry first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.program.reactor().record().entries()
+        self.program.reactor().recorder().entries()
     }
 
     /// EventKind `helloop show` makes of it, from the second turn on: the first one welcomes.
     pub fn ladder(&self) -> String {
         let (mut json, mut text) = (Vec::new(), Vec::new());
-        trace::write(self.program.reactor().record(), &mut json).unwrap();
+        trace::write(self.program.reactor().recorder(), &mut json).unwrap();
         show(json.as_slice(), Filter::default(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let is_second = |rung: &&str| rung.split_whitespace().nth(1) == Some("2");

@@ -5,7 +5,7 @@
 
 #![allow(unreachable_pub)]
 
-use crate::stage::{Lifecycle, Program};
+use crate::stage::{Program, Stage};
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
@@ -20,13 +20,13 @@ impl Text {
     }
 
     /// The run of the naive code, and what came of it.
-    pub fn naive<P: Program>(&mut self, stage: &Lifecycle<P>, outcome: &str) -> &mut Self {
+    pub fn naive<P: Program>(&mut self, stage: &Stage<P>, outcome: &str) -> &mut Self {
         self.line("The naive code:").ladder(&stage.ladder());
         self.line(outcome).line("")
     }
 
     /// The run of the code here, and what came of it.
-    pub fn here<P: Program>(&mut self, stage: &Lifecycle<P>, outcome: &str) -> &mut Self {
+    pub fn here<P: Program>(&mut self, stage: &Stage<P>, outcome: &str) -> &mut Self {
         self.line("The code here:").ladder(&stage.ladder());
         self.line(outcome)
     }

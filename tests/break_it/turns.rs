@@ -3,7 +3,7 @@
 use crate::naive;
 use crate::rig::Waiting;
 use crate::script::{FarEnd, Scripted};
-use crate::stage::{Lifecycle, Program};
+use crate::stage::{Program, Stage};
 use crate::text::Text;
 use crate::{deeds, is_open, say, say_last, text_of};
 use helloop::observe::describe::CallStats;
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[test]
 fn p01_a_short_read_taken_for_the_end() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let client = naive.client(naive::short_means_drained, Scripted::roomy());
     naive.settle();
     naive.until(10);
@@ -29,7 +29,7 @@ fn p01_a_short_read_taken_for_the_end() {
         "An hour later the client is gone and its connection open. No event is left to come.",
     );
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let client = here.client(Scripted::roomy());
     here.until(10);
     say_last(&client, b"Michael");
@@ -44,7 +44,7 @@ fn p01_a_short_read_taken_for_the_end() {
 fn p02_the_rest_of_a_budget() {
     let mut text = Text::default();
     let ten_names = [b'x'; 10 * 1_024];
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let client = naive.client(naive::the_rest_next_time, Scripted::roomy());
     naive.until(10);
     say(&client, &ten_names);
@@ -56,7 +56,7 @@ fn p02_the_rest_of_a_budget() {
         "Six of the ten names lie in the socket, and are read when the client next says something.",
     );
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let client = here.client(Scripted::roomy());
     here.until(10);
     say(&client, &ten_names);
@@ -75,7 +75,7 @@ const HUNG_UP: Readiness = Readiness::CLOSED;
 #[test]
 fn p03_an_event_for_the_slots_last_owner() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     naive.program.names_slots_only = true;
     let (listener, waiting) = naive.listener(naive::accept_all, naive::closed_means_gone);
     let first = naive.client(naive::closed_means_gone, Scripted::roomy());
@@ -92,7 +92,7 @@ fn p03_an_event_for_the_slots_last_owner() {
         "The newcomer is hung up on, before its welcome, by the last event of the one before.",
     );
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let (listener, waiting) = here.listener();
     let first = here.client(Scripted::roomy());
     here.until(10);
@@ -121,7 +121,7 @@ fn starve(waiting: &RefCell<Waiting>) {
 #[test]
 fn p04_no_descriptor_to_accept_with() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
     let first = naive.client(naive::read_all, Scripted::roomy());
     naive.until(10);
@@ -142,7 +142,7 @@ fn p04_no_descriptor_to_accept_with() {
         .line(spin())
         .line("");
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let (listener, waiting) = here.listener();
     let first = here.client(Scripted::roomy());
     here.until(10);
@@ -163,7 +163,7 @@ fn p04_no_descriptor_to_accept_with() {
 
 /// EventKind becomes of trying again at once.
 fn spin() -> String {
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let (listener, waiting) = naive.listener(naive::accept_or_try_again, naive::read_all);
     naive.client(naive::read_all, Scripted::roomy());
     naive.until(10);
@@ -188,7 +188,7 @@ fn p05_accepts_and_reads_without_a_budget() {
     const CONNECTS: usize = 5_000;
     let flood_of_names = [b'x'; 1_024].repeat(1_000);
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
     let flood = naive.client(naive::read_all, Scripted::roomy());
     let ada = naive.client(naive::read_all, Scripted::roomy());
@@ -203,7 +203,7 @@ fn p05_accepts_and_reads_without_a_budget() {
     naive.turn(&[]);
     let without = before_ada(&naive);
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let (listener, waiting) = here.listener();
     let flood = here.client(Scripted::roomy());
     let ada = here.client(Scripted::roomy());
@@ -242,7 +242,7 @@ fn storm(waiting: &RefCell<Waiting>, connects: usize) {
 }
 
 /// EventKind was done since both were welcomed, until the turn came to the one who said three bytes.
-fn before_ada<P: Program>(stage: &Lifecycle<P>) -> CallStats {
+fn before_ada<P: Program>(stage: &Stage<P>) -> CallStats {
     let mut sum = CallStats::default();
     for (_, did) in deeds(stage).into_iter().skip(2) {
         if did.bytes_in == 3 {
@@ -258,7 +258,7 @@ fn before_ada<P: Program>(stage: &Lifecycle<P>) -> CallStats {
 #[test]
 fn p12_a_deadline_that_is_not_taken_back() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     naive.program.keep_deadlines();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
     let first = naive.client(naive::read_all, Scripted::roomy());
@@ -278,7 +278,7 @@ fn p12_a_deadline_that_is_not_taken_back() {
         "The first is closed a second after it spoke, the second by a deadline of the first.",
     );
 
-    let mut here = Lifecycle::here(Settings {
+    let mut here = Stage::here(Settings {
         idle_timeout: Some(Duration::from_secs(5)),
         ..Settings::default()
     });
@@ -307,7 +307,7 @@ fn p12_a_deadline_that_is_not_taken_back() {
 fn the_tutorials_sleep_in_the_loop() {
     const CLIENTS: usize = 100;
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let clients: Vec<FarEnd> = (0..CLIENTS)
         .map(|_| naive.client(naive::sleep_in_the_loop, Scripted::roomy()))
         .collect();
@@ -316,7 +316,7 @@ fn the_tutorials_sleep_in_the_loop() {
     naive.settle();
     let slept = naive.program.shared.answered.clone();
 
-    let mut here = Lifecycle::here(Settings {
+    let mut here = Stage::here(Settings {
         delay: Duration::from_secs(1),
         ..Settings::default()
     });

@@ -3,7 +3,7 @@
 use crate::naive;
 use crate::rig::{Acceptor, PostBox};
 use crate::script::Scripted;
-use crate::stage::Lifecycle;
+use crate::stage::Stage;
 use crate::text::Text;
 use crate::util::{LIMIT, Server};
 use crate::{is_open, say, say_last, text_of};
@@ -19,7 +19,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 #[test]
 fn p06_the_rest_of_a_short_write() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let client = naive.client(naive::write_once, Scripted::with_room(18));
     naive.until(10);
     say(&client, b"Michael");
@@ -32,7 +32,7 @@ fn p06_the_rest_of_a_short_write() {
     assert_eq!(got, "Welcome!Hello, MicHello, Tracy!");
     text.naive(&naive, &format!("The client has read: {got}"));
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let client = here.client(Scripted::with_room(18));
     here.until(10);
     say(&client, b"Michael");
@@ -50,9 +50,9 @@ fn p06_the_rest_of_a_short_write() {
 #[test]
 fn p07_no_high_water_mark() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let to_naive = naive.client(naive::read_all, Scripted::with_room(8));
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let to_here = here.client(Scripted::with_room(8));
     naive.until(10);
     here.until(10);
@@ -85,7 +85,7 @@ fn owed_to(source: &ServerSource<Acceptor, PostBox>) -> usize {
 #[test]
 fn p08_the_end_of_input_taken_for_the_end() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let client = naive.client(naive::read_all, Scripted::with_room(8));
     naive.until(10);
     say_last(&client, b"Michael");
@@ -99,7 +99,7 @@ fn p08_the_end_of_input_taken_for_the_end() {
         &format!("The client, which still reads, has read: {got}"),
     );
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let client = here.client(Scripted::with_room(8));
     here.until(10);
     say_last(&client, b"Michael");
@@ -119,7 +119,7 @@ fn p08_the_end_of_input_taken_for_the_end() {
 #[test]
 fn p09_hung_up_taken_for_gone() {
     let mut text = Text::default();
-    let mut naive = Lifecycle::naive();
+    let mut naive = Stage::naive();
     let client = naive.client(naive::closed_means_gone, Scripted::roomy());
     naive.until(10);
     say_last(&client, b"Michael");
@@ -128,7 +128,7 @@ fn p09_hung_up_taken_for_gone() {
     assert_eq!((unread, text_of(&client).as_str()), (7, "Welcome!"));
     text.naive(&naive, &format!("{unread} bytes are thrown away unread."));
 
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let client = here.client(Scripted::roomy());
     here.until(10);
     say_last(&client, b"Michael");
@@ -249,7 +249,7 @@ fn address(port: u16) -> SocketAddr {
 
 /// EventKind the server here sends back, and how many greetings it has counted and left alone.
 fn answers_here(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
-    let mut here = Lifecycle::here(Settings::default());
+    let mut here = Stage::here(Settings::default());
     let socket = PostBox::default();
     let post = socket.0.clone();
     let member = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));

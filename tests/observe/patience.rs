@@ -131,7 +131,7 @@ impl Stage {
             .board
             .answer_all(Question::Snapshot, body.into())
         {
-            self.reactor.wake(token, Readiness::NONE);
+            self.reactor.wake(token, Readiness::empty());
         }
         asked
     }

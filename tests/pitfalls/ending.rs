@@ -160,7 +160,7 @@ fn p17_a_drain_accepts_what_waits_and_reads_everybody_once() {
     rig.settle();
     waiting.borrow_mut().streams.push_back(stream);
     talker.borrow_mut().arrive(b"Michael", false);
-    rig.server.shared.stage = Lifecycle::Stopping;
+    rig.server.shared.lifecycle = Lifecycle::Stopping;
     rig.settle();
     assert_eq!(newcomer.borrow().written, b"Welcome!Hello, Tracy!");
     assert_eq!(talker.borrow().written, b"Welcome!Hello, Michael!");
@@ -179,7 +179,7 @@ fn p17_a_drain_accepts_what_waits_and_reads_everybody_once() {
 #[test]
 fn p17_a_drain_does_not_wait_for_those_it_would_refuse() {
     let (mut rig, _far_ends) = crowd(200);
-    rig.server.shared.stage = Lifecycle::Stopping;
+    rig.server.shared.lifecycle = Lifecycle::Stopping;
     rig.step();
     rig.settle();
     assert_eq!(rig.outcome, None, "the last words are on their way");

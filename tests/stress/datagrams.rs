@@ -1,4 +1,4 @@
-//! Datagrams, through a relay that loses, doubles, holds and changes some.
+//! UDP through a relay that drops, duplicates, delays and changes replies.
 
 use crate::stress;
 use crate::util::Server;
@@ -7,18 +7,18 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-/// What a relay does with reply number so and so.
+/// What a relay does with each reply, by its number.
 type Fate = fn(usize) -> Relayed;
 
 enum Relayed {
-    Passed,
+    Forwarded,
     Dropped,
-    Doubled,
-    Held(Duration),
+    Duplicated,
+    Delayed(Duration),
     Changed,
 }
 
-/// Stands between clients and a UDP server, a thread a client.
+/// Starts a relay between clients and a UDP server, with one thread per client.
 fn relay(server: SocketAddr, fate: Fate) -> SocketAddr {
     let front = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = front.local_addr().unwrap();
@@ -47,17 +47,17 @@ fn relay_back(front: &UdpSocket, back: &UdpSocket, client: SocketAddr, fate: Fat
             return;
         };
         let send = |reply: &[u8]| {
-            // The client may be gone.
+            // The client may have exited.
             let _ = front.send_to(reply, client);
         };
         match fate(number) {
-            Relayed::Passed => send(&reply[..count]),
+            Relayed::Forwarded => send(&reply[..count]),
             Relayed::Dropped => {}
-            Relayed::Doubled => {
+            Relayed::Duplicated => {
                 send(&reply[..count]);
                 send(&reply[..count]);
             }
-            Relayed::Held(time) => {
+            Relayed::Delayed(time) => {
                 let (front, reply) = (front.try_clone().unwrap(), reply[..count].to_vec());
                 thread::spawn(move || {
                     thread::sleep(time);
@@ -70,14 +70,14 @@ fn relay_back(front: &UdpSocket, back: &UdpSocket, client: SocketAddr, fate: Fat
 }
 
 #[test]
-fn datagrams_lost_late_doubled_and_wrong_are_told_apart() {
+fn lost_late_doubled_and_wrong_datagrams_are_counted_separately() {
     let server = Server::start(&[]);
     let flags = "--udp --clients 4 --messages 400 --warmup 0s --timeout 300ms";
     let through = relay(server.tcp_address(), |number| match number {
         9 | 19 => Relayed::Dropped,
-        5 | 15 | 25 => Relayed::Doubled,
-        7 => Relayed::Held(Duration::from_millis(450)),
-        _ => Relayed::Passed,
+        5 | 15 | 25 => Relayed::Duplicated,
+        7 => Relayed::Delayed(Duration::from_millis(450)),
+        _ => Relayed::Forwarded,
     });
     let (ended, report) = stress(through, flags);
     let datagrams = &report["datagrams"];
@@ -87,14 +87,14 @@ fn datagrams_lost_late_doubled_and_wrong_are_told_apart() {
         (&12.into(), &0.into())
     );
     let [lost, late] = ["lost", "late"].map(|kind| datagrams[kind].as_u64().unwrap());
-    // On a busy machine others may be late as well; what was dropped never comes.
+    // On a busy machine more replies may be late; a dropped one never arrives.
     assert!(lost >= 8 && late >= 4, "{datagrams}");
     assert_eq!(report["messages"]["unanswered"], lost + late);
     assert_eq!(report["messages"]["answered"], 400 - lost - late);
 
     let through = relay(server.tcp_address(), |number| match number {
         3 => Relayed::Changed,
-        _ => Relayed::Passed,
+        _ => Relayed::Forwarded,
     });
     let (ended, report) = stress(through, flags);
     assert_eq!(ended.code, Some(4), "{ended:#?}");
@@ -102,11 +102,11 @@ fn datagrams_lost_late_doubled_and_wrong_are_told_apart() {
 }
 
 #[test]
-fn datagrams_of_a_schedule_overtake_those_that_are_lost() {
+fn a_lost_datagram_does_not_delay_the_schedule() {
     let server = Server::start(&[]);
     let through = relay(server.tcp_address(), |number| match number % 10 {
         3 => Relayed::Dropped,
-        _ => Relayed::Passed,
+        _ => Relayed::Forwarded,
     });
     let flags = "--udp --clients 2 --rate 400 --duration 1s --warmup 0s";
     let (ended, report) = stress(through, &format!("{flags} --timeout 100ms"));

@@ -1,10 +1,10 @@
-//! What is asked for is what is done: clients, messages, schedules, addresses.
+//! The load does what was asked for: clients, messages, schedules, source addresses.
 
 use crate::util::{Model, Server};
 use crate::{run, spawned, stress};
 
 #[test]
-fn all_is_well_with_a_server_that_behaves() {
+fn a_correct_server_gets_a_clean_report() {
     for model in [Model::Reactor, Model::Threads] {
         let server = model.start(&[]);
         let flags = "--clients 50 --duration 500ms --warmup 100ms";
@@ -28,7 +28,7 @@ fn all_is_well_with_a_server_that_behaves() {
 }
 
 #[test]
-fn the_clients_that_are_refused_are_counted_with_the_servers_words() {
+fn refused_clients_are_counted_and_the_refusal_is_quoted() {
     let server = Server::start(&["--max-clients", "100"]);
     let to = server.tcp_address();
     let ended = run(&format!(
@@ -46,7 +46,7 @@ fn the_clients_that_are_refused_are_counted_with_the_servers_words() {
 }
 
 #[test]
-fn only_the_active_talk_and_the_others_stay() {
+fn idle_clients_stay_connected() {
     let flags = "--clients 50 --active 5 --messages 500 --warmup 0s";
     let (ended, report) = spawned(flags);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -62,7 +62,7 @@ fn only_the_active_talk_and_the_others_stay() {
 }
 
 #[test]
-fn lines_in_a_pipeline_are_checked_one_by_one() {
+fn every_pipelined_reply_is_checked() {
     let flags = "--clients 3 --framing line --pipeline 16 --messages 4000 --name= --warmup 0s";
     let (ended, report) = spawned(flags);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -72,7 +72,7 @@ fn lines_in_a_pipeline_are_checked_one_by_one() {
 }
 
 #[test]
-fn a_pipeline_over_the_servers_high_water_mark_goes_on() {
+fn a_pipeline_above_the_servers_high_water_mark_completes() {
     let flags = "--clients 2 --framing line --pipeline 1024 --messages 8192 --size 1000";
     let (ended, report) = spawned(&format!("{flags} --warmup 0s"));
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -80,7 +80,7 @@ fn a_pipeline_over_the_servers_high_water_mark_goes_on() {
 }
 
 #[test]
-fn a_schedule_is_carried_out_to_the_message() {
+fn an_open_loop_sends_exactly_the_scheduled_messages() {
     let flags = "--clients 7 --rate 3456 --duration 2s --warmup 300ms";
     for more in ["", "--udp", "--framing line --pipeline 4"] {
         let (ended, report) = spawned(&format!("{flags} {more}"));
@@ -95,7 +95,7 @@ fn a_schedule_is_carried_out_to_the_message() {
 }
 
 #[test]
-fn connects_are_ramped() {
+fn the_connect_rate_is_kept() {
     let flags = "--clients 50 --connect-rate 100 --messages 50 --warmup 0s";
     let (ended, report) = spawned(flags);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -105,7 +105,7 @@ fn connects_are_ramped() {
 #[test]
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "portable"),
-    ignore = "Linux alone has a loopback network"
+    ignore = "many loopback addresses need Linux"
 )]
 fn clients_come_from_many_loopback_addresses() {
     let server = Server::start(&["-v"]);
@@ -116,19 +116,19 @@ fn clients_come_from_many_loopback_addresses() {
     server.stderr().wait_for("accepted 127.0.0.2:");
 }
 
-/// As many as a limit of 20,000 descriptors a process has room for; fewer where it is lower,
-/// and then the test says so.
+/// About as many as fit a limit of 20,000 descriptors per process; where the limit is lower, the
+/// test uses fewer and says so.
 #[test]
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "portable"),
-    ignore = "one source address has not so many ports"
+    ignore = "one source address has too few ports"
 )]
 fn nineteen_thousand_clients_are_connected_greeted_and_answered() {
     const WANTED: u64 = 19_000;
     let limit = helloop::net::system::raise_descriptor_limit();
     let clients = WANTED.min(limit.saturating_sub(100));
     if clients < WANTED {
-        eprintln!("only {clients} clients: this process may have {limit} descriptors");
+        eprintln!("only {clients} clients: the limit of this process is {limit} descriptors");
     }
     let messages = 2 * clients;
     let flags = format!("--clients {clients} --messages {messages} --warmup 0s --timeout 30s");

@@ -1,12 +1,11 @@
-//! `helloop stress`: its report and its exit code, against servers that behave and servers that
-//! do not.
+//! `helloop stress`: its report and its exit code, against correct and faulty servers.
 //!
-//! Misbehaving servers are threads of the test on 127.0.0.1:0. All load goes to loopback, and
-//! ends by its own limits.
+//! A faulty server is a set of threads of the test, on 127.0.0.1:0. All load goes to loopback, and
+//! is bounded by its own flags.
 
 mod datagrams;
+mod faulty;
 mod load;
-mod misbehaving;
 mod process;
 mod report;
 mod signals;
@@ -27,19 +26,19 @@ fn start(flags: &str) -> Process {
     Process::start(helloop(&[&["stress"], &flags[..]].concat()))
 }
 
-/// Runs it to its end.
+/// Runs `helloop stress FLAGS` until it exits.
 #[track_caller]
 fn run(flags: &str) -> Ended {
     start(flags).wait()
 }
 
-/// Runs the load against `to`, and returns how it ended and its JSON report.
+/// Runs the load against `to`; returns the exit and the JSON report.
 #[track_caller]
 fn stress(to: SocketAddr, flags: &str) -> (Ended, Value) {
     with_report(run(&format!("--to {to} --json - {flags}")))
 }
 
-/// The same, with a server of the load's own.
+/// Runs the load with `--spawn`; returns the exit and the JSON report.
 #[track_caller]
 fn spawned(flags: &str) -> (Ended, Value) {
     with_report(run(&format!("--spawn --json - {flags}")))
@@ -48,14 +47,16 @@ fn spawned(flags: &str) -> (Ended, Value) {
 #[track_caller]
 fn with_report(ended: Ended) -> (Ended, Value) {
     let report = serde_json::from_str(&ended.stdout)
-        .unwrap_or_else(|error| panic!("no report ({error}): {ended:#?}"));
+        .unwrap_or_else(|error| panic!("no JSON report ({error}): {ended:#?}"));
     (ended, report)
 }
 
-/// A short closed loop.
-const BRIEF: &str = "--clients 4 --duration 300ms --warmup 0s";
+/// A short run in the closed loop.
+const SHORT: &str = "--clients 4 --duration 300ms --warmup 0s";
 
 #[track_caller]
 fn microseconds(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("no time: {value}"))
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("not a number: {value}"))
 }

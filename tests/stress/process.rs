@@ -1,23 +1,23 @@
-//! Processes as `/proc` shows them.
+//! Processes, from `/proc`.
 
 use crate::util::LIMIT;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Waits until `found` finds it.
+/// Waits until `find` returns a value.
 #[track_caller]
-pub(crate) fn wait_for<T>(found: impl Fn() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(find: impl Fn() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
-        if let Some(found) = found() {
+        if let Some(found) = find() {
             return found;
         }
-        assert!(Instant::now() < deadline, "it did not come about");
+        assert!(Instant::now() < deadline, "timed out");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// The fields of `/proc/PID/stat` behind the name: state, parent, group, ...
+/// The fields of `/proc/PID/stat` that follow the name: state, parent, process group, ...
 fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -28,7 +28,7 @@ pub(crate) fn group_of(pid: u32) -> Option<u32> {
     stat(pid)?[2].parse().ok()
 }
 
-/// A child that is this program already, and not its copy about to become it.
+/// The child that runs `helloop serve`; a fork before its `exec` does not count.
 pub(crate) fn child_of(parent: u32) -> Option<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -41,7 +41,7 @@ pub(crate) fn child_of(parent: u32) -> Option<u32> {
     })
 }
 
-/// Ended; nobody may have asked for its exit code yet.
+/// Whether the process has exited; it may still be a zombie.
 pub(crate) fn is_gone(pid: u32) -> bool {
     stat(pid).is_none_or(|fields| fields[0] == "Z")
 }

@@ -1,14 +1,14 @@
-//! The report for programs, and where reports go.
+//! The JSON form of the report, and the files that reports are written to.
 
-use crate::misbehaving::{answer, serving};
+use crate::faulty::{answer, serving};
 use crate::util::readme;
-use crate::{BRIEF, run, spawned};
+use crate::{SHORT, run, spawned};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-/// Each part of the JSON form, as a pointer, with its keys, as the README has them: `slos[]`
-/// is `/slos/0`, and `top` the whole.
+/// The parts of the JSON form in README.md, each a JSON pointer and its keys: `slos[]` is
+/// `/slos/0`, and `top` is the whole.
 fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
     let rows = readme::between("| part | keys |\n| --- | --- |\n", "\n\n").lines();
     rows.map(|row| {
@@ -16,11 +16,11 @@ fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
         let part = readme::quoted(part)
             .first()
             .map_or_else(String::new, |name| format!("/{}", name.replace("[]", "/0")));
-        // What stands in brackets is said of the key before it.
+        // A remark in parentheses is about the key before it.
         let pieces = keys.split('(').enumerate();
         let outside = pieces.map(|(place, piece)| match place {
             0 => piece,
-            _ => piece.split_once(')').expect("a bracket is closed").1,
+            _ => piece.split_once(')').expect("a closing parenthesis").1,
         });
         (part, outside.flat_map(readme::quoted).collect())
     })
@@ -30,9 +30,9 @@ fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
 #[test]
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "portable"),
-    ignore = "Linux alone knows a process's figures"
+    ignore = "process figures need Linux"
 )]
-fn the_json_form_keeps_its_keys() {
+fn the_json_form_has_the_keys_of_the_readme() {
     let flags = "--udp --clients 5 --duration 500ms --slo max<60s";
     let (ended, report) = spawned(flags);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -48,7 +48,7 @@ fn the_json_form_keeps_its_keys() {
 }
 
 #[test]
-fn reports_go_where_they_are_wanted() {
+fn reports_are_written_to_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let [json, html] = ["run.json", "run.html"].map(|name| folder.path().join(name));
     let files = format!("--json {} --html {}", json.display(), html.display());
@@ -57,7 +57,7 @@ fn reports_go_where_they_are_wanted() {
         let _ = stream.write_all(welcome);
         while answer(&mut stream) {}
     });
-    let ended = run(&format!("--to {server} {BRIEF} {files}"));
+    let ended = run(&format!("--to {server} {SHORT} {files}"));
     assert_eq!(ended.code, Some(4), "{ended:#?}");
     assert!(
         ended.stdout.contains("instead of the welcome: \"<b>&\""),
@@ -68,7 +68,7 @@ fn reports_go_where_they_are_wanted() {
     let page = std::fs::read_to_string(html).unwrap();
     assert_eq!(page.matches("<svg").count(), 4);
     assert!(page.contains("&lt;b&gt;&amp;") && !page.contains("<b>"));
-    // Whoever opens it needs no network, and nobody learns of it.
+    // The page works offline, and opening it sends no request.
     for reference in [
         "http:", "https:", "src=", "href=", "url(", "@import", "<script",
     ] {

@@ -1,4 +1,4 @@
-//! A run that is interrupted, and a spawned server that outlives nobody.
+//! Interrupted runs, and the end of a spawned server.
 
 use crate::process::{child_of, group_of, is_gone, wait_for};
 use crate::util::Server;
@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn ctrl_c_reports_what_there_is() {
+fn ctrl_c_ends_the_run_with_a_report() {
     let server = Server::start(&[]);
     let to = server.tcp_address();
     let flags = "--clients 10 --duration 60s --warmup 100ms --json -";
@@ -23,20 +23,20 @@ fn ctrl_c_reports_what_there_is() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_it_at_once() {
+fn a_second_ctrl_c_exits_at_once() {
     let load = start("--spawn --clients 5 --warmup 0s -- --delay 9s");
     let server = wait_for(|| child_of(load.id()));
     thread::sleep(Duration::from_millis(1_000));
     load.signal(Signal::SIGINT);
-    // The report comes, and the server drains what it holds.
+    // The report is out, and the server drains its delayed replies.
     load.stdout.wait_for("INTERRUPTED");
     load.signal(Signal::SIGINT);
-    let asked = Instant::now();
+    let interrupted = Instant::now();
     wait_for(|| is_gone(load.id()).then_some(()));
-    assert!(asked.elapsed() < Duration::from_secs(4));
+    assert!(interrupted.elapsed() < Duration::from_secs(4));
     let ended = load.wait();
     assert_eq!(ended.code, Some(130), "{ended:#?}");
-    // By itself, since its standard input has ended.
+    // The server exits at EOF on its standard input.
     wait_for(|| is_gone(server).then_some(()));
 }
 
@@ -47,7 +47,7 @@ fn a_spawned_server_does_not_outlive_a_load_that_is_killed() {
             "--spawn --clients 5 --duration 60s -- --model {model}"
         ));
         let server = wait_for(|| child_of(load.id()));
-        // Its own group: Ctrl-C at a terminal does not reach it.
+        // Its own process group: Ctrl-C in a terminal does not reach it.
         assert_eq!(group_of(server), Some(server));
         load.signal(Signal::SIGKILL);
         load.wait();

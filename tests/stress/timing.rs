@@ -1,4 +1,4 @@
-//! Measurements of time, which a busy machine may spoil: each has a few tries.
+//! Tests that measure time, and are retried because a busy machine can spoil a measurement.
 
 use crate::process::is_gone;
 use crate::util::{LIMIT, Server};
@@ -7,34 +7,30 @@ use nix::sys::signal::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a test may try that measures time on a machine that others use too. One good run
-/// proves the program; a bad one may be the machine's.
+/// Attempts per test. One good run proves the program; a bad one may be due to the machine.
 const TRIES: usize = 3;
 
-/// A measurement of time, tried again where the machine was at fault.
+/// Runs `attempt` until it succeeds, at most [`TRIES`] times.
 #[track_caller]
 fn measured(what: &str, attempt: impl Fn() -> Result<(), String>) {
-    let mut said = Vec::new();
+    let mut failures = Vec::new();
     for _ in 0..TRIES {
         match attempt() {
             Ok(()) => return,
-            Err(why) => said.push(why),
+            Err(why) => failures.push(why),
         }
     }
-    panic!("{what}: {said:#?}");
+    panic!("{what}: {failures:#?}");
 }
 
 #[test]
-fn a_server_that_holds_replies_for_20_ms_shows_20_ms() {
+fn a_delay_of_20_ms_is_measured_as_20_ms() {
     measured("p50 is within 20 to 22 ms", || {
         let flags = "--clients 5 --duration 1s --warmup 100ms -- --delay 20ms";
         let (ended, report) = spawned(flags);
         assert_eq!(ended.code, Some(0), "{ended:#?}");
         let (min, p50) = (&report["latency"]["min_us"], &report["latency"]["p50_us"]);
-        assert!(
-            microseconds(min) >= 20_000.0,
-            "no reply comes before its time: {min}"
-        );
+        assert!(microseconds(min) >= 20_000.0, "a reply is early: {min}");
         let within = (20_000.0..22_000.0).contains(&microseconds(p50));
         let words = report["verdict"]["words"].as_str().unwrap();
         if within && words == "measured the server" {
@@ -45,13 +41,13 @@ fn a_server_that_holds_replies_for_20_ms_shows_20_ms() {
 }
 
 #[test]
-fn a_load_that_is_slowed_down_says_so() {
-    measured("the load is found to be the limit", || {
+fn a_slowed_load_is_limited_by_the_client() {
+    measured("the load is reported as the limit", || {
         let server = Server::start(&[]);
         let to = server.tcp_address();
         let flags = "--clients 5 --duration 2s --rate 500 --json -";
         let load = start(&format!("--to {to} {flags}"));
-        // To its end, for a busy machine may begin late.
+        // Until it exits: on a busy machine it may start late.
         let deadline = Instant::now() + LIMIT;
         while !is_gone(load.id()) && Instant::now() < deadline {
             load.signal(Signal::SIGSTOP);
@@ -73,8 +69,8 @@ fn a_load_that_is_slowed_down_says_so() {
     });
 }
 
-/// A run of four seconds in which the server is stopped for two: p90 and the maximum, as
-/// shares of the stop.
+/// Stops the server for two of four seconds; returns p90 and the maximum latency as shares of the
+/// stop.
 fn with_a_stall(flags: &str) -> (f64, f64) {
     let server = Server::start(&[]);
     let to = server.tcp_address();
@@ -95,19 +91,19 @@ fn with_a_stall(flags: &str) -> (f64, f64) {
     )
 }
 
-/// Gil Tene's test of coordinated omission: half of all that was due during the run was due
-/// while the server stood still, and waited for half of the stop on average.
+/// Gil Tene's test of coordinated omission: half of the scheduled messages were due while the
+/// server was stopped, and waited for half of the stop on average.
 #[test]
-fn an_open_loop_feels_a_stall_and_a_closed_one_hides_it() {
+fn an_open_loop_shows_a_stall_that_a_closed_loop_hides() {
     measured(
-        "the stall is in the open loop's p90, and not in the closed one's",
+        "the stall shows in p90 of the open loop, and not in that of the closed loop",
         || {
             let (open_p90, open_max) = with_a_stall("--rate 500");
             let (closed_p90, closed_max) = with_a_stall("");
-            let felt = (0.75..=0.85).contains(&open_p90) && open_max >= 0.999;
+            let shown = (0.75..=0.85).contains(&open_p90) && open_max >= 0.999;
             let hidden = closed_p90 < 0.1;
-            let said = format!("open {open_p90} {open_max}, closed {closed_p90} {closed_max}");
-            (felt && hidden).then_some(()).ok_or(said)
+            let measured = format!("open {open_p90} {open_max}, closed {closed_p90} {closed_max}");
+            (shown && hidden).then_some(()).ok_or(measured)
         },
     );
 }

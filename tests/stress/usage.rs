@@ -1,12 +1,12 @@
-//! What is refused before a run, and what the exit code says after one.
+//! What is refused before a run, and the exit codes.
 
 use crate::util::Server;
 use crate::{run, spawned, stress};
 use serde_json::Value;
 
 #[test]
-fn where_nothing_listens_it_says_how_to_start_a_server() {
-    // A port that nobody is given by chance, a client of its own server least of all.
+fn without_a_server_the_error_says_how_to_start_one() {
+    // The system never assigns this port to a socket by itself.
     let to = "127.0.0.1:1";
     for flags in ["--udp", ""] {
         let ended = run(&format!("--to {to} --duration 1s {flags}"));
@@ -21,7 +21,7 @@ fn where_nothing_listens_it_says_how_to_start_a_server() {
 }
 
 #[test]
-fn wrong_usage_is_told() {
+fn wrong_usage_is_refused() {
     for flags in [
         "--clients 5 --active 6",
         "--pipeline 2",
@@ -36,21 +36,24 @@ fn wrong_usage_is_told() {
     ] {
         let ended = run(flags);
         assert_eq!(ended.code, Some(2), "{flags:?}: {ended:#?}");
-        // clap itself shows no usage where a value is wrong.
+        // clap shows no usage for an invalid value.
         let usage = ended.stderr.lines().find(|line| line.contains("Usage:"));
-        let is_own = |line: &str| line.starts_with("Usage: helloop stress ");
-        assert!(usage.is_none_or(is_own), "{flags:?}: {ended:#?}");
+        let is_of_stress = |line: &str| line.starts_with("Usage: helloop stress ");
+        assert!(usage.is_none_or(is_of_stress), "{flags:?}: {ended:#?}");
     }
 }
 
 #[test]
-fn the_check_alone_tells_what_does_not_fit() {
+fn check_reports_what_does_not_fit() {
     let fits = run("--check --clients 10");
     assert_eq!(fits.code, Some(0), "{fits:#?}");
     assert!(fits.stdout.contains("descriptors") && fits.stdout.contains("ports"));
-    let not = run("--check --clients 9999999");
-    assert_eq!(not.code, Some(1), "{not:#?}");
-    assert!(not.stdout.contains("ulimit -Hn 10000015"), "{not:#?}");
+    let too_many = run("--check --clients 9999999");
+    assert_eq!(too_many.code, Some(1), "{too_many:#?}");
+    assert!(
+        too_many.stdout.contains("ulimit -Hn 10000015"),
+        "{too_many:#?}"
+    );
     let run = run("--clients 9999999");
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
 }
@@ -69,12 +72,12 @@ fn a_missed_objective_is_exit_code_3_and_a_missed_load_is_4() {
         (&report["slos"][0]["met"], &report["slos"][1]["met"]),
         (&false.into(), &true.into())
     );
-    // A percentile that the samples do not support is not met.
+    // An objective with too few samples is missed.
     let few = "--clients 1 --messages 20 --warmup 0s --slo p99.9<60s";
     let (ended, report) = spawned(few);
     assert_eq!(ended.code, Some(3));
     assert!(report["slos"][0]["measured"].is_null());
     let server = Server::start(&["--max-clients", "5"]);
     let (ended, _) = stress(server.tcp_address(), &format!("{flags} min<1ns"));
-    assert_eq!(ended.code, Some(4), "4 where 3 holds too");
+    assert_eq!(ended.code, Some(4), "4 takes precedence over 3");
 }

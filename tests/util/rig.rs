@@ -7,9 +7,12 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 use crate::script::{FarEnd, Scripted};
+use helloop::net::udp::DatagramSocket;
+use helloop::net::{Accept, Net};
+use helloop::observe::recorder::{RecorderMode, TurnRecorder};
 use helloop::reactor::{Mark, Reactor, Readiness, Time, Token};
-use helloop::server::sources::datagrams::{DatagramSocket, Datagrams};
-use helloop::server::sources::listener::{Accept, Listener};
+use helloop::server::sources::datagrams::Datagrams;
+use helloop::server::sources::listener::Listener;
 use helloop::server::sources::peer::Peer;
 use helloop::server::stats::{CloseCause, Stats};
 use helloop::server::{Outcome, Server, ServerSource, Settings};
@@ -88,8 +91,23 @@ impl DatagramSocket for PostBox {
     }
 }
 
-/// The server over scripted sockets.
-pub type Scripts = Server<Acceptor, PostBox>;
+/// A network of scripted sockets.
+#[derive(Debug)]
+pub enum ScriptedNet {}
+
+impl Net for ScriptedNet {
+    type Listener = Acceptor;
+    type Stream = Scripted;
+    type Datagram = PostBox;
+}
+
+/// The server on scripted sockets.
+pub type Scripts = Server<ScriptedNet>;
+
+/// A loop in virtual time for it, whose recorder is off.
+pub fn scripted_reactor() -> Reactor<ServerSource<ScriptedNet>, TurnRecorder> {
+    Reactor::simulated_recorded(TurnRecorder::new(1, RecorderMode::Off)).unwrap()
+}
 
 /// Nothing to do for a poll that is not asked.
 macro_rules! no_registration {
@@ -124,7 +142,7 @@ pub struct Rig {
 impl Rig {
     pub fn new(settings: Settings) -> Self {
         Self {
-            server: Server::with_reactor(Reactor::simulated().unwrap(), settings),
+            server: Server::on(scripted_reactor(), settings),
             now: Time::ZERO,
             outcome: None,
             far_ends: Vec::new(),
@@ -206,7 +224,7 @@ impl Rig {
 
     /// Calls of a source so far.
     pub fn calls(&self) -> u64 {
-        self.server.reactor.turns().calls
+        self.server.reactor.stats().calls
     }
 
     pub fn stats(&self) -> &Stats {

@@ -116,7 +116,7 @@ impl Wire {
     /// The edge that a poll would announce now, if any.
     pub fn take_mark(&mut self) -> Option<Mark> {
         let token = self.token?;
-        if self.edge.is_none() {
+        if self.edge.is_empty() {
             return None;
         }
         Some((token, std::mem::take(&mut self.edge)))

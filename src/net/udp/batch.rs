@@ -1,126 +1,124 @@
-//! Datagrams in batches: those that have come, and the replies that are to go.
+//! Batches of datagrams: those received, and those to be sent.
 //!
-//! **Owns** the memory of both, taken with the first datagram and kept: a batch allocates
-//! nothing. **Must never touch** a socket, nor what the bytes mean. **Invariant**: replies leave
-//! in the order in which they were written, and each is there until it is taken off.
+//! **Owns** the memory of both, allocated with the first datagram and kept: a batch allocates
+//! nothing. **Must never touch** a socket, nor what the bytes mean. **Invariant**: datagrams are
+//! sent in the order in which they were written, and each stays until it is removed.
 
 use std::net::SocketAddr;
 
-/// Datagrams of one batch: enough that a call's cost is small beside theirs, few enough that a
-/// batch is no more than a turn's worth of work (pitfall 5).
-pub const BATCH: usize = 64;
+/// Datagrams per batch: enough that the cost of the system call is small beside theirs, few enough
+/// that a batch is no more than a turn's worth of work (pitfall 5).
+pub const BATCH_DATAGRAMS: usize = 64;
 
 /// Datagrams received.
 #[derive(Debug, Default)]
 pub struct RecvBatch {
-    /// One room beside the other.
-    space: Vec<u8>,
-    /// Bytes of a room.
-    room_bytes: usize,
-    /// By room: the length, and where the datagram came from.
-    arrived: Vec<(usize, SocketAddr)>,
+    /// The buffers, one after the other.
+    memory: Vec<u8>,
+    /// Bytes per buffer.
+    buffer_bytes: usize,
+    /// By buffer: the length of the datagram, and its sender.
+    received: Vec<(usize, SocketAddr)>,
 }
 
 impl RecvBatch {
-    /// Forgets all datagrams, and makes rooms of so many bytes.
-    pub fn clear(&mut self, room_bytes: usize) {
-        // Zeroed memory of this size comes from the system untouched: only what datagrams fill
-        // becomes resident.
-        if self.room_bytes != room_bytes {
-            self.space = vec![0; room_bytes * BATCH];
-            self.room_bytes = room_bytes;
+    /// Removes all datagrams, and provides buffers of this size.
+    pub fn clear(&mut self, buffer_bytes: usize) {
+        // The system provides zeroed memory of this size untouched: it becomes resident only
+        // where datagrams fill it.
+        if self.buffer_bytes != buffer_bytes {
+            self.memory = vec![0; buffer_bytes * BATCH_DATAGRAMS];
+            self.buffer_bytes = buffer_bytes;
         }
-        self.arrived.clear();
+        self.received.clear();
     }
 
-    /// The rooms, to receive into, and the list in which the arrivals are to be noted in the
-    /// order of their rooms.
-    pub fn rooms(
+    /// The buffers to receive into, and the list to which each received datagram is appended, in
+    /// the order of the buffers.
+    pub fn buffers(
         &mut self,
     ) -> (
         impl Iterator<Item = &mut [u8]>,
         &mut Vec<(usize, SocketAddr)>,
     ) {
-        let rooms = self.space.chunks_exact_mut(self.room_bytes);
-        (rooms, &mut self.arrived)
+        let buffers = self.memory.chunks_exact_mut(self.buffer_bytes);
+        (buffers, &mut self.received)
     }
 
-    /// How many datagrams have arrived.
+    /// The number of datagrams received.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.arrived.len()
+        self.received.len()
     }
 
-    /// Whether none has.
+    /// Whether none was received.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.arrived.is_empty()
+        self.received.is_empty()
     }
 
-    /// The datagrams, and where they came from.
+    /// The datagrams and their senders.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        let rooms = self.space.chunks_exact(self.room_bytes);
-        let arrived = self.arrived.iter().zip(rooms);
-        arrived.map(|((length, from), room)| (&room[..*length], *from))
+        let buffers = self.memory.chunks_exact(self.buffer_bytes);
+        let received = self.received.iter().zip(buffers);
+        received.map(|((length, from), buffer)| (&buffer[..*length], *from))
     }
 }
 
-/// Replies to be sent.
+/// Datagrams to be sent.
 #[derive(Debug, Default)]
 pub struct SendBatch {
-    /// One reply behind the other.
+    /// The datagrams, one after the other.
     bytes: Vec<u8>,
-    /// Where each ends, and where it goes.
-    replies: Vec<(usize, SocketAddr)>,
-    /// Replies at the front that are gone.
-    taken: usize,
+    /// Where each ends, and its destination.
+    datagrams: Vec<(usize, SocketAddr)>,
+    /// Datagrams at the front that are removed already.
+    removed: usize,
 }
 
 impl SendBatch {
-    /// Where the next reply is written to. It counts once it is [`posted`](Self::post).
-    pub fn draft(&mut self) -> &mut Vec<u8> {
+    /// Where the next datagram is written. It becomes part of the batch by
+    /// [`commit`](Self::commit).
+    pub fn begin(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// What was written since the last reply is one, to this address.
-    pub fn post(&mut self, to: SocketAddr) {
-        self.replies.push((self.bytes.len(), to));
+    /// Makes what was written since the last commit a datagram, with this destination.
+    pub fn commit(&mut self, to: SocketAddr) {
+        self.datagrams.push((self.bytes.len(), to));
     }
 
-    /// Takes off the first `count` replies: they are sent, or given up.
-    pub fn take(&mut self, count: usize) {
-        self.taken += count;
+    /// Removes the first `count` datagrams: they are sent, or given up.
+    pub fn remove(&mut self, count: usize) {
+        self.removed += count;
         if self.is_empty() {
             self.bytes.clear();
-            self.replies.clear();
-            self.taken = 0;
+            self.datagrams.clear();
+            self.removed = 0;
         }
     }
 
-    /// Whether every reply is gone.
+    /// Whether no datagram is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.taken >= self.replies.len()
+        self.removed >= self.datagrams.len()
     }
 
-    /// The reply that has waited longest, and where it goes.
+    /// The oldest datagram, and its destination.
     #[must_use]
     pub fn first(&self) -> Option<(&[u8], SocketAddr)> {
-        (!self.is_empty()).then(|| self.reply(self.taken))
+        self.iter().next()
     }
 
-    /// The replies that are still to go, the oldest first, and where they go.
+    /// The datagrams, the oldest first, and their destinations.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        (self.taken..self.replies.len()).map(|at| self.reply(at))
-    }
-
-    fn reply(&self, at: usize) -> (&[u8], SocketAddr) {
-        let start = match at {
-            0 => 0,
-            _ => self.replies[at - 1].0,
-        };
-        let (end, to) = self.replies[at];
-        (&self.bytes[start..end], to)
+        (self.removed..self.datagrams.len()).map(|index| {
+            let start = index
+                .checked_sub(1)
+                .map_or(0, |last| self.datagrams[last].0);
+            let (end, to) = self.datagrams[index];
+            (&self.bytes[start..end], to)
+        })
     }
 }
 
@@ -133,36 +131,36 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_are_read_where_they_were_received() {
-        let mut incoming = RecvBatch::default();
+    fn datagrams_are_read_from_the_buffers_they_were_received_into() {
+        let mut batch = RecvBatch::default();
         for round in [b'a', b'b'] {
-            incoming.clear(4);
-            let (rooms, arrived) = incoming.rooms();
-            for (port, room) in (0..).zip(rooms.take(3)) {
-                room[0] = round;
-                arrived.push((usize::from(port % 2), address(port)));
+            batch.clear(4);
+            let (buffers, received) = batch.buffers();
+            for (port, buffer) in (0..).zip(buffers.take(3)) {
+                buffer[0] = round;
+                received.push((usize::from(port % 2), address(port)));
             }
-            let found: Vec<_> = incoming.iter().collect();
+            let found: Vec<_> = batch.iter().collect();
             let expected = [
                 (&b""[..], address(0)),
                 (&[round][..], address(1)),
                 (&b""[..], address(2)),
             ];
-            assert_eq!((found.as_slice(), incoming.len()), (&expected[..], 3));
+            assert_eq!((found.as_slice(), batch.len()), (&expected[..], 3));
         }
     }
 
     #[test]
-    fn replies_stay_until_they_are_taken() {
-        let mut outgoing = SendBatch::default();
-        for (port, reply) in [(1, "one"), (2, ""), (3, "three")] {
-            outgoing.draft().extend_from_slice(reply.as_bytes());
-            outgoing.post(address(port));
+    fn datagrams_stay_until_they_are_removed() {
+        let mut batch = SendBatch::default();
+        for (port, datagram) in [(1, "one"), (2, ""), (3, "three")] {
+            batch.begin().extend_from_slice(datagram.as_bytes());
+            batch.commit(address(port));
         }
-        outgoing.take(1);
-        let left: Vec<_> = outgoing.iter().collect();
+        batch.remove(1);
+        let left: Vec<_> = batch.iter().collect();
         assert_eq!(left, [(&b""[..], address(2)), (&b"three"[..], address(3))]);
-        outgoing.take(2);
-        assert!(outgoing.is_empty() && outgoing.draft().is_empty());
+        batch.remove(2);
+        assert!(batch.is_empty() && batch.begin().is_empty());
     }
 }

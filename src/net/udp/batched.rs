@@ -1,11 +1,11 @@
-//! Many datagrams by one system call: `recvmmsg(2)` and `sendmmsg(2)`, which Linux has.
+//! Many datagrams per system call: recvmmsg(2) and sendmmsg(2), which only Linux has.
 //!
-//! **Owns** the headers that the two calls are given. **Must never touch** what the datagrams
-//! mean. **Invariant**: each direction has headers of its own, since sending overwrites the
-//! names in them and receiving does not put them back.
+//! **Owns** the headers that the two calls take. **Must never touch** what a datagram means.
+//! **Invariant**: each direction has its own headers, because sending overwrites the addresses in
+//! them and receiving does not restore them.
 
-use crate::net::udp::batch::{BATCH, RecvBatch, SendBatch};
-use crate::server::sources::datagrams::DatagramSocket;
+use super::DatagramSocket;
+use super::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token, event};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -14,28 +14,28 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-/// What UDP is served by here.
+/// The UDP socket of this system.
 pub type Datagram = Batched;
 
 /// A UDP socket that receives and sends in batches.
 #[derive(Debug)]
 pub struct Batched {
     socket: UdpSocket,
-    incoming: MultiHeaders<SockaddrStorage>,
-    outgoing: MultiHeaders<SockaddrStorage>,
-    /// Where the replies of a batch go, as the call wants it; kept for its memory.
-    names: Vec<Option<SockaddrStorage>>,
+    recv_headers: MultiHeaders<SockaddrStorage>,
+    send_headers: MultiHeaders<SockaddrStorage>,
+    /// The destinations of a batch in the form that sendmmsg takes; kept for its memory.
+    destinations: Vec<Option<SockaddrStorage>>,
 }
 
 impl Batched {
-    /// Takes over a socket, which must not block.
+    /// Takes over a nonblocking socket.
     #[must_use]
     pub fn from_std(socket: std::net::UdpSocket) -> Self {
         Self {
             socket: UdpSocket::from_std(socket),
-            incoming: MultiHeaders::preallocate(BATCH, None),
-            outgoing: MultiHeaders::preallocate(BATCH, None),
-            names: Vec::with_capacity(BATCH),
+            recv_headers: MultiHeaders::preallocate(BATCH_DATAGRAMS, None),
+            send_headers: MultiHeaders::preallocate(BATCH_DATAGRAMS, None),
+            destinations: Vec::with_capacity(BATCH_DATAGRAMS),
         }
     }
 }
@@ -49,39 +49,43 @@ impl DatagramSocket for Batched {
         self.socket.send_to(datagram, to)
     }
 
-    /// A batch that is not full has emptied the socket. An error behind the first datagram would
-    /// cut a batch short too, but a socket that is not connected has none (udp(7)).
-    fn receive(&mut self, incoming: &mut RecvBatch) -> io::Result<bool> {
-        let (mut rooms, arrived) = incoming.rooms();
-        let mut slices: [_; BATCH] =
-            array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
-        let received = recvmmsg(
+    /// A batch that is not full has drained the socket. recvmmsg also stops early at an error,
+    /// but on an unconnected socket Linux has none to report: it drops ICMP errors unless
+    /// IP_RECVERR is set (`__udp4_lib_err` in net/ipv4/udp.c; udp(7) says otherwise).
+    fn receive(&mut self, batch: &mut RecvBatch) -> io::Result<bool> {
+        let (mut buffers, received) = batch.buffers();
+        let mut slices: [_; BATCH_DATAGRAMS] =
+            array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
+        let messages = recvmmsg(
             self.socket.as_raw_fd(),
-            &mut self.incoming,
+            &mut self.recv_headers,
             &mut slices,
             MsgFlags::MSG_DONTWAIT,
             None,
         )?;
-        for message in received {
-            let from = message.address.as_ref().and_then(address);
-            // Only a socket of another family would have no address that is one.
-            arrived.push((message.bytes, from.ok_or(io::ErrorKind::InvalidData)?));
+        for message in messages {
+            let from = message.address.as_ref().and_then(socket_address);
+            // Only a socket of another address family yields an address that is neither.
+            received.push((message.bytes, from.ok_or(io::ErrorKind::InvalidData)?));
         }
-        Ok(arrived.len() == BATCH)
+        Ok(received.len() == BATCH_DATAGRAMS)
     }
 
-    fn send(&mut self, outgoing: &SendBatch) -> io::Result<usize> {
-        self.names.clear();
-        let names = outgoing.iter().take(BATCH).map(|(_, to)| Some(to.into()));
-        self.names.extend(names);
-        let mut replies = outgoing.iter();
-        let slices: [_; BATCH] =
-            array::from_fn(|_| [IoSlice::new(replies.next().map_or(&[], |(reply, _)| reply))]);
+    fn send(&mut self, batch: &SendBatch) -> io::Result<usize> {
+        self.destinations.clear();
+        let datagrams = batch.iter().take(BATCH_DATAGRAMS);
+        self.destinations
+            .extend(datagrams.map(|(_, to)| Some(to.into())));
+        let mut datagrams = batch.iter();
+        let slices: [_; BATCH_DATAGRAMS] = array::from_fn(|_| {
+            let next = datagrams.next();
+            [IoSlice::new(next.map_or(&[], |(datagram, _)| datagram))]
+        });
         let sent = sendmmsg(
             self.socket.as_raw_fd(),
-            &mut self.outgoing,
-            &slices[..self.names.len()],
-            &self.names,
+            &mut self.send_headers,
+            &slices[..self.destinations.len()],
+            &self.destinations,
             [],
             MsgFlags::MSG_DONTWAIT,
         )?;
@@ -113,7 +117,7 @@ impl event::Source for Batched {
     }
 }
 
-fn address(name: &SockaddrStorage) -> Option<SocketAddr> {
+fn socket_address(name: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = name.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
     v4.or_else(|| {
         name.as_sockaddr_in6()

@@ -1,14 +1,14 @@
-//! One datagram by one system call: `recvfrom(2)` and `sendto(2)`, which every Unix has.
+//! One datagram per system call: recvfrom(2) and sendto(2), which every system has.
 //!
-//! **Owns** nothing: mio's socket is what is needed. **Must never touch** what the datagrams
-//! mean. **Invariant**: the socket is drained until it would block, a batch of one at a time.
+//! **Owns** nothing: mio's socket is all that is needed. **Must never touch** what a datagram
+//! means. **Invariant**: the socket is drained until `WouldBlock`, one datagram at a time.
 
-use crate::server::sources::datagrams::DatagramSocket;
+use super::DatagramSocket;
 use mio::net::UdpSocket;
 use std::io;
 use std::net::SocketAddr;
 
-/// What UDP is served by here.
+/// The UDP socket of this system.
 pub type Datagram = UdpSocket;
 
 impl DatagramSocket for UdpSocket {

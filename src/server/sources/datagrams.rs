@@ -1,75 +1,35 @@
-//! The UDP socket as an event source: each datagram NAME is answered to where it came from.
+//! The UDP socket as an event source: each datagram NAME is answered to its sender.
 //!
-//! **Owns** one socket and the replies that it would not take. **Must never touch** a
-//! connection. **Invariant**: no datagram and no error ends the loop (pitfall 14); a reply in
-//! hand is sent, dropped for an error of its own and counted, or kept until there is room.
+//! **Owns** one socket and the replies that it has not taken. **Must never touch** a connection.
+//! **Invariant**: no datagram and no error ends the loop (pitfall 14); a reply is sent, dropped and
+//! counted for an error of its own, or kept until the send buffer has room.
 //!
-//! What is not answered, so that nothing can be made to talk for ever or to a third party: a
-//! datagram that is itself a greeting, and one from a port below 1024 (CVE-2024-2169).
+//! Two kinds of datagrams are not answered, so that the server can be tricked neither into an
+//! endless exchange nor into talking to a third party: those that are greetings themselves, and
+//! those from a port below 1024 (CVE-2024-2169).
 
-use crate::net::udp::batch::{BATCH, RecvBatch, SendBatch};
+use crate::net::udp::DatagramSocket;
+use crate::net::udp::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
 use crate::protocol::greeting;
-use crate::reactor::{Context, Readiness, Source, Verdict};
+use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
 use crate::server::stats::DropReason;
 use crate::warn_limited;
 use log::debug;
-use mio::event;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// Datagrams received in one turn: as many as fit a turn of other work (pitfall 5).
-pub const DATAGRAMS_PER_TURN: usize = BATCH;
+/// Datagrams received per turn: one batch (pitfall 5).
+pub const DATAGRAMS_PER_TURN: usize = BATCH_DATAGRAMS;
 
-/// Ports below this belong to services (RFC 6335, system ports). Some answer whatever comes.
+/// Ports below this belong to services (RFC 6335, system ports), some of which answer anything.
 const FIRST_USER_PORT: u16 = 1_024;
 
-/// What datagrams come from and go to: a [`Datagram`](super::udp::Datagram), or a script in a
-/// test.
-pub trait DatagramSocket: event::Source + fmt::Debug {
-    /// Receives one datagram, cut to the buffer.
-    ///
-    /// # Errors
-    ///
-    /// `recvfrom(2)`'s, among them errors of datagrams sent earlier.
-    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
-
-    /// Sends one datagram.
-    ///
-    /// # Errors
-    ///
-    /// `sendto(2)`'s.
-    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize>;
-
-    /// Receives a batch, and tells whether there may be more. A batch of one, where the system
-    /// has no call for many.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv_from`](Self::recv_from): then nothing was received.
-    fn receive(&mut self, incoming: &mut RecvBatch) -> io::Result<bool> {
-        let (mut rooms, arrived) = incoming.rooms();
-        arrived.push(self.recv_from(rooms.next().unwrap_or_default())?);
-        Ok(true)
-    }
-
-    /// Sends the first replies, and returns how many; at least one.
-    ///
-    /// # Errors
-    ///
-    /// As [`send_to`](Self::send_to), and it is the first reply's.
-    fn send(&mut self, outgoing: &SendBatch) -> io::Result<usize> {
-        let (reply, to) = outgoing.first().ok_or(io::ErrorKind::InvalidInput)?;
-        self.send_to(reply, to).map(|_| 1)
-    }
-}
-
-/// Answers one datagram of `from` into `reply`, or says why not.
+/// Appends the reply to one datagram to `reply`.
 ///
 /// # Errors
 ///
-/// The datagram is not to be answered.
+/// Why the datagram is not answered.
 pub fn answer(
     datagram: &[u8],
     from: SocketAddr,
@@ -92,9 +52,9 @@ pub fn answer(
 #[derive(Debug)]
 pub struct Datagrams<U> {
     socket: U,
-    incoming: RecvBatch,
-    /// Empty between turns, unless the send buffer is full. Nothing is received until then.
-    outgoing: SendBatch,
+    received: RecvBatch,
+    /// Empty between turns, unless the send buffer is full; nothing is received until it has room.
+    replies: SendBatch,
 }
 
 impl<U: DatagramSocket> Datagrams<U> {
@@ -102,8 +62,8 @@ impl<U: DatagramSocket> Datagrams<U> {
     pub fn new(socket: U) -> Self {
         Self {
             socket,
-            incoming: RecvBatch::default(),
-            outgoing: SendBatch::default(),
+            received: RecvBatch::default(),
+            replies: SendBatch::default(),
         }
     }
 
@@ -112,24 +72,24 @@ impl<U: DatagramSocket> Datagrams<U> {
         &mut self.socket
     }
 
-    /// Answers what has come, within the budget.
-    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    /// Answers received datagrams within the budget.
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.flush(cx);
-        let mut received = 0;
-        while received < DATAGRAMS_PER_TURN
-            && self.outgoing.is_empty()
+        let mut count = 0;
+        while count < DATAGRAMS_PER_TURN
+            && self.replies.is_empty()
             && cx.readiness.contains(Readiness::READABLE)
         {
             self.receive(cx);
             self.answer_all(cx);
             self.flush(cx);
-            // An error counts as one, or a socket full of them would hold the loop.
-            received += self.incoming.len().max(1);
+            // An error counts as a datagram, or a socket full of errors would block the loop.
+            count += self.received.len().max(1);
         }
-        if !self.outgoing.is_empty() {
-            Verdict::Park
+        if !self.replies.is_empty() {
+            Verdict::Hold
         } else if cx.shared.is_draining() {
-            // Once more, and never again: a flood of datagrams must not hold up the end.
+            // Read once more and never again: a flood of datagrams must not delay the drain.
             Verdict::Close
         } else if cx.readiness.contains(Readiness::READABLE) {
             Verdict::Again
@@ -138,14 +98,14 @@ impl<U: DatagramSocket> Datagrams<U> {
         }
     }
 
-    fn receive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
-        // One byte more than the limit, so that a datagram over it is seen to be.
-        self.incoming.clear(cx.shared.settings.max_datagram + 1);
-        match self.socket.receive(&mut self.incoming) {
+    fn receive(&mut self, cx: &mut Context<'_, Shared>) {
+        // One byte more than the limit, so that a datagram over it is recognised.
+        self.received.clear(cx.shared.settings.max_datagram + 1);
+        match self.socket.receive(&mut self.received) {
             Ok(true) => {}
-            Ok(false) => cx.readiness.clear(Readiness::READABLE),
+            Ok(false) => cx.readiness.remove(Readiness::READABLE),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                cx.readiness.clear(Readiness::READABLE);
+                cx.readiness.remove(Readiness::READABLE);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
@@ -159,39 +119,39 @@ impl<U: DatagramSocket> Datagrams<U> {
         }
     }
 
-    fn answer_all<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
+    fn answer_all(&mut self, cx: &mut Context<'_, Shared>) {
         let shared = &mut *cx.shared;
         let limit = shared.settings.max_datagram;
-        for (datagram, from) in self.incoming.iter() {
+        for (datagram, from) in self.received.iter() {
             let length = datagram.len();
             shared.stats.datagrams += 1;
             debug!("datagram of {length} bytes from {from}");
-            match answer(datagram, from, limit, self.outgoing.draft()) {
-                Ok(()) => self.outgoing.post(from),
-                Err(drop) => {
-                    shared.stats.count_dropped(drop);
+            match answer(datagram, from, limit, self.replies.begin()) {
+                Ok(()) => self.replies.commit(from),
+                Err(reason) => {
+                    shared.stats.count_dropped(reason);
                     warn_limited!(
                         shared.limiters.dropped,
                         cx.turn_start,
                         "a datagram of {length} bytes from {from} is not answered: {}",
-                        drop.name()
+                        reason.name()
                     );
                 }
             }
         }
     }
 
-    /// Sends the replies as far as the socket takes them. One that it never will is given up.
-    fn flush<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) {
-        while let Some((reply, to)) = self.outgoing.first() {
-            match self.socket.send(&self.outgoing) {
+    /// Sends replies as far as the socket takes them. A reply that it cannot send is given up.
+    fn flush(&mut self, cx: &mut Context<'_, Shared>) {
+        while let Some((reply, to)) = self.replies.first() {
+            match self.socket.send(&self.replies) {
                 Ok(count) => {
                     cx.shared.stats.datagrams_answered += count as u64;
-                    self.outgoing.take(count);
+                    self.replies.remove(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    cx.readiness.clear(Readiness::WRITABLE);
+                    cx.readiness.remove(Readiness::WRITABLE);
                     return;
                 }
                 Err(error) => {
@@ -202,7 +162,7 @@ impl<U: DatagramSocket> Datagrams<U> {
                         "a reply of {} bytes to {to} could not be sent: {error}",
                         reply.len()
                     );
-                    self.outgoing.take(1);
+                    self.replies.remove(1);
                 }
             }
         }

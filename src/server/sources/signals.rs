@@ -1,55 +1,57 @@
-//! Signals as one more event source.
+//! Signals as an event source.
 //!
-//! **Owns** which signals the server hears, and the drain's time limit. **Must never touch** a
-//! connection: it notes what was asked for in the [`Shared`], and the program's own loop acts
-//! between turns. **Invariant**: the first request to stop drains, the second ends at once.
+//! **Owns** which signals the server handles, and the time limit of a drain. **Must never touch** a
+//! connection: it notes in [`Shared`] what was asked for, and the server acts on it between turns.
+//! **Invariant**: the first request to stop drains, the second ends the process at once.
 
-use crate::reactor::{Context, Readiness, Source, Verdict};
+use crate::reactor::{Context, Readiness, Verdict};
+use crate::server::outcome::plural;
 use crate::server::{Lifecycle, Shared};
 use log::info;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals as Pipe;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// The signals, behind the pipe that their handlers write to.
+/// The pipe that the signal handlers write to.
 pub struct Signals {
     pipe: Pipe,
 }
 
-impl std::fmt::Debug for Signals {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Signals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Signals").finish_non_exhaustive()
     }
 }
 
-/// From now on the first request to stop leaves it to the program, and a second ends the process
-/// at once, with the exit code that a shell gives it: 130 for SIGINT, 143 for SIGTERM. From
-/// within the handler, whatever the program is stuck in: a log that nobody reads, for example.
+/// Leaves the first request to stop to the program, and makes the second end the process with the
+/// exit code a shell expects: 130 for SIGINT, 143 for SIGTERM. It works from within the handler,
+/// whatever the program is blocked in: a write to a log pipe that is full, for example.
 ///
 /// # Errors
 ///
 /// The handlers cannot be installed.
-pub fn end_at_the_second() -> io::Result<()> {
-    let first = Arc::new(AtomicBool::new(false));
+pub fn exit_on_second_signal() -> io::Result<()> {
+    let is_second = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // Handlers run in the order of their registration: it looks, and then takes note.
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&first))?;
-        flag::register(signal, Arc::clone(&first))?;
+        // Handlers run in the order of registration: check the flag, then set it.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
+        flag::register(signal, Arc::clone(&is_second))?;
     }
     Ok(())
 }
 
 impl Signals {
-    /// Hears Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 from now on.
+    /// Handles SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 from now on.
     ///
     /// # Errors
     ///
-    /// A pair of descriptors is needed.
+    /// It needs a pair of descriptors.
     pub fn new() -> io::Result<Self> {
-        end_at_the_second()?;
+        exit_on_second_signal()?;
         Ok(Self {
             pipe: Pipe::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?,
         })
@@ -61,40 +63,35 @@ impl Signals {
     }
 
     /// Notes what the signals ask for.
-    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        cx.readiness.clear(Readiness::READABLE);
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+        cx.readiness.remove(Readiness::READABLE);
         for signal in self.pipe.pending() {
-            if signal == SIGUSR1 {
-                cx.shared.report_wanted = true;
-                continue;
+            match signal {
+                SIGUSR1 => cx.shared.requested.report = true,
+                SIGUSR2 => cx.shared.requested.recording = true,
+                _ if cx.shared.lifecycle == Lifecycle::Serving => begin_drain(cx),
+                _ => {}
             }
-            if signal == SIGUSR2 {
-                cx.shared.recording_wanted = true;
-                continue;
-            }
-            cx.shared.stage = match cx.shared.stage {
-                Lifecycle::Serving => {
-                    let limit = cx.shared.settings.drain_timeout;
-                    info!(
-                        "stopping: {} clients are given up to {} for what they are owed; \
-                         a second signal ends at once",
-                        cx.shared.stats.clients(),
-                        humantime::format_duration(limit)
-                    );
-                    cx.set_deadline(limit);
-                    Lifecycle::Stopping
-                }
-                stopping => stopping,
-            };
         }
         Verdict::Park
     }
 
     /// The drain's time has run out.
-    pub fn expire<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        if cx.shared.stage == Lifecycle::Draining {
-            cx.shared.stage = Lifecycle::OutOfTime;
+    pub fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+        if cx.shared.lifecycle == Lifecycle::Draining {
+            cx.shared.lifecycle = Lifecycle::OutOfTime;
         }
-        Verdict::Park
+        Verdict::Hold
     }
+}
+
+fn begin_drain(cx: &mut Context<'_, Shared>) {
+    let limit = cx.shared.settings.drain_timeout;
+    info!(
+        "stopping: draining {}, up to {}; a second signal ends at once",
+        plural(cx.shared.stats.clients(), "client"),
+        humantime::format_duration(limit)
+    );
+    cx.set_deadline(limit);
+    cx.shared.lifecycle = Lifecycle::Stopping;
 }

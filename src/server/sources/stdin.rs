@@ -1,11 +1,10 @@
-//! The end of standard input as one more event source: a child that outlives nobody.
+//! EOF on standard input as an event source: a child that does not outlive its parent.
 //!
 //! **Owns** the pipe whose other end a parent process holds. **Must never touch** a connection:
-//! what a stop means is for [`signals`](super::signals) to say. **Invariant**: the pipe closes
-//! when the parent ends, however it ends, SIGKILL included, and that is as good as a SIGTERM: no
-//! parent leaves a server behind.
+//! [`signals`](super::signals) decides what stopping means. **Invariant**: the pipe closes when the
+//! parent ends, even by SIGKILL, and that counts as a SIGTERM.
 
-use crate::reactor::{Context, Readiness, Source, Verdict};
+use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
 use log::info;
 use mio::unix::pipe::Receiver;
@@ -15,21 +14,21 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::thread;
 
-/// Bytes thrown away in one read: nobody is expected to write any.
+/// Bytes discarded per read; a parent is not expected to write any.
 const READ_BYTES: usize = 512;
 
-/// The parent's pipe.
+/// Watches standard input for EOF.
 #[derive(Debug)]
 pub struct StdinWatch {
     pipe: Receiver,
 }
 
 impl StdinWatch {
-    /// Watches standard input, which must be a pipe, or something else that can be polled.
+    /// Watches standard input, which must be a pipe or something else that can be polled.
     ///
     /// # Errors
     ///
-    /// A descriptor is needed.
+    /// It needs a descriptor.
     pub fn new() -> io::Result<Self> {
         let pipe = Receiver::from(io::stdin().as_fd().try_clone_to_owned()?);
         pipe.set_nonblocking(true)?;
@@ -41,8 +40,8 @@ impl StdinWatch {
         &mut self.pipe
     }
 
-    /// Throws away what comes; at its end, asks the server to stop.
-    pub fn drive<S: Source<Shared = Shared>>(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    /// Discards input; asks the server to stop at EOF.
+    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         if cx.shared.is_draining() {
             return Verdict::Close;
         }
@@ -50,10 +49,10 @@ impl StdinWatch {
             Ok(1..) => Verdict::Again,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Verdict::Again,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                cx.readiness.clear(Readiness::READABLE);
+                cx.readiness.remove(Readiness::READABLE);
                 Verdict::Park
             }
-            // An end by error is an end.
+            // An error is as good as EOF.
             Ok(0) | Err(_) => {
                 stop();
                 Verdict::Close
@@ -62,25 +61,25 @@ impl StdinWatch {
     }
 }
 
-/// The same for servers without a loop: a thread of its own waits for the end.
+/// The same for a server without a loop: a thread waits for EOF.
 ///
 /// # Errors
 ///
 /// The thread could not be started.
 pub fn watch_by_thread() -> io::Result<()> {
     let watch = || {
-        // An end by error is an end.
+        // An error is as good as EOF.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         stop();
     };
     thread::Builder::new()
-        .name("parent".to_owned())
+        .name("stdin".to_owned())
         .spawn(watch)
         .map(drop)
 }
 
 fn stop() {
-    info!("standard input has ended, and this server with it");
-    // SIGTERM has a handler here, and is a number that the system knows: nothing can fail.
+    info!("stopping: EOF on standard input");
+    // The signal exists and has a handler, so raising it cannot fail.
     let _ = low_level::raise(SIGTERM);
 }

@@ -1,61 +1,55 @@
-//! The comparison for people.
+//! The comparison as text.
 //!
-//! **Owns** its words and columns. **Must never touch** a figure's meaning. **Invariant**: a
-//! model that could not hold the load has no figures, and its row says why.
+//! **Owns** its words and columns. **Must never touch** a figure. **Invariant**: a model that
+//! could not hold the load has no figures, and a line that says why.
 
 use super::{Comparison, FIGURES, Row, Table, Unit};
 use crate::stress::report::text::{bytes, time};
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-/// The comparison as text, without a line ending at its end.
-#[must_use]
-pub fn render(comparison: &Comparison) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_all(comparison, &mut text);
-    text.truncate(text.trim_end().len());
-    text
+/// The comparison as text, without a final line ending.
+impl fmt::Display for Comparison {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} clients in a closed loop, {}s a run, {} rounds in turn; medians",
+            self.clients, self.seconds, self.rounds
+        )?;
+        for table in &self.tables {
+            write_table(table, out)?;
+        }
+        if self.interrupted {
+            write!(out, "\nINTERRUPTED: this is what there was")?;
+        }
+        Ok(())
+    }
 }
 
-fn write_all(comparison: &Comparison, out: &mut String) -> fmt::Result {
-    writeln!(
-        out,
-        "{} clients in a closed loop, {}s a run, {} rounds in turn; medians",
-        comparison.clients, comparison.seconds, comparison.rounds
-    )?;
-    for table in &comparison.tables {
-        write_table(table, out)?;
-    }
-    if comparison.interrupted {
-        writeln!(out, "INTERRUPTED: this is what there was")?;
-    }
-    Ok(())
-}
-
-fn write_table(table: &Table, out: &mut String) -> fmt::Result {
-    write!(out, "\ndelay {:<20}", format!("{}s", table.delay_seconds))?;
+fn write_table(table: &Table, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(out, "\n\ndelay {:<20}", format!("{}s", table.delay_seconds))?;
     for row in &table.rows {
         write!(out, "{:>14}", row.model)?;
     }
-    writeln!(out, "{:>22}", "threads / reactor")?;
-    for (name, _, unit) in FIGURES {
-        write!(out, "  {:<24}", label(name))?;
+    write!(out, "{:>22}", "threads / reactor")?;
+    for (key, unit, _) in FIGURES {
+        write!(out, "\n  {:<24}", label(key))?;
         for row in &table.rows {
-            write!(out, "{:>14}", show(row.figures.get(name).copied(), unit))?;
+            write!(out, "{:>14}", show(row.figures.get(key).copied(), unit))?;
         }
-        writeln!(out, "{:>22}", ratio(&table.rows, name))?;
+        write!(out, "{:>22}", ratio(&table.rows, key))?;
     }
     for row in &table.rows {
         for remark in &row.remarks {
-            writeln!(out, "  {}: {remark}", row.model)?;
+            write!(out, "\n  {}: {remark}", row.model)?;
         }
     }
     Ok(())
 }
 
-/// `cpu_us_per_message` is `cpu per message` where the value has its unit.
-fn label(name: &str) -> String {
-    name.replace("p99_9", "p99.9")
+/// The words for a JSON key: the value shows the unit, so `cpu_us_per_message` is
+/// `cpu per message`.
+fn label(key: &str) -> String {
+    key.replace("p99_9", "p99.9")
         .replace("_us", "")
         .replace("_bytes", " memory")
         .replace("bytes_per", "memory per")
@@ -71,10 +65,10 @@ fn show(value: Option<f64>, unit: Unit) -> String {
     }
 }
 
-fn ratio(rows: &[Row], name: &str) -> String {
-    let value = |row: Option<&Row>| row.and_then(|row| row.figures.get(name).copied());
-    match (value(rows.first()), value(rows.get(1))) {
-        (Some(reactor), Some(threads)) if reactor > 0.0 => format!("{:.2}", threads / reactor),
+fn ratio(rows: &[Row], key: &str) -> String {
+    let figures: Vec<_> = rows.iter().filter_map(|row| row.figures.get(key)).collect();
+    match figures[..] {
+        [reactor, threads] if *reactor > 0.0 => format!("{:.2}", threads / reactor),
         _ => "n/a".to_owned(),
     }
 }
@@ -109,7 +103,7 @@ mod tests {
                 ],
             }],
         };
-        let text = render(&comparison);
+        let text = comparison.to_string();
         let line = |start: &str| {
             let mut lines = text.lines().map(str::trim);
             let line = lines.find(|line| line.starts_with(start)).expect(start);

@@ -1,21 +1,21 @@
-//! The report as one page for a browser.
+//! The report as an HTML page.
 //!
-//! **Owns** the page: text, style and drawings in one file. **Must never touch** the network:
-//! the page names no other file, so that it can be kept and sent. **Invariant**: everything that
-//! is not this program's own is escaped.
+//! **Owns** the page: text, style and charts in one file. **Must never touch** the network: the
+//! page refers to no other file, so that it can be archived and sent. **Invariant**: all text
+//! that is not a constant of this program is escaped.
 
-use super::Report;
-use super::figures::SecondReport;
-use super::text::{self, time};
+use super::schema::{Report, SecondReport};
+use super::text::{percentiles, time};
 use std::fmt::{self, Write as _};
 
-/// A drawing's size, in the units of its own view: it is scaled to the page.
+/// The size of a chart in the units of its view box, which the browser scales to the page.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 200.0;
 
-/// Room for the words at a drawing's left and bottom edge.
+/// Margins of a chart, for labels.
 const LEFT: f64 = 70.0;
 const BOTTOM: f64 = 20.0;
+const TOP: f64 = 10.0;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;\
     padding:0 1rem;color:#222;background:#fff}h2{font-size:1.1rem;margin:2rem 0 .5rem}\
@@ -29,7 +29,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;mar
 
 /// The page.
 #[must_use]
-pub fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut page = String::new();
     // Writing to a String cannot fail.
     let _ = write_page(report, &mut page);
@@ -78,7 +78,7 @@ fn write_page(report: &Report, out: &mut String) -> fmt::Result {
     writeln!(
         out,
         "<h2>The whole report</h2>\n<pre>{}</pre>\n</html>",
-        escape(&text::render(report))
+        escape(&report.to_string())
     )
 }
 
@@ -96,31 +96,38 @@ fn whole(value: f64) -> String {
 }
 
 fn write_distribution(report: &Report, out: &mut String) -> fmt::Result {
-    let bars = &report.distribution;
-    let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1) as f64;
-    let latency = text::percentiles(&report.latency);
-    writeln!(out, "<h2>Latency</h2>\n<p>{latency}</p>")?;
-    open_drawing(out, "How many messages took how long")?;
-    let step = (WIDTH - LEFT) / bars.len().max(1) as f64;
-    for (number, bar) in bars.iter().enumerate() {
-        let height = bar.count as f64 / most * (HEIGHT - BOTTOM - 10.0);
-        let (x, y) = (LEFT + number as f64 * step, HEIGHT - BOTTOM - height);
-        let (from, to) = (time(Some(bar.from_us)), time(Some(bar.to_us)));
+    let buckets = &report.distribution;
+    let largest = buckets.iter().map(|bucket| bucket.count).max();
+    let largest = largest.unwrap_or(0).max(1) as f64;
+    writeln!(
+        out,
+        "<h2>Latency</h2>\n<p>{}</p>",
+        percentiles(&report.latency)
+    )?;
+    open_chart(out, "How many messages took how long")?;
+    let step = (WIDTH - LEFT) / buckets.len().max(1) as f64;
+    for (number, bucket) in buckets.iter().enumerate() {
+        let (x, y) = (
+            LEFT + number as f64 * step,
+            y(bucket.count as f64 / largest),
+        );
+        let (from, to) = (time(Some(bucket.from_us)), time(Some(bucket.to_us)));
         writeln!(
             out,
-            "<rect class=\"bar\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\">\
+            "<rect class=\"bar\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\">\
              <title>{from} to {to}: {}</title></rect>\
              <text x=\"{x:.1}\" y=\"{:.1}\">{from}</text>",
             x + 1.0,
             step - 2.0,
-            bar.count,
+            HEIGHT - BOTTOM - y,
+            bucket.count,
             HEIGHT - 5.0
         )?;
     }
-    close_drawing(out, &whole(most))
+    close_chart(out, &whole(largest))
 }
 
-/// A figure of each second as a line; grey where nothing was measured yet.
+/// A figure over time as a line; the part before the measured seconds is grey.
 fn write_series(
     out: &mut String,
     title: &str,
@@ -129,25 +136,23 @@ fn write_series(
     label: impl Fn(f64) -> String,
 ) -> fmt::Result {
     let end = seconds.last().map_or(1.0, |second| second.at_seconds);
-    let values = seconds.iter().filter_map(&value);
-    let most = values.fold(0.0, f64::max);
-    let scale = if most > 0.0 { most } else { 1.0 };
+    let max = seconds.iter().filter_map(&value).fold(0.0, f64::max);
+    let scale = if max > 0.0 { max } else { 1.0 };
     let x = |at: f64| LEFT + at / end * (WIDTH - LEFT);
     writeln!(out, "<h2>{title}</h2>")?;
-    open_drawing(out, title)?;
-    let warm = seconds.iter().rfind(|second| !second.measured);
+    open_chart(out, title)?;
+    let warmup = seconds.iter().rfind(|second| !second.measured);
     writeln!(
         out,
         "<rect class=\"warm\" x=\"{LEFT}\" y=\"0\" width=\"{:.1}\" height=\"{:.1}\">\
          <title>connecting and warming up</title></rect>",
-        warm.map_or(0.0, |second| x(second.at_seconds) - LEFT),
+        warmup.map_or(0.0, |second| x(second.at_seconds) - LEFT),
         HEIGHT - BOTTOM
     )?;
     write!(out, "<polyline class=\"line\" points=\"")?;
     for second in seconds {
         if let Some(value) = value(second) {
-            let y = (HEIGHT - BOTTOM) - value / scale * (HEIGHT - BOTTOM - 10.0);
-            write!(out, "{:.1},{y:.1} ", x(second.at_seconds))?;
+            write!(out, "{:.1},{:.1} ", x(second.at_seconds), y(value / scale))?;
         }
     }
     writeln!(
@@ -156,29 +161,34 @@ fn write_series(
          <text x=\"{WIDTH}\" y=\"{0:.1}\" text-anchor=\"end\">{end:.0}s</text>",
         HEIGHT - 5.0
     )?;
-    close_drawing(out, &label(most))
+    close_chart(out, &label(max))
 }
 
-fn open_drawing(out: &mut String, label: &str) -> fmt::Result {
+/// The vertical position of a value, given as a share of the largest.
+fn y(share: f64) -> f64 {
+    HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
+}
+
+fn open_chart(out: &mut String, label: &str) -> fmt::Result {
     writeln!(
         out,
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">"
     )
 }
 
-/// The axes, and what stands at the top of the upright one.
-fn close_drawing(out: &mut String, most: &str) -> fmt::Result {
+/// Draws the axes; `max` labels the top of the vertical one.
+fn close_chart(out: &mut String, max: &str) -> fmt::Result {
     let base = HEIGHT - BOTTOM;
     writeln!(
         out,
         "<path class=\"axis\" d=\"M{LEFT} 0V{base}H{WIDTH}\" fill=\"none\"/>\
-         <text x=\"{0}\" y=\"14\" text-anchor=\"end\">{most}</text>\
+         <text x=\"{0}\" y=\"14\" text-anchor=\"end\">{max}</text>\
          <text x=\"{0}\" y=\"{base}\" text-anchor=\"end\">0</text>\n</svg>",
         LEFT - 6.0
     )
 }
 
-/// What came from elsewhere, a server's words among them, is text here and never markup.
+/// Escapes text for HTML, among it what a server sent.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -191,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_never_markup() {
+    fn markup_is_escaped() {
         assert_eq!(escape("<b>&\""), "&lt;b&gt;&amp;&quot;");
     }
 }

@@ -1,55 +1,25 @@
-//! From what a run counted to the figures that are told.
+//! Turns what a run counted into the figures of its report.
 //!
-//! **Owns** the arithmetic of shares, rates and means. **Must never touch** how they are shown.
-//! **Invariant**: nothing is divided by a time or a count of zero.
+//! **Owns** the arithmetic of shares, rates and means. **Must never touch** how a figure is
+//! shown. **Invariant**: nothing is divided by a time or a count of zero.
 
-use super::figures::{
-    Bar, Clients, Connects, DatagramReport, LatencyReport, LoadReport, Messages, PlanReport,
-    ProcessReport, SecondReport, Served, Verdict,
+use super::schema::{
+    Bucket, Clients, Connects, DatagramReport, LatencyReport, LoadReport, Messages, PlanReport,
+    ProcessReport, SecondReport, Served, SloReport, VerdictReport,
 };
-use super::{Report, SCHEMA_VERSION, exit};
 use crate::net::system::Figures;
 use crate::protocol::escape::excerpt;
 use crate::protocol::greeting::Framing;
-use crate::stress::counters::DatagramCounts;
-use crate::stress::latency::{Latencies, Lateness};
+use crate::stress::counters::{Counters, DatagramCounts};
+use crate::stress::latency::{Latencies, microseconds};
 use crate::stress::plan::{Length, Transport};
+use crate::stress::slo::{Metric, Slo};
 use crate::stress::verdict::{self, Evidence};
 use crate::stress::{Run, Shared, UsageSample};
 use hdrhistogram::Counter;
 use std::time::Duration;
 
-/// The report of `run`, held against no objective yet.
-pub(super) fn measure(run: &Run) -> Report {
-    let shared = &run.shared;
-    let counters = &shared.counters;
-    let own = process(run, |snapshot| snapshot.own);
-    let server = process(run, |snapshot| snapshot.server);
-    Report {
-        schema_version: SCHEMA_VERSION,
-        helloop_version: env!("CARGO_PKG_VERSION"),
-        plan: plan(shared),
-        interrupted: shared.interrupted,
-        clients: clients(shared),
-        connects: connects(shared),
-        messages: messages(shared),
-        latency: latencies(&counters.latency),
-        distribution: distribution(&counters.latency),
-        seconds: seconds(shared),
-        served: counters.worst_served.map(|worst| Served {
-            best: counters.best_served,
-            worst,
-        }),
-        datagrams: (shared.plan.transport == Transport::Udp).then(|| datagrams(counters.datagrams)),
-        server,
-        load: load(own, counters.loop_lag, counters.behind),
-        verdict: judge(shared, own, server),
-        slos: Vec::new(),
-        exit_code: exit::OK,
-    }
-}
-
-fn plan(shared: &Shared) -> PlanReport {
+pub(super) fn plan(shared: &Shared) -> PlanReport {
     let plan = &shared.plan;
     let (transport, framing) = match plan.transport {
         Transport::Tcp(Framing::Chunk) => ("tcp", Some("chunk")),
@@ -79,11 +49,11 @@ fn plan(shared: &Shared) -> PlanReport {
         rate: plan.rate.map(Into::into),
         connect_rate: plan.connect_rate.map(Into::into),
         timeout_seconds: plan.timeout.as_secs_f64(),
-        sources: plan.sources.used_by(plan.clients),
+        sources: plan.sources.count_for(plan.clients),
     }
 }
 
-fn clients(shared: &Shared) -> Clients {
+pub(super) fn clients(shared: &Shared) -> Clients {
     let counters = &shared.counters;
     let words = |words: &Option<Vec<u8>>| words.as_deref().map(excerpt);
     Clients {
@@ -108,19 +78,19 @@ fn clients(shared: &Shared) -> Clients {
     }
 }
 
-fn connects(shared: &Shared) -> Connects {
+pub(super) fn connects(shared: &Shared) -> Connects {
     let counters = &shared.counters;
     let seconds = counters.last_connect.since(shared.began).as_secs_f64();
     Connects {
         seconds,
-        per_second: a_second(counters.connected.into(), seconds),
+        per_second: per_second(counters.connected.into(), seconds),
         latency: latencies(&counters.connect),
     }
 }
 
-fn messages(shared: &Shared) -> Messages {
+pub(super) fn messages(shared: &Shared) -> Messages {
     let counters = &shared.counters;
-    // An interrupted run, and one of counted messages, ends with its last reply.
+    // An interrupted run, and a run of so many messages, ends with its last reply.
     let planned_end = match shared.plan.length {
         Length::Time(_) if !shared.interrupted => shared.measured_until,
         _ => counters.last_reply,
@@ -135,13 +105,13 @@ fn messages(shared: &Shared) -> Messages {
         answered: counters.answered,
         unanswered: counters.unanswered,
         seconds,
-        per_second: a_second(counters.answered, seconds),
+        per_second: per_second(counters.answered, seconds),
         bytes_out: counters.traffic.bytes_out - before.bytes_out,
         bytes_in: counters.traffic.bytes_in - before.bytes_in,
     }
 }
 
-fn latencies<C: Counter>(latencies: &Latencies<C>) -> LatencyReport {
+pub(super) fn latencies<C: Counter>(latencies: &Latencies<C>) -> LatencyReport {
     let quantile = |quantile| latencies.quantile(quantile).map(microseconds);
     LatencyReport {
         samples: latencies.len(),
@@ -155,38 +125,44 @@ fn latencies<C: Counter>(latencies: &Latencies<C>) -> LatencyReport {
     }
 }
 
-/// Bars from the shortest latency to the longest, their edges at 1, 2, 5, 10, 20, ... as people
-/// read a scale.
-fn distribution(latencies: &Latencies<u64>) -> Vec<Bar> {
+/// Buckets from the minimum latency to the maximum, with bounds at 1, 2, 5, 10, 20, ...
+pub(super) fn distribution(latencies: &Latencies<u64>) -> Vec<Bucket> {
     let (Some(min), Some(max)) = (latencies.min(), latencies.max()) else {
         return Vec::new();
     };
-    let edges: Vec<Duration> = (0..=12)
+    let bounds: Vec<Duration> = (0..=12)
         .flat_map(|decade| [1, 2, 5].map(|step| Duration::from_nanos(step * 10u64.pow(decade))))
         .collect();
-    edges
+    bounds
         .windows(2)
-        .filter(|edge| edge[1] > min && edge[0] <= max)
-        .map(|edge| Bar {
-            from_us: microseconds(edge[0]),
-            to_us: microseconds(edge[1]),
-            count: latencies.count_between(edge[0], edge[1]),
+        .filter(|bounds| bounds[1] > min && bounds[0] <= max)
+        .map(|bounds| Bucket {
+            from_us: microseconds(bounds[0]),
+            to_us: microseconds(bounds[1]),
+            count: latencies.count_between(bounds[0], bounds[1]),
         })
         .collect()
 }
 
-fn seconds(shared: &Shared) -> Vec<SecondReport> {
-    let seconds = shared.counters.seconds.iter().map(|second| SecondReport {
+pub(super) fn seconds(counters: &Counters) -> Vec<SecondReport> {
+    let seconds = counters.seconds.iter().map(|second| SecondReport {
         at_seconds: second.at.as_secs_f64(),
         measured: second.measured,
-        per_second: a_second(second.replies, second.length.as_secs_f64()),
+        per_second: per_second(second.replies, second.length.as_secs_f64()),
         p99_us: second.p99.map(microseconds),
         connected: second.connected,
     });
     seconds.collect()
 }
 
-fn datagrams(counted: DatagramCounts) -> DatagramReport {
+pub(super) fn served(counters: &Counters) -> Option<Served> {
+    counters.worst_served.map(|worst| Served {
+        best: counters.best_served,
+        worst,
+    })
+}
+
+pub(super) fn datagrams(counted: DatagramCounts) -> DatagramReport {
     DatagramReport {
         lost: counted.lost,
         late: counted.late,
@@ -195,11 +171,14 @@ fn datagrams(counted: DatagramCounts) -> DatagramReport {
     }
 }
 
-/// One process over the measured part, by the figures of the usage.
-fn process(run: &Run, of: impl Fn(&UsageSample) -> Option<Figures>) -> Option<ProcessReport> {
+/// One process over the measured part, from its figures in the usage samples.
+pub(super) fn process(
+    run: &Run,
+    of: impl Fn(&UsageSample) -> Option<Figures>,
+) -> Option<ProcessReport> {
     let usage = &run.usage;
     let (before, ended) = (of(&usage.before)?, of(&usage.ended)?);
-    // A run that never came to its measured part is measured as a whole.
+    // A run that never reached its measured part is measured from its start.
     let (started, since) = match of(&usage.started) {
         Some(started) => (started, usage.started.at),
         None => (before, usage.before.at),
@@ -220,28 +199,31 @@ fn process(run: &Run, of: impl Fn(&UsageSample) -> Option<Figures>) -> Option<Pr
     })
 }
 
-fn load(process: Option<ProcessReport>, lag: Lateness, behind: Lateness) -> LoadReport {
+pub(super) fn load(process: Option<ProcessReport>, counters: &Counters) -> LoadReport {
     LoadReport {
         process,
-        loop_lag_mean_us: microseconds(lag.mean()),
-        loop_lag_max_us: microseconds(lag.max),
-        behind_mean_us: microseconds(behind.mean()),
-        behind_max_us: microseconds(behind.max),
+        loop_lag_mean_us: microseconds(counters.loop_lag.mean()),
+        loop_lag_max_us: microseconds(counters.loop_lag.max),
+        behind_mean_us: microseconds(counters.behind.mean()),
+        behind_max_us: microseconds(counters.behind.max),
     }
 }
 
-fn judge(shared: &Shared, own: Option<ProcessReport>, server: Option<ProcessReport>) -> Verdict {
+pub(super) fn verdict(
+    shared: &Shared,
+    own: Option<ProcessReport>,
+    server: Option<ProcessReport>,
+) -> VerdictReport {
     let counters = &shared.counters;
-    let evidence = Evidence {
+    let limit = verdict::limited_by(&Evidence {
         own_cpu_share: own.map(|own| own.cpu_share),
         server_cpu_share: server.map(|server| server.cpu_share),
         loop_lag: counters.loop_lag.mean(),
         behind: counters.behind.mean(),
-        latency: counters.latency.mean().unwrap_or_default(),
-    };
-    let limit = verdict::limited_by(&evidence);
+        mean_latency: counters.latency.mean().unwrap_or_default(),
+    });
     let shortcomings = verdict::shortcomings(&shared.plan, counters);
-    Verdict {
+    VerdictReport {
         achieved: shortcomings.is_empty(),
         shortcomings,
         limited_by_client: limit.is_some(),
@@ -253,14 +235,32 @@ fn judge(shared: &Shared, own: Option<ProcessReport>, server: Option<ProcessRepo
     }
 }
 
-fn a_second(count: u64, seconds: f64) -> f64 {
+/// Checks one objective. It is missed if its metric was not measured, or too few samples support
+/// it.
+pub(super) fn slo(slo: &Slo, shared: &Shared, messages: &Messages) -> SloReport {
+    let Counters {
+        latency, datagrams, ..
+    } = &shared.counters;
+    let measured = match slo.metric {
+        Metric::Quantile(quantile) => latency.quantile(quantile).map(microseconds),
+        Metric::Min => latency.min().map(microseconds),
+        Metric::Mean => latency.mean().map(microseconds),
+        Metric::Max => latency.max().map(microseconds),
+        Metric::Rate => Some(messages.per_second),
+        Metric::Loss => (shared.plan.transport == Transport::Udp)
+            .then(|| 100.0 * datagrams.lost as f64 / messages.sent.max(1) as f64),
+    };
+    SloReport {
+        slo: slo.to_string(),
+        measured,
+        met: measured.is_some_and(|value| slo.is_met_by(value)),
+    }
+}
+
+fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
         count as f64 / seconds
     } else {
         0.0
     }
-}
-
-fn microseconds(duration: Duration) -> f64 {
-    duration.as_nanos() as f64 / 1e3
 }

@@ -1,39 +1,31 @@
-//! The report for people.
+//! The report as text.
 //!
-//! **Owns** its words and columns. **Must never touch** a figure's meaning. **Invariant**: what
-//! is not known is `n/a`; a stranger's words are escaped already, and stand in quotes.
+//! **Owns** its words and columns. **Must never touch** a figure. **Invariant**: an unknown value
+//! is `n/a`; a server's words stand in quotes, escaped already.
 
-use super::Report;
-use super::figures::{Bar, LatencyReport, ProcessReport};
-use std::fmt::{self, Write as _};
+use super::schema::{LatencyReport, ProcessReport, Report};
+use std::fmt;
 
-/// Columns of the longest bar: its words and numbers beside it fit 80.
+/// The longest bar, so that its line fits 80 columns.
 const BAR_COLUMNS: usize = 40;
 
-/// Seconds of a run that are listed one by one; of a longer one, evenly chosen ones.
-const SECONDS_LISTED: usize = 20;
+/// Seconds that are listed; those of a longer run are sampled evenly.
+const LISTED_SECONDS: usize = 20;
 
-/// The report as text, without a line ending at its end.
-#[must_use]
-pub fn render(report: &Report) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_all(report, &mut text);
-    text.truncate(text.trim_end().len());
-    text
+/// The report as text, without a final line ending.
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_plan(self, out)?;
+        write_clients(self, out)?;
+        write_messages(self, out)?;
+        write_latency(self, out)?;
+        write_seconds(self, out)?;
+        write_processes(self, out)?;
+        write_verdict(self, out)
+    }
 }
 
-fn write_all(report: &Report, out: &mut String) -> fmt::Result {
-    write_plan(report, out)?;
-    write_clients(report, out)?;
-    write_messages(report, out)?;
-    write_latency(report, out)?;
-    write_seconds(report, out)?;
-    write_processes(report, out)?;
-    write_verdict(report, out)
-}
-
-fn write_plan(report: &Report, out: &mut String) -> fmt::Result {
+fn write_plan(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let plan = &report.plan;
     let clients = plan.clients;
     write!(out, "load       {clients} clients")?;
@@ -65,7 +57,7 @@ fn write_plan(report: &Report, out: &mut String) -> fmt::Result {
     writeln!(out, "; {} bytes each", plan.message_bytes)
 }
 
-fn write_clients(report: &Report, out: &mut String) -> fmt::Result {
+fn write_clients(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let clients = &report.clients;
     writeln!(
         out,
@@ -102,7 +94,7 @@ fn write_clients(report: &Report, out: &mut String) -> fmt::Result {
     )
 }
 
-fn write_messages(report: &Report, out: &mut String) -> fmt::Result {
+fn write_messages(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let messages = &report.messages;
     writeln!(
         out,
@@ -136,35 +128,31 @@ fn write_messages(report: &Report, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-fn write_latency(report: &Report, out: &mut String) -> fmt::Result {
+fn write_latency(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(out, "latency    {}", percentiles(&report.latency))?;
-    let most = report.distribution.iter().map(|bar| bar.count).max();
-    let (Some(most), samples) = (most, report.latency.samples.max(1)) else {
-        return Ok(());
-    };
-    for bar in &report.distribution {
-        let columns = bar.count as f64 / most.max(1) as f64 * BAR_COLUMNS as f64;
-        // Whoever is there at all is seen.
-        let columns = columns.round() as usize + usize::from(bar.count > 0 && columns < 0.5);
+    let buckets = &report.distribution;
+    let largest = buckets.iter().map(|bucket| bucket.count).max();
+    let (largest, samples) = (largest.unwrap_or(0).max(1), report.latency.samples.max(1));
+    for bucket in buckets {
+        let count = bucket.count as f64;
+        let columns = (count / largest as f64 * BAR_COLUMNS as f64).round() as usize;
+        // A bucket that is not empty has a bar.
+        let columns = columns.max(usize::from(bucket.count > 0));
         writeln!(
             out,
             "  {:>8} {:<BAR_COLUMNS$} {:>6.2}%  {}",
-            edge(bar),
+            format!("<{}", time(Some(bucket.to_us))),
             "#".repeat(columns),
-            bar.count as f64 * 100.0 / samples as f64,
-            bar.count
+            count * 100.0 / samples as f64,
+            bucket.count
         )?;
     }
     Ok(())
 }
 
-fn edge(bar: &Bar) -> String {
-    format!("<{}", time(Some(bar.to_us)))
-}
-
-/// All percentiles in one line.
+/// The percentiles on one line.
 #[must_use]
-pub fn percentiles(latency: &LatencyReport) -> String {
+pub(super) fn percentiles(latency: &LatencyReport) -> String {
     let columns = [
         ("min", latency.min_us),
         ("p50", latency.p50_us),
@@ -178,12 +166,13 @@ pub fn percentiles(latency: &LatencyReport) -> String {
         .join("  ")
 }
 
-fn write_seconds(report: &Report, out: &mut String) -> fmt::Result {
-    let measured: Vec<_> = report.seconds.iter().filter(|line| line.measured).collect();
+fn write_seconds(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let seconds = report.seconds.iter();
+    let measured: Vec<_> = seconds.filter(|second| second.measured).collect();
     if measured.is_empty() {
         return Ok(());
     }
-    let step = measured.len().div_ceil(SECONDS_LISTED);
+    let step = measured.len().div_ceil(LISTED_SECONDS);
     writeln!(out, "seconds    messages a second, p99, clients connected")?;
     for second in measured.iter().step_by(step) {
         writeln!(
@@ -198,7 +187,7 @@ fn write_seconds(report: &Report, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-fn write_processes(report: &Report, out: &mut String) -> fmt::Result {
+fn write_processes(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     match &report.server {
         Some(server) => writeln!(out, "server     {}", process(server))?,
         None => writeln!(out, "server     n/a: its process is not known here")?,
@@ -239,7 +228,7 @@ fn process(process: &ProcessReport) -> String {
     )
 }
 
-fn write_verdict(report: &Report, out: &mut String) -> fmt::Result {
+fn write_verdict(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     for slo in &report.slos {
         let met = match (slo.met, slo.measured) {
             (true, _) => "met",
@@ -254,7 +243,7 @@ fn write_verdict(report: &Report, out: &mut String) -> fmt::Result {
     if report.interrupted {
         writeln!(out, "INTERRUPTED: this is what there was")?;
     }
-    writeln!(out, "verdict    {}", report.verdict.words)
+    write!(out, "verdict    {}", report.verdict.words)
 }
 
 fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
@@ -263,9 +252,9 @@ fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
     format!("{number} {unit}")
 }
 
-/// A time of so many microseconds, with three digits.
+/// A time with three significant digits.
 #[must_use]
-pub fn time(microseconds: Option<f64>) -> String {
+pub(in crate::stress) fn time(microseconds: Option<f64>) -> String {
     let Some(value) = microseconds else {
         return "n/a".to_owned();
     };
@@ -278,9 +267,9 @@ pub fn time(microseconds: Option<f64>) -> String {
     format!("{}{unit}", three_digits(value))
 }
 
-/// A size, with three digits.
+/// A size with three significant digits.
 #[must_use]
-pub fn bytes(value: f64) -> String {
+pub(in crate::stress) fn bytes(value: f64) -> String {
     let (value, unit) = match value {
         value if value < 10_000.0 => return format!("{value:.0} B"),
         value if value < 1_048_576.0 => (value / 1_024.0, "KiB"),
@@ -304,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_have_three_digits_and_a_unit() {
+    fn times_and_sizes_have_three_digits_and_a_unit() {
         let times = [0.25, 1.0, 20.5, 999.0, 1_500.0, 2e6].map(|value| time(Some(value)));
         assert_eq!(times, ["250ns", "1us", "20.5us", "999us", "1.50ms", "2s"]);
         assert_eq!(time(None), "n/a");

@@ -64,7 +64,7 @@ impl super::Wire for Wire {
     }
 
     fn readiness(&mut self, _: Time) -> Readiness {
-        let mut readiness = Readiness::NONE;
+        let mut readiness = Readiness::empty();
         if !self.replies.is_empty() {
             readiness |= Readiness::READABLE;
         }

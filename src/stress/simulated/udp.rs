@@ -79,7 +79,7 @@ impl super::Wire for Wire {
 
     fn readiness(&mut self, now: Time) -> Readiness {
         self.now = now;
-        let mut readiness = Readiness::NONE;
+        let mut readiness = Readiness::empty();
         if self.replies.iter().any(|(arrival, _)| *arrival <= now) {
             readiness |= Readiness::READABLE;
         }

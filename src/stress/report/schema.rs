@@ -1,0 +1,271 @@
+//! The report as data: each struct is an object of the JSON form, each field a key.
+//!
+//! **Owns** the keys, which are the names of the fields. **Must never touch** a run: nothing here
+//! computes. **Invariant**: a key keeps its meaning until [`SCHEMA_VERSION`] is raised; a value
+//! that is unknown, or that too few samples support, is `null` and never zero.
+//!
+//! Times are in microseconds (`_us`) or seconds (`_seconds`); a CPU share of 1.0 is one full CPU.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The version of the JSON form, raised when a key is removed or changes its meaning.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// One run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The version of helloop.
+    pub helloop_version: &'static str,
+    /// What was asked for.
+    pub plan: PlanReport,
+    /// The run was stopped by a signal.
+    pub interrupted: bool,
+    /// How many clients reached each stage.
+    pub clients: Clients,
+    /// How fast they connected.
+    pub connects: Connects,
+    /// What they sent and received.
+    pub messages: Messages,
+    /// From when a message was sent (closed loop) or due (open loop) to its reply.
+    pub latency: LatencyReport,
+    /// The histogram of the latencies; empty if there are none.
+    pub distribution: Vec<Bucket>,
+    /// The run, second by second.
+    pub seconds: Vec<SecondReport>,
+    /// Fairness between clients; `None` if no client finished.
+    pub served: Option<Served>,
+    /// What happened to datagrams; `None` over TCP.
+    pub datagrams: Option<DatagramReport>,
+    /// The server's process; `None` if it is unknown or not readable.
+    pub server: Option<ProcessReport>,
+    /// The load generator.
+    pub load: LoadReport,
+    /// Whether the figures can be trusted.
+    pub verdict: VerdictReport,
+    /// The objectives.
+    pub slos: Vec<SloReport>,
+    /// The exit code of the program.
+    pub exit_code: u8,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PlanReport {
+    /// The server's address.
+    pub to: String,
+    /// `tcp` or `udp`.
+    pub transport: &'static str,
+    /// `chunk` or `line`; `None` over UDP.
+    pub framing: Option<&'static str>,
+    /// `closed` or `open`.
+    #[serde(rename = "loop")]
+    pub kind: &'static str,
+    /// Clients that connect.
+    pub clients: u32,
+    /// Of these, clients that send messages; the others stay idle.
+    pub active: u32,
+    /// The length of the measured part; `None` if a number of messages was asked for.
+    pub seconds: Option<f64>,
+    /// The number of measured messages; `None` if a time was asked for.
+    pub messages: Option<u64>,
+    /// The warm-up before the measured part.
+    pub warmup_seconds: f64,
+    /// The size of one message.
+    pub message_bytes: usize,
+    /// The most messages in flight per client.
+    pub pipeline: u32,
+    /// Messages per second (open loop).
+    pub rate: Option<u64>,
+    /// Connects per second; `None` if unlimited.
+    pub connect_rate: Option<u64>,
+    /// The timeout of a connect, of the welcome and of each reply.
+    pub timeout_seconds: f64,
+    /// Source addresses in use.
+    pub sources: u32,
+}
+
+/// How many clients reached each stage.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Clients {
+    /// Asked for.
+    pub requested: u32,
+    /// Connected.
+    pub connected: u32,
+    /// Received the welcome.
+    pub greeted: u32,
+    /// Received at least one reply.
+    pub answered: u32,
+    /// Peak concurrent clients.
+    pub peak: u32,
+    /// Lost, for any cause.
+    pub lost: u32,
+    /// Lost, by cause; causes that did not occur are left out.
+    pub lost_by_cause: BTreeMap<&'static str, u32>,
+    /// What a full server said, escaped.
+    pub busy_words: Option<String>,
+    /// What the first client with a wrong welcome received, escaped.
+    pub wrong_welcome: Option<String>,
+    /// What the first client with a wrong reply received, escaped.
+    pub wrong_bytes: Option<String>,
+    /// The first system error that has no cause of its own.
+    pub first_error: Option<String>,
+}
+
+/// How fast clients connected.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Connects {
+    /// From the start of the first connect to the completion of the last.
+    pub seconds: f64,
+    /// Connections established per second.
+    pub per_second: f64,
+    /// From the start of a connect to its completion.
+    pub latency: LatencyReport,
+}
+
+/// What clients sent and received in the measured part.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Messages {
+    /// Messages sent.
+    pub sent: u64,
+    /// Of these, answered.
+    pub answered: u64,
+    /// Never answered: sent, or due by the schedule.
+    pub unanswered: u64,
+    /// The length of the measured part, up to the last reply.
+    pub seconds: f64,
+    /// Messages answered per second.
+    pub per_second: f64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+}
+
+/// Latencies. A percentile is `None` unless at least 10 samples exceed it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct LatencyReport {
+    /// The number of samples.
+    pub samples: u64,
+    /// The minimum.
+    pub min_us: Option<f64>,
+    /// The mean.
+    pub mean_us: Option<f64>,
+    /// The median.
+    pub p50_us: Option<f64>,
+    /// The 90th percentile.
+    pub p90_us: Option<f64>,
+    /// The 99th percentile.
+    pub p99_us: Option<f64>,
+    /// The 99.9th percentile.
+    pub p99_9_us: Option<f64>,
+    /// The maximum.
+    pub max_us: Option<f64>,
+}
+
+/// One bucket of the distribution: the latencies in `from_us..to_us`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Bucket {
+    /// The lower bound, included.
+    pub from_us: f64,
+    /// The upper bound, excluded.
+    pub to_us: f64,
+    /// The number of latencies.
+    pub count: u64,
+}
+
+/// One second of the run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct SecondReport {
+    /// Its end, since the start of the run.
+    pub at_seconds: f64,
+    /// It lies in the measured part.
+    pub measured: bool,
+    /// Replies per second.
+    pub per_second: f64,
+    /// The 99th percentile of their latencies.
+    pub p99_us: Option<f64>,
+    /// Clients connected at its end.
+    pub connected: u32,
+}
+
+/// Fairness: measured messages answered per client.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Served {
+    /// To the client served best.
+    pub best: u32,
+    /// To the client served worst.
+    pub worst: u32,
+}
+
+/// What happened to datagrams that were not simply answered.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct DatagramReport {
+    /// Datagrams without a reply.
+    pub lost: u64,
+    /// Replies that arrived after the timeout.
+    pub late: u64,
+    /// Repeated replies.
+    pub doubled: u64,
+    /// Replies to no datagram that was sent.
+    pub wrong: u64,
+}
+
+/// A process in the measured part.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ProcessReport {
+    /// CPU seconds per second.
+    pub cpu_share: f64,
+    /// CPU time per answered message; `None` if none was answered.
+    pub cpu_us_per_message: Option<f64>,
+    /// Resident memory (RSS) at the end, with the clients still connected.
+    pub resident_bytes: u64,
+    /// Growth of resident memory since before the first connect, per client.
+    pub bytes_per_client: Option<f64>,
+    /// Threads at the end, with the clients still connected.
+    pub threads: u64,
+    /// Context switches.
+    pub context_switches: u64,
+}
+
+/// The load generator in the measured part.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct LoadReport {
+    /// Its process; `None` if the system does not report it.
+    #[serde(flatten)]
+    pub process: Option<ProcessReport>,
+    /// Event-loop lag: how late the loop ran its ticks, on average.
+    pub loop_lag_mean_us: f64,
+    /// Event-loop lag, maximum.
+    pub loop_lag_max_us: f64,
+    /// How far the load ran behind its schedule on average (open loop).
+    pub behind_mean_us: f64,
+    /// The maximum of that.
+    pub behind_max_us: f64,
+}
+
+/// Whether the figures can be trusted.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct VerdictReport {
+    /// The load did all that was asked for.
+    pub achieved: bool,
+    /// What it did not do, one line each.
+    pub shortcomings: Vec<String>,
+    /// The load generator was the bottleneck, not the server.
+    pub limited_by_client: bool,
+    /// `measured the server`, `measured nothing`, or `limited by this client: ...`.
+    pub words: String,
+}
+
+/// One objective.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SloReport {
+    /// As it was written.
+    pub slo: String,
+    /// The measured value, in microseconds, messages per second or percent.
+    pub measured: Option<f64>,
+    /// Whether it was met.
+    pub met: bool,
+}
