@@ -98,7 +98,7 @@ impl<W: Write> Ladder<'_, W> {
                 };
                 self.line(event, None, "wait", &words)
             }
-            Detail::TurnPhase {} => {
+            Detail::Phase {} => {
                 self.phase = match event.name.as_str() {
                     "drive" => "drive",
                     "expire" => "expire",

@@ -85,7 +85,7 @@ pub enum Detail {
         timeout_us: Option<f64>,
     },
     /// Another phase.
-    TurnPhase {},
+    Phase {},
     /// An event came.
     Mark {
         /// For whom.

@@ -137,11 +137,11 @@ impl Tracks {
                     timeout_us: timeout.map(microseconds),
                 },
             ),
-            TurnPhase::Mark => ("mark".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Drive => ("drive".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Expire => ("expire".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Settle => ("settle".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Between => ("between turns".to_owned(), Detail::TurnPhase {}),
+            TurnPhase::Mark => ("mark".to_owned(), Detail::Phase {}),
+            TurnPhase::Drive => ("drive".to_owned(), Detail::Phase {}),
+            TurnPhase::Expire => ("expire".to_owned(), Detail::Phase {}),
+            TurnPhase::Settle => ("settle".to_owned(), Detail::Phase {}),
+            TurnPhase::Between => ("between turns".to_owned(), Detail::Phase {}),
         };
         self.phase = Some(self.begin(LOOP_TRACK, name, detail));
     }
