@@ -122,7 +122,7 @@ pub trait Observable: Source {
     fn state(&self) -> State;
 
     /// EventKind the program has counted up to now.
-    fn tally(world: &Self::Shared) -> WorkCounters;
+    fn counters(shared: &Self::Shared) -> WorkCounters;
 }
 
 /// Reads back what [`Token`]'s `Display` wrote: `#3.0`, or `3.0`, or the slot alone, of which

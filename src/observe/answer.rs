@@ -17,7 +17,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// An answer that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
+pub struct Response<'a> {
     /// EventKind it says first.
     pub status: Status,
     /// EventKind its body is.
@@ -28,9 +28,9 @@ pub struct Answer<'a> {
 
 /// How a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum Route {
     /// At once.
-    Now(Answer<'static>),
+    Respond(Response<'static>),
     /// When the program has told.
     Ask(Question),
     /// With a stream of snapshots.
@@ -39,31 +39,31 @@ pub enum Reply {
 
 /// Finds the answer.
 #[must_use]
-pub fn to(request: &Request, is_serving: bool) -> Reply {
+pub fn route(request: &Request, is_serving: bool) -> Route {
     let reply = match request.path.as_str() {
         "/" => now("text/html; charset=utf-8", include_str!("page.html")),
         "/page.css" => now("text/css; charset=utf-8", include_str!("page.css")),
         "/page.js" => now("text/javascript; charset=utf-8", include_str!("page.js")),
         "/healthz" if is_serving => now(PLAIN, "serving\n"),
-        "/healthz" => Reply::Now(Answer {
+        "/healthz" => Route::Respond(Response {
             body: b"draining\n",
-            ..Answer::of(Status::Unavailable)
+            ..Response::of(Status::Unavailable)
         }),
-        "/metrics" => Reply::Ask(Question::Metrics),
-        "/events" => Reply::Stream,
+        "/metrics" => Route::Ask(Question::Metrics),
+        "/events" => Route::Stream,
         path => match path.strip_prefix("/slots/").map(str::parse) {
-            Some(Ok(slot)) => Reply::Ask(Question::Story(slot)),
-            _ => return Reply::Now(Answer::of(Status::NotFound)),
+            Some(Ok(slot)) => Route::Ask(Question::Story(slot)),
+            _ => return Route::Respond(Response::of(Status::NotFound)),
         },
     };
     if request.method == Method::Other {
-        return Reply::Now(Answer::of(Status::MethodNotAllowed));
+        return Route::Respond(Response::of(Status::MethodNotAllowed));
     }
     reply
 }
 
-fn now(content_type: &'static str, body: &'static str) -> Reply {
-    Reply::Now(Answer {
+fn now(content_type: &'static str, body: &'static str) -> Route {
+    Route::Respond(Response {
         status: Status::Ok,
         content_type,
         body: body.as_bytes(),
@@ -77,7 +77,7 @@ pub fn stream_head() -> String {
     http::head(Status::Ok, "text/event-stream", None, After::Close, "") + "retry: 1000\n\n"
 }
 
-impl<'a> Answer<'a> {
+impl<'a> Response<'a> {
     /// The answer that is no more than its status.
     #[must_use]
     pub fn of(status: Status) -> Self {
@@ -101,7 +101,7 @@ impl<'a> Answer<'a> {
 
     /// The answer that the program gave.
     #[must_use]
-    pub fn told(question: Question, body: &'a [u8]) -> Self {
+    pub fn to(question: Question, body: &'a [u8]) -> Self {
         Self {
             status: Status::Ok,
             content_type: match question {

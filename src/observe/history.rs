@@ -45,7 +45,7 @@ struct Line {
 
 /// The story as JSON; `look` is `None` for a slot that never was.
 #[must_use]
-pub fn tell(slot: u32, look: Option<SlotInfo>, recorder: &TurnRecorder) -> Vec<u8> {
+pub fn to_json(slot: u32, look: Option<SlotInfo>, recorder: &TurnRecorder) -> Vec<u8> {
     let mut lines = VecDeque::with_capacity(MAX_LINES);
     let (mut turn, mut phase) = (0, TurnPhase::Between);
     for entry in recorder.entries() {

@@ -6,7 +6,7 @@
 //! keeps at most a request's head and one answer: one that does not read misses snapshots, and
 //! nobody waits for it (pitfall 7).
 
-use super::answer::{self, Answer};
+use super::answer::{self, Response};
 use super::http::{self, After, Method, Request, Status};
 use super::requests::{Host, ObserverRequests, Question};
 use crate::net::stream::{self, Received, Stream};
@@ -117,7 +117,7 @@ impl<T: Stream> Observer<T> {
             }
             ObserverState::Reading if !self.input.is_empty() => {
                 self.answer(
-                    &Answer::of(Status::RequestTimeout),
+                    &Response::of(Status::RequestTimeout),
                     Method::Get,
                     After::Close,
                     cx,
@@ -184,7 +184,7 @@ impl<T: Stream> Observer<T> {
                 cx.set_deadline(HEAD_TIME);
             }
             Place::Refused => {
-                let answer = Answer::of(Status::Unavailable);
+                let answer = Response::of(Status::Unavailable);
                 self.answer(&answer, Method::Get, After::Close, cx);
             }
         }
@@ -204,7 +204,7 @@ impl<T: Stream> Observer<T> {
             }
             Ok(None) => {}
             Err(status) => {
-                self.answer(&Answer::of(status), Method::Get, After::Close, cx);
+                self.answer(&Response::of(status), Method::Get, After::Close, cx);
                 return Ok(None);
             }
         }
@@ -224,14 +224,14 @@ impl<T: Stream> Observer<T> {
 
     fn respond<S: Source<Shared: Host>>(&mut self, request: &Request, cx: &mut Context<'_, S>) {
         let Request { method, after, .. } = *request;
-        match answer::to(request, cx.shared.is_serving()) {
-            answer::Reply::Now(answer) => self.answer(&answer, method, after, cx),
-            answer::Reply::Ask(question) => {
+        match answer::route(request, cx.shared.is_serving()) {
+            answer::Route::Respond(answer) => self.answer(&answer, method, after, cx),
+            answer::Route::Ask(question) => {
                 self.phase = ObserverState::Asking(question, method, after);
                 cx.clear_deadline();
                 cx.shared.board().ask(cx.token, question);
             }
-            answer::Reply::Stream => {
+            answer::Route::Stream => {
                 self.output.push(answer::stream_head().as_bytes());
                 if method == Method::Head {
                     self.phase = ObserverState::Sending(After::Close);
@@ -260,13 +260,13 @@ impl<T: Stream> Observer<T> {
         let Some(body) = cx.shared.board().answer(cx.token) else {
             return Some(Verdict::Park);
         };
-        self.answer(&Answer::told(question, &body), method, after, cx);
+        self.answer(&Response::to(question, &body), method, after, cx);
         None
     }
 
     fn answer<S: Source<Shared: Host>>(
         &mut self,
-        answer: &Answer<'_>,
+        answer: &Response<'_>,
         method: Method,
         after: After,
         cx: &mut Context<'_, S>,

@@ -293,7 +293,7 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
     }
 
     fn called(&mut self, call: CallReport, at: Time, source: &S, world: &S::Shared) {
-        let (tally, is) = (S::tally(world), source.state());
+        let (tally, is) = (S::counters(world), source.state());
         let before = self.tally.replace(tally).unwrap_or(tally);
         let did = CallStats::between(&before, &tally);
         let (began, at) = (self.last, at.max(self.last));

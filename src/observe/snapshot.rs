@@ -155,7 +155,7 @@ impl Snapshot {
 
     /// Adds what the recorder has seen, and how many observe.
     #[must_use]
-    pub fn watched(mut self, recorder: &TurnRecorder, observers: usize) -> Self {
+    pub fn with_recorder(mut self, recorder: &TurnRecorder, observers: usize) -> Self {
         self.observers = observers;
         self.longest = length(recorder.longest());
         self.lanes = lanes(recorder);

@@ -63,7 +63,7 @@ impl<A: Accept, U: DatagramSocket> Observable for ServerSource<A, U> {
         }
     }
 
-    fn tally(shared: &Shared) -> WorkCounters {
+    fn counters(shared: &Shared) -> WorkCounters {
         tally_of(shared)
     }
 }
@@ -207,7 +207,7 @@ impl<A: Accept, U: DatagramSocket> Server<A, U, TurnRecorder> {
         let tally = tally_of(&self.shared);
         let (now, turns) = (self.reactor.now(), self.reactor.turns());
         Snapshot::new(now, self.shared.is_serving(), &tally, turns, cells)
-            .watched(self.reactor.record(), self.shared.board.observers)
+            .with_recorder(self.reactor.record(), self.shared.board.observers)
     }
 
     fn story(&self, slot: u32) -> Vec<u8> {
@@ -220,7 +220,7 @@ impl<A: Accept, U: DatagramSocket> Server<A, U, TurnRecorder> {
                 _ => 0,
             },
         });
-        history::tell(slot, look, self.reactor.record())
+        history::to_json(slot, look, self.reactor.record())
     }
 
     fn save_recording(&self) -> io::Result<()> {
