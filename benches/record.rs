@@ -48,7 +48,7 @@ impl Observable for Counter {
         State::Waiting
     }
 
-    fn tally(world: &u64) -> WorkCounters {
+    fn counters(world: &u64) -> WorkCounters {
         WorkCounters {
             messages: *world,
             ..WorkCounters::default()

@@ -48,7 +48,7 @@ fn say_last(far_end: &FarEnd, words: &[u8]) {
 /// EventKind the calls of sources did, in order, with the time of each.
 fn deeds<P: Program>(stage: &Stage<P>) -> Vec<(Time, CallStats)> {
     let called = |what| match what {
-        EventKind::Called { did, .. } => Some(did),
+        EventKind::Called { call, .. } => Some(call.stats),
         _ => None,
     };
     let entries = stage.entries();

@@ -4,7 +4,7 @@
 //! means. **Invariant**: a file that is no recording is one clear line.
 
 use super::Failure;
-use crate::observe::parse_token;
+use crate::observe::TokenFilter;
 use crate::observe::show::{Error, Filter, show};
 use clap::Args;
 use std::fs::File;
@@ -30,8 +30,8 @@ pub(super) struct Show {
     #[arg(long, value_name = "N")]
     turn: Option<u64>,
     /// This token alone: #3.0, or 3 for all owners of slot 3.
-    #[arg(long, value_name = "TOKEN", value_parser = parse_token)]
-    token: Option<(u32, Option<u32>)>,
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<TokenFilter>,
 }
 
 impl Show {

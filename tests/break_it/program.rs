@@ -237,7 +237,7 @@ impl Observable for Naive {
         }
     }
 
-    fn tally(world: &Shared) -> WorkCounters {
+    fn counters(world: &Shared) -> WorkCounters {
         world.tally
     }
 }
