@@ -1,10 +1,10 @@
-//! What the guide promises of itself: steps that fit on a screen, and tests that exist.
+//! Checks the guide: each step fits on a screen, and every test that the docs name exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Visible lines of one step's program: the heart of a server, not all of it.
-const MOST_LINES: usize = 60;
+/// Limit on the visible lines of a step's program, so that it fits on a screen.
+const MAX_LINES: usize = 60;
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -40,17 +40,20 @@ fn each_step_is_one_program_of_at_most_sixty_lines() {
         let fences: Vec<usize> = (0..docs.len())
             .filter(|&line| docs[line].starts_with("```"))
             .collect();
-        assert_eq!(fences.len(), 2, "{path:?}: one program");
+        assert_eq!(fences.len(), 2, "{path:?} has other than one program");
         let program = &docs[fences[0] + 1..fences[1]];
         let is_visible = |line: &&String| !line.starts_with("# ") && *line != "#";
         let visible = program.iter().filter(is_visible).count();
-        assert!(visible <= MOST_LINES, "{path:?}: {visible} lines");
+        assert!(
+            visible <= MAX_LINES,
+            "{path:?}: {visible} lines, over {MAX_LINES}"
+        );
         assert!(docs.iter().any(|line| line == "# What still goes wrong"));
     }
     assert_eq!(steps, 6);
 }
 
-/// A name in backticks with so many underscores is a test's.
+/// A name in backticks with at least three underscores is taken as the name of a test.
 #[test]
 fn every_test_that_the_docs_name_exists() {
     let code: String = ["tests", "src"]
@@ -64,10 +67,13 @@ fn every_test_that_the_docs_name_exists() {
         for name in docs.split('`').skip(1).step_by(2) {
             let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
             if is_name && name.matches('_').count() >= 3 && name.contains(char::is_lowercase) {
-                assert!(code.contains(&format!("fn {name}(")), "{path:?}: {name}");
+                assert!(
+                    code.contains(&format!("fn {name}(")),
+                    "{path:?} names {name}, which does not exist"
+                );
                 named += 1;
             }
         }
     }
-    assert!(named > 30, "{named} found");
+    assert!(named > 30, "found only {named}");
 }
