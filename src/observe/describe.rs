@@ -385,7 +385,7 @@ mod tests {
             ..CallStats::default()
         };
         assert_eq!(
-            work(full, write, Readiness::NONE),
+            work(full, write, Readiness::empty()),
             "write 40 B -> would block"
         );
         let accepted = CallStats {
