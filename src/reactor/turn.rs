@@ -183,6 +183,9 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// Deaths first, so that the next accept finds their descriptors free; then births.
     pub(super) fn settle(&mut self, shared: &mut S::Shared) {
         self.begin(TurnPhase::Settle);
+        if self.deaths.is_empty() && self.births.is_empty() {
+            return;
+        }
         for token in self.deaths.drain(..) {
             drop(self.slots.free(token.key));
             if self.recorder.is_on() {
@@ -220,13 +223,18 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
 
     /// Reports which phase the loop enters. Reads the clock for a recorder that is on, and not
     /// otherwise.
+    #[inline]
     pub(super) fn begin(&mut self, phase: TurnPhase) {
         if self.recorder.is_on() {
-            let is_next = matches!(phase, TurnPhase::Wait(_));
-            let turn = self.stats.turns + u64::from(is_next);
-            let at = clock(self.epoch, self.now);
-            self.recorder.phase(turn, phase, at);
+            self.report_phase(phase);
         }
+    }
+
+    #[cold]
+    fn report_phase(&mut self, phase: TurnPhase) {
+        let is_next = matches!(phase, TurnPhase::Wait(_));
+        let turn = self.stats.turns + u64::from(is_next);
+        self.recorder.phase(turn, phase, clock(self.epoch, self.now));
     }
 }
 

@@ -267,7 +267,8 @@ impl<T: Stream> Peer<T> {
     fn work(&mut self, cx: &mut Context<'_, Shared>) -> Result<Moved, CloseCause> {
         match self.state {
             PeerState::Greeting => {
-                let sent = self.send(cx.shared.settings.framing.welcome(), cx)?;
+                let welcome = cx.shared.settings.framing.welcome();
+                let sent = self.send(welcome, cx)?;
                 let welcomed = Moved { sent, received: 0 };
                 Ok(welcomed.and(self.converse(cx)?))
             }
@@ -337,14 +338,16 @@ impl<T: Stream> Peer<T> {
     /// released are sent before more is read, so that none is held twice; a drain holds all that
     /// its last read finds together.
     fn may_read(&self, cx: &Context<'_, Shared>) -> bool {
-        let is_delayed = !cx.shared.settings.delay.is_zero();
+        if !cx.readiness.contains(Readiness::READABLE) {
+            return false;
+        }
         let high_water_bytes = match self.state {
             PeerState::Held(_) if cx.shared.is_draining() => HIGH_WATER_BYTES,
             PeerState::Held(_) => return false,
-            _ if is_delayed => 0,
-            _ => HIGH_WATER_BYTES,
+            _ if cx.shared.settings.delay.is_zero() => HIGH_WATER_BYTES,
+            _ => 0,
         };
-        cx.readiness.contains(Readiness::READABLE) && self.owed() <= high_water_bytes
+        self.owed() <= high_water_bytes
     }
 
     fn receive(&mut self, cx: &mut Context<'_, Shared>) -> Received {
