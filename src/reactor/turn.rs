@@ -84,6 +84,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// nothing, nor does one that says what is known already: the source rests although it knows.
     fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) {
         self.begin(TurnPhase::Mark);
+        let is_recorded = self.recorder.is_on();
         let mut events = 0;
         for (token, readiness) in marks {
             events += 1;
@@ -92,7 +93,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             if is_current && !self.ready.get(token.key).contains(readiness) {
                 self.ready.mark(token.key, readiness);
             }
-            if self.recorder.is_on() {
+            if is_recorded {
                 self.recorder.marked(token, readiness, is_current);
             }
         }
@@ -234,7 +235,8 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     fn report_phase(&mut self, phase: TurnPhase) {
         let is_next = matches!(phase, TurnPhase::Wait(_));
         let turn = self.stats.turns + u64::from(is_next);
-        self.recorder.phase(turn, phase, clock(self.epoch, self.now));
+        self.recorder
+            .phase(turn, phase, clock(self.epoch, self.now));
     }
 }
 
