@@ -7,9 +7,9 @@
 #![allow(unreachable_pub)]
 
 use crate::program::{Client, greeting, sleep};
+use helloop::net::Accept;
+use helloop::net::udp::DatagramSocket;
 use helloop::reactor::{Readiness, Time, Verdict};
-use helloop::server::sources::datagrams::DatagramSocket;
-use helloop::server::sources::listener::Accept;
 use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -13,7 +13,7 @@ use crate::stage::Program;
 use helloop::net::stream::Traffic;
 use helloop::observe::recorder::TurnRecorder;
 use helloop::observe::{Observable, State, WorkCounters};
-use helloop::reactor::{Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
+use helloop::reactor::{Births, Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
 use mio::event::Source as _;
 use mio::{Interest, Registry};
 use std::cell::Cell;
@@ -159,7 +159,7 @@ pub enum Naive {
 /// EventKind they share.
 #[derive(Debug, Default)]
 pub struct Shared {
-    tally: WorkCounters,
+    counters: WorkCounters,
     /// When each reply was sent.
     pub answered: Vec<Time>,
     /// Where idle clients are noted, if they are.
@@ -179,10 +179,10 @@ impl Source for Naive {
         }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_, Self>) -> Verdict {
-        match self {
+    fn drive(&mut self, cx: &mut Context<'_, Shared>, births: &mut Births<Self>) -> Verdict {
+        let verdict = match self {
             Self::Client(client) => {
-                let verdict = client.work(cx.readiness);
+                let verdict = client.work(*cx.readiness);
                 let Traffic {
                     reads,
                     writes,
@@ -190,11 +190,11 @@ impl Source for Naive {
                     bytes_out,
                 } = mem::take(&mut client.stream.traffic);
                 cx.readiness.remove(mem::take(&mut client.stream.spent));
-                let tally = &mut cx.shared.tally;
-                tally.reads += reads;
-                tally.writes += writes;
-                tally.bytes_in += bytes_in;
-                tally.bytes_out += bytes_out;
+                let counters = &mut cx.shared.counters;
+                counters.reads += reads;
+                counters.writes += writes;
+                counters.bytes_in += bytes_in;
+                counters.bytes_out += bytes_out;
                 if bytes_out > 0 && bytes_in > 0 {
                     cx.shared.answered.push(cx.turn_start.after(SLEPT.get()));
                 }
@@ -209,19 +209,24 @@ impl Source for Naive {
                 if verdict == Verdict::Park && socket.0.borrow().streams.is_empty() {
                     cx.readiness.remove(Readiness::READABLE);
                 }
-                cx.shared.tally.accepted += clients.len() as u64;
+                cx.shared.counters.accepted += clients.len() as u64;
                 for stream in clients {
-                    cx.spawn(Readiness::WRITABLE, |_| {
-                        Self::Client(Client::new(stream, habit))
-                    });
+                    let client = Self::Client(Client::new(stream, habit));
+                    births.push(client, Readiness::WRITABLE);
                 }
                 verdict
             }
+        };
+        // `Park` claims that the source is drained. Debug builds of the loop assert that; the
+        // naive code says it whether it is true or not.
+        match verdict {
+            Verdict::Park if cx.readiness.contains(Readiness::READABLE) => Verdict::Hold,
+            verdict => verdict,
         }
     }
 
-    fn expire(&mut self, _: &mut Context<'_, Self>) -> Verdict {
-        Verdict::Park
+    fn expire(&mut self, _: &mut Context<'_, Shared>) -> Verdict {
+        Verdict::Hold // it sets no deadline
     }
 
     fn unregistered(&mut self, _: &io::Error, _: Time, _: &mut Shared) {}
@@ -237,8 +242,8 @@ impl Observable for Naive {
         }
     }
 
-    fn tally(world: &Shared) -> WorkCounters {
-        world.tally
+    fn work_counters(shared: &Shared) -> WorkCounters {
+        shared.counters
     }
 }
 
@@ -320,15 +325,15 @@ impl NaiveServer {
     }
 
     fn step_all(&mut self, now: Time, marks: &[Mark]) {
-        for &(token, readiness) in marks {
+        for &(token, _) in marks {
             // The naive code remembers no readiness: every event wakes it.
-            self.reactor.wake(token, readiness);
+            self.reactor.wake(token);
         }
         self.reactor
             .step(now, marks.iter().copied(), &mut self.shared);
         while let Some(owner) = self.overdue(now) {
             self.reactor
-                .with_source(owner, &mut self.shared, |_, _| Verdict::Close);
+                .with_source(owner, &mut self.shared, |_, _, _| Verdict::Close);
         }
     }
 

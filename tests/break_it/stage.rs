@@ -7,7 +7,7 @@
 #![allow(unreachable_pub)]
 
 use crate::program::{Habit, NaiveServer, Welcome, slept};
-use crate::rig::{Acceptor, PostBox, Waiting};
+use crate::rig::{Acceptor, ScriptedNet, Scripts, Waiting};
 use crate::script::{FarEnd, Scripted};
 use helloop::observe::recorder::{Entry, RecorderMode, TurnRecorder};
 use helloop::observe::show::{Filter, show};
@@ -36,7 +36,7 @@ pub trait Program {
 }
 
 /// The code here.
-pub type Here = Server<ScriptedNet>;
+pub type Here = Scripts;
 
 impl Program for Here {
     type Actor = ServerSource<ScriptedNet>;
@@ -143,7 +143,7 @@ impl<P: Program> Stage<P> {
         let patience = self.poll_timeout();
         let now = self.now;
         let reactor = self.program.reactor_mut();
-        let turn = reactor.turns().turns + 1;
+        let turn = reactor.stats().turns + 1;
         let recorder = reactor.recorder_mut();
         Recorder::<P::Actor>::phase(recorder, turn, TurnPhase::Wait(patience), now);
         self.has_begun = true;
@@ -170,7 +170,7 @@ impl<P: Program> Stage<P> {
         for _ in 0..10_000 {
             let is_due = |far_end: &FarEnd| {
                 let wire = far_end.borrow();
-                wire.token.is_some() && !wire.edge.is_none()
+                wire.token.is_some() && !wire.edge.is_empty()
             };
             let is_idle = self.poll_timeout() != Some(Duration::ZERO);
             if is_idle && !self.far_ends.iter().any(is_due) {

@@ -170,12 +170,12 @@ fn spin() -> String {
     naive.connect(&waiting, usize::MAX / 2);
     starve(&waiting);
     naive.turn(&[(listener, Readiness::READABLE)]);
-    let before = naive.program.reactor().turns().turns;
+    let before = naive.program.reactor().stats().turns;
     for _ in 0..1_000 {
         assert_eq!(naive.poll_timeout(), Some(Duration::ZERO), "it would wait");
         naive.turn(&[]);
     }
-    let turns = naive.program.reactor().turns().turns - before;
+    let turns = naive.program.reactor().stats().turns - before;
     let last = deeds(&naive).last().unwrap().0;
     let passed = last.since(Time::ZERO).as_millis();
     assert_eq!((turns, passed), (1_000, 10));
@@ -194,13 +194,10 @@ fn p05_accepts_and_reads_without_a_budget() {
     let ada = naive.client(naive::read_all, Scripted::roomy());
     naive.until(10);
     storm(&waiting, CONNECTS);
-    naive
-        .program
-        .reactor_mut()
-        .wake(listener, Readiness::READABLE);
+    naive.program.reactor_mut().wake(listener);
     say(&flood, &flood_of_names);
     say(&ada, b"Ada");
-    naive.turn(&[]);
+    naive.turn(&[(listener, Readiness::READABLE)]);
     let without = before_ada(&naive);
 
     let mut here = Stage::here(Settings::default());
@@ -209,12 +206,10 @@ fn p05_accepts_and_reads_without_a_budget() {
     let ada = here.client(Scripted::roomy());
     here.until(10);
     storm(&waiting, CONNECTS);
-    here.program
-        .reactor_mut()
-        .wake(listener, Readiness::READABLE);
+    here.program.reactor_mut().wake(listener);
     say(&flood, &flood_of_names);
     say(&ada, b"Ada");
-    here.turn(&[]);
+    here.turn(&[(listener, Readiness::READABLE)]);
     let with = before_ada(&here);
     assert_eq!(text_of(&ada), "Welcome!Hello, Ada!");
 

@@ -1,7 +1,7 @@
 //! EventKind gets lost between a client's words and the answer: bytes, and memory.
 
 use crate::naive;
-use crate::rig::{Acceptor, PostBox};
+use crate::rig::{PostBox, ScriptedNet};
 use crate::script::Scripted;
 use crate::stage::Stage;
 use crate::text::Text;
@@ -75,7 +75,7 @@ fn p07_no_high_water_mark() {
     text.is_shown_as("p07");
 }
 
-fn owed_to(source: &ServerSource<Acceptor, PostBox>) -> usize {
+fn owed_to(source: &ServerSource<ScriptedNet>) -> usize {
     match source {
         ServerSource::Peer(peer) => peer.owed(),
         _ => 0,
@@ -135,10 +135,7 @@ fn p09_hung_up_taken_for_gone() {
     here.until(20);
     assert_eq!(text_of(&client), "Welcome!Hello, Michael!");
     assert!(!is_open(&client));
-    text.here(
-        &here,
-        "EventKind was sent before the end is read and answered.",
-    );
+    text.here(&here, "What was sent before the end is read and answered.");
     text.is_shown_as("p09");
 }
 
