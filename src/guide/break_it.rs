@@ -62,7 +62,7 @@
 //!         }
 //!         client.greet(&chunk[..count])?;
 //!         if count < chunk.len() {
-//!             return Ok(Verdict::Park); // that was all: an event will come for more
+//!             return Ok(Verdict::Park); // drained: an event will report more
 //!         }
 //!     }
 //! }
@@ -95,7 +95,7 @@
 //!         }
 //!         client.greet(&chunk[..count])?;
 //!     }
-//!     Ok(Verdict::Park) // the others want their turn too
+//!     Ok(Verdict::Park) // let the other clients have their turn
 //! }
 //! ```
 //!
@@ -117,8 +117,8 @@
 //!
 //! ```rust
 #![doc = include_str!("break_it/prelude.txt")]
-//! fn whose<C>(clients: &mut Slab<C>, event: mio::Token) -> Option<&mut C> {
-//!     clients.get_mut(event.0) // whoever has the slot now
+//! fn owner_of<C>(clients: &mut Slab<C>, event: mio::Token) -> Option<&mut C> {
+//!     clients.get_mut(event.0) // the slot's current owner
 //! }
 //! ```
 //!
@@ -153,7 +153,7 @@
 //!         match listener.accept() {
 //!             Ok((stream, _)) => clients.push(stream),
 //!             Err(error) if error.kind() == ErrorKind::WouldBlock => return Verdict::Park,
-//!             Err(_) => return Verdict::Again, // not accepted yet, so once more
+//!             Err(_) => return Verdict::Again, // not accepted yet: try again
 //!         }
 //!     }
 //! }
@@ -185,9 +185,9 @@
 //!     loop {
 //!         let count = client.stream.read(&mut chunk)?;
 //!         if count == 0 {
-//!             return Ok(Verdict::Close); // the client has gone
+//!             return Ok(Verdict::Close); // the client is gone
 //!         }
-//!         client.greet(&chunk[..count])?; // and keep what the socket does not take
+//!         client.greet(&chunk[..count])?; // keeps what the socket does not take
 //!     }
 //! }
 //! ```
@@ -245,9 +245,9 @@
 //!     loop {
 //!         let count = client.stream.read(&mut chunk)?;
 //!         if count == 0 {
-//!             return Ok(Verdict::Close); // the client has gone
+//!             return Ok(Verdict::Close); // the client is gone
 //!         }
-//!         client.greet(&chunk[..count])?; // and keep what the socket does not take
+//!         client.greet(&chunk[..count])?; // keeps what the socket does not take
 //!     }
 //! }
 //! ```
@@ -276,9 +276,9 @@
 //!     loop {
 //!         let count = client.stream.read(&mut chunk)?;
 //!         if count == 0 {
-//!             return Ok(Verdict::Close); // the client has gone
+//!             return Ok(Verdict::Close); // the client is gone
 //!         }
-//!         client.greet(&chunk[..count])?; // and keep what the socket does not take
+//!         client.greet(&chunk[..count])?; // keeps what the socket does not take
 //!     }
 //! }
 //! ```
@@ -331,9 +331,9 @@
 #![doc = include_str!("break_it/prelude.txt")]
 //! fn answer_and_drop(mut stream: TcpStream, replies: &[u8]) -> io::Result<()> {
 //!     let mut exit = [0; 5];
-//!     stream.read_exact(&mut exit)?; // there is more behind it, which nobody wants
+//!     stream.read_exact(&mut exit)?; // any further input is left unread
 //!     stream.write_all(replies)
-//! } // dropped, and so closed
+//! } // the stream is dropped, which closes it
 //! ```
 //!
 //! **What a run shows.** On real sockets, with a client that reads slowly and has said more than
@@ -356,13 +356,13 @@
 //!
 //! ```rust
 #![doc = include_str!("break_it/prelude.txt")]
-//! fn heard(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time, slot: usize) {
+//! fn add_deadline(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time, slot: usize) {
 //!     deadlines.push(Reverse((now.after(Duration::from_secs(5)), slot)));
 //! }
 //!
-//! fn overdue(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time) -> Option<usize> {
-//!     deadlines.peek().filter(|Reverse((due, _))| *due <= now)?;
-//!     deadlines.pop().map(|Reverse((_, slot))| slot) // it has been idle: close it
+//! fn expired(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time) -> Option<usize> {
+//!     deadlines.peek().filter(|Reverse((at, _))| *at <= now)?;
+//!     deadlines.pop().map(|Reverse((_, slot))| slot) // it was idle: close it
 //! }
 //! ```
 //!
@@ -384,7 +384,7 @@
 //!
 //! ```rust
 #![doc = include_str!("break_it/prelude.txt")]
-//! fn answer_everybody(socket: &impl DatagramSocket) -> io::Result<Verdict> {
+//! fn answer_every_datagram(socket: &impl DatagramSocket) -> io::Result<Verdict> {
 //!     let mut name = [0; 65_535];
 //!     loop {
 //!         let (count, from) = socket.recv_from(&mut name)?;
