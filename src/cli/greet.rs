@@ -6,7 +6,8 @@
 use super::Failure;
 use super::serve::FramingName;
 use super::values::{between, some_duration};
-use crate::client::{Error, excerpt, names, tcp, udp};
+use crate::client::{Error, names, tcp, udp};
+use crate::protocol::escape::excerpt;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -123,8 +124,8 @@ type Names = Box<dyn Iterator<Item = Result<Vec<u8>, Error>>>;
 /// the tutorial's three.
 fn names_of(given: &[OsString]) -> Result<Names, Failure> {
     if given.is_empty() && io::stdin().is_terminal() {
-        return Ok(Box::new(names::asked(io::stdin().lock(), io::stderr())));
+        return Ok(Box::new(names::prompted(io::stdin().lock(), io::stderr())));
     }
     let given = given.iter().cloned().map(OsString::into_vec).collect();
-    Ok(Box::new(names::given(given)?))
+    Ok(Box::new(names::from_arguments(given)?))
 }
