@@ -80,10 +80,7 @@ fn the_python_tcp_client(model: Model) {
     assert_eq!(output, format!("Welcome!\n{GREETINGS}"));
     assert_eq!(python(&client, server.tcp_address()), output);
     assert!(
-        server
-            .stop()
-            .stdout
-            .contains("served 1 clients, 4 messages"),
+        server.stop().stdout.contains("served 1 client, 4 messages"),
         "the fourth message is exit"
     );
 }

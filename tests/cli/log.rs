@@ -82,7 +82,7 @@ fn quiet_logs_nothing_but_errors(model: Model) {
     assert_greeting_unanswered(&server);
     let ended = server.stop();
     assert_eq!(ended.stderr, "");
-    assert!(ended.stdout.contains("served 1 clients"), "{ended:?}");
+    assert!(ended.stdout.contains("served 1 client,"), "{ended:?}");
 }
 
 fn assert_greeting_unanswered(server: &Server) {
