@@ -10,6 +10,7 @@ use crate::net::bind::{self, Bound};
 use crate::net::system;
 use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
+use crate::server::outcome::plural;
 use crate::server::sources::listener::REFUSALS_AT_ONCE;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
@@ -287,8 +288,8 @@ impl Serve {
         match outcome {
             Outcome::CutOff(clients) => Err(Failure {
                 message: format!(
-                    "{clients} client{} cut off with replies owed: --drain-timeout ({}) ran out",
-                    if clients == 1 { "" } else { "s" },
+                    "{} cut off with replies owed: --drain-timeout ({}) ran out",
+                    plural(clients as u64, "client"),
                     humantime::format_duration(self.drain_timeout)
                 ),
                 code: outcome.exit_code(),

@@ -27,12 +27,16 @@ fn a_tcp_port_in_use_is_an_error(model: Model) {
 /// The server does not share a port with a socket that has SO_REUSEADDR: one of the two would
 /// receive nothing.
 fn a_udp_port_in_use_is_an_error(model: Model) {
-    // Another program may use the same TCP port by chance, but not five times.
+    // Another program may take the TCP port in between by chance, but not five times.
     let failed = (0..5).any(|_| {
+        // Free for TCP: the listener is dropped at once.
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|tcp| tcp.local_addr());
+        let free = free.unwrap();
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        socket.bind(&any.into()).unwrap();
+        if socket.bind(&free.into()).is_err() {
+            return false;
+        }
         let socket = UdpSocket::from(socket);
         let address = socket.local_addr().unwrap().to_string();
         let ended = serve_at(&address, &["--model", model.name()]);
