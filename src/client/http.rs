@@ -126,7 +126,7 @@ pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Save
     let mut fetch = Fetch::open(&url, options)?;
     let (head, rest) = fetch.head()?;
     match write_head(out, &head.bytes, escaped) {
-        // The body may be wanted even if nobody reads the header.
+        // The body is wanted even if the reader of the header is gone.
         Err(error) if !error.is_closed_output() => return Err(error),
         _ => {}
     }
