@@ -25,7 +25,7 @@ const CHECKED_ELSEWHERE: [(&str, &str); 3] = [
     ),
     (
         "nc 127.0.0.1 9999",
-        "tests/tutorial.rs, nc_says_what_the_readme_shows",
+        "tests/tutorial.rs, nc_prints_what_the_readme_shows",
     ),
 ];
 
