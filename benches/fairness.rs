@@ -1,11 +1,10 @@
-//! How long fifty polite clients wait while somebody else does not behave: one client that
-//! floods as fast as it can, in both framings, and a burst of 5,000 connects.
+//! Latency of 50 well-behaved clients beside background load: one client that floods the server,
+//! in both framings, or bursts of 5,000 connects.
 //!
-//! Each round measures every case in turn, so that what else the machine does meets them all.
-//! The server has a processor of its own; the polite ones share theirs with the flood. The
-//! yardstick is a thread that only spins, in the flood's place: what the sharing costs is the
-//! machine's doing, and what is over that the server's. Goal: the 99th percentile is at most
-//! three times the spinner's.
+//! Each round measures every case once, so other activity on the machine affects all of them. The
+//! server has one CPU; the clients share the other with the background load. The baseline is a
+//! thread that only spins: it shows what sharing a CPU costs the clients, and anything above it
+//! is the server's cost. Goal: p99 is at most three times the baseline's.
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -18,29 +17,32 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
 const CLIENTS: usize = 50;
-/// Messages measured in one case of one round: enough for a 99th percentile.
+/// Messages per case and round: p99 then has 20 samples above it.
 const MESSAGES: usize = 2_000;
-const BURST: usize = 5_000;
-const GOAL: f64 = 3.0;
+const CONNECTS_PER_BURST: usize = 5_000;
+const GOAL_RATIO: f64 = 3.0;
 
-/// Who is there beside the polite ones.
+/// What runs beside the well-behaved clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Company {
-    Nobody,
+enum Background {
+    /// Nothing.
+    Idle,
+    /// The baseline: a thread that spins on the clients' CPU and sends nothing.
     Spinner,
-    FloodOfChunks,
-    FloodOfLines,
-    FloodOfEmptyLines,
-    Burst,
+    ChunkFlood,
+    LineFlood,
+    EmptyLineFlood,
+    /// Connections that are closed as soon as all are open.
+    ConnectBursts,
 }
 
-const ALL: [Company; 6] = [
-    Company::Nobody,
-    Company::Spinner,
-    Company::FloodOfChunks,
-    Company::FloodOfLines,
-    Company::FloodOfEmptyLines,
-    Company::Burst,
+const ALL: [Background; 6] = [
+    Background::Idle,
+    Background::Spinner,
+    Background::ChunkFlood,
+    Background::LineFlood,
+    Background::EmptyLineFlood,
+    Background::ConnectBursts,
 ];
 
 const SERVER_CPU: usize = 0;
@@ -49,60 +51,64 @@ const CLIENTS_CPU: usize = 1;
 fn main() {
     pin(Pid::from_raw(0), CLIENTS_CPU);
     let _ = helloop::net::system::raise_descriptor_limit();
-    let mut waits: Vec<Vec<Duration>> = vec![Vec::new(); ALL.len()];
+    let mut results: Vec<Vec<Duration>> = vec![Vec::new(); ALL.len()];
     for _ in 0..ROUNDS {
-        for (company, waits) in ALL.iter().zip(&mut waits) {
-            waits.push(percentile_99(*company));
+        for (background, results) in ALL.iter().zip(&mut results) {
+            results.push(p99(*background));
         }
     }
-    for waits in &mut waits {
-        waits.sort_unstable();
+    for results in &mut results {
+        results.sort_unstable();
     }
-    let median = |company: Company| {
-        let index = ALL.iter().position(|other| *other == company);
-        waits[index.expect("all are measured")][ROUNDS / 2]
+    let median = |background: Background| {
+        let index = ALL.iter().position(|other| *other == background);
+        results[index.expect("all are measured")][ROUNDS / 2]
     };
-    let spinner = median(Company::Spinner);
-    println!("p99 of {CLIENTS} polite clients, median of {ROUNDS} rounds of {MESSAGES} messages");
-    for (company, waits) in ALL.iter().zip(&waits) {
-        let ratio = median(*company).as_secs_f64() / spinner.as_secs_f64();
+    let baseline = median(Background::Spinner);
+    println!("p99 of {CLIENTS} clients, median of {ROUNDS} rounds of {MESSAGES} messages");
+    for (background, results) in ALL.iter().zip(&results) {
+        let ratio = median(*background).as_secs_f64() / baseline.as_secs_f64();
         println!(
-            "{:18} {:>9.3?} ({:.3?} to {:.3?})  {ratio:.2} of the spinner's{}",
-            format!("{company:?}"),
-            median(*company),
-            waits[0],
-            waits[ROUNDS - 1],
-            if ratio <= GOAL { "" } else { "  GOAL MISSED" }
+            "{:14} {:>9.3?} ({:.3?} to {:.3?})  {ratio:.2} of the spinner's{}",
+            format!("{background:?}"),
+            median(*background),
+            results[0],
+            results[ROUNDS - 1],
+            if ratio <= GOAL_RATIO {
+                ""
+            } else {
+                "  GOAL MISSED"
+            }
         );
     }
 }
 
-/// The 99th percentile of a polite client's wait, in this company.
-fn percentile_99(company: Company) -> Duration {
-    let framing = match company {
-        Company::FloodOfLines | Company::FloodOfEmptyLines => "line",
+/// The clients' p99 latency in one run beside `background`.
+fn p99(background: Background) -> Duration {
+    let framing = match background {
+        Background::LineFlood | Background::EmptyLineFlood => "line",
         _ => "chunk",
     };
     let (mut server, address) = start(framing);
-    let over = AtomicBool::new(false);
-    let mut waits = thread::scope(|scope| {
-        scope.spawn(|| keep_company(company, address, &over));
-        let waits = ask_politely(address, framing);
-        over.store(true, Relaxed);
-        waits
+    let done = AtomicBool::new(false);
+    let mut latencies = thread::scope(|scope| {
+        scope.spawn(|| run_background(background, address, &done));
+        let latencies = measure_clients(address, framing);
+        done.store(true, Relaxed);
+        latencies
     });
-    server.kill().expect("the server is ours");
-    server.wait().expect("and has ended");
-    waits.sort_unstable();
-    waits[waits.len() * 99 / 100]
+    server.kill().expect("a child can be killed");
+    server.wait().expect("a child can be waited for");
+    latencies.sort_unstable();
+    latencies[latencies.len() * 99 / 100]
 }
 
-/// Keeps a process, 0 for this thread and those it starts, on one processor.
+/// Pins a process to one CPU; 0 is this thread and those that it starts.
 fn pin(process: Pid, cpu: usize) {
     let mut set = CpuSet::new();
-    set.set(cpu).expect("a small number");
+    set.set(cpu).expect("a small CPU number");
     if let Err(error) = sched_setaffinity(process, &set) {
-        println!("note: not pinned to processor {cpu} ({error}): the figures mean less");
+        println!("note: not pinned to CPU {cpu} ({error}); the figures are less reliable");
     }
 }
 
@@ -124,16 +130,17 @@ fn start(framing: &str) -> (Child, SocketAddr) {
         SERVER_CPU,
     );
     let mut line = String::new();
-    let stdout = server.stdout.take().expect("it is piped");
+    let stdout = server.stdout.take().expect("a pipe");
     BufReader::new(stdout)
         .read_line(&mut line)
-        .expect("the server says where it listens");
+        .expect("the server's first line");
     let address = line.split(' ').nth(2).and_then(|word| word.parse().ok());
     (server, address.expect("an address"))
 }
 
-/// One message a millisecond, each from the next client, each reply checked.
-fn ask_politely(address: SocketAddr, framing: &str) -> Vec<Duration> {
+/// Sends one message per millisecond, each from the next client, and checks each reply. Returns the
+/// latencies.
+fn measure_clients(address: SocketAddr, framing: &str) -> Vec<Duration> {
     let mut clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| {
             let mut stream = TcpStream::connect(address).expect("the server listens");
@@ -144,47 +151,49 @@ fn ask_politely(address: SocketAddr, framing: &str) -> Vec<Duration> {
         })
         .collect();
     let mut reply = [0; 12];
-    let mut waits = Vec::with_capacity(MESSAGES);
-    for turn in 0..MESSAGES {
-        thread::sleep(Duration::from_millis(1)); // the pace of polite people, not a wait for anything
-        let stream = &mut clients[turn % CLIENTS];
-        let asked = Instant::now();
+    let mut latencies = Vec::with_capacity(MESSAGES);
+    for number in 0..MESSAGES {
+        thread::sleep(Duration::from_millis(1)); // The pace of the load; it waits for nothing.
+        let stream = &mut clients[number % CLIENTS];
+        let sent = Instant::now();
         stream.write_all(b"Ada\n").expect("the server reads");
         stream.read_exact(&mut reply).expect("a reply");
-        waits.push(asked.elapsed());
+        latencies.push(sent.elapsed());
         assert_eq!(&reply, b"Hello, Ada!\n");
     }
-    waits
+    latencies
 }
 
-fn keep_company(company: Company, address: SocketAddr, over: &AtomicBool) {
-    match company {
-        Company::Nobody => {}
-        Company::Spinner => {
-            while !over.load(Relaxed) {
+fn run_background(background: Background, address: SocketAddr, done: &AtomicBool) {
+    match background {
+        Background::Idle => {}
+        Background::Spinner => {
+            while !done.load(Relaxed) {
                 std::hint::spin_loop();
             }
         }
-        Company::FloodOfChunks => flood(address, &[b'x'; 1_024], over),
-        Company::FloodOfLines => flood(address, &b"a name\n".repeat(2_000), over),
-        Company::FloodOfEmptyLines => flood(address, &b"\n".repeat(16_384), over),
-        Company::Burst => {
-            while !over.load(Relaxed) {
-                let clients: Vec<_> = (0..BURST).map(|_| TcpStream::connect(address)).collect();
+        Background::ChunkFlood => flood(address, &[b'x'; 1_024], done),
+        Background::LineFlood => flood(address, &b"a name\n".repeat(2_000), done),
+        Background::EmptyLineFlood => flood(address, &b"\n".repeat(16_384), done),
+        Background::ConnectBursts => {
+            while !done.load(Relaxed) {
+                let clients: Vec<_> = (0..CONNECTS_PER_BURST)
+                    .map(|_| TcpStream::connect(address))
+                    .collect();
                 drop(clients);
             }
         }
     }
 }
 
-/// Sends as fast as the socket takes it, and reads what comes, so that nothing but the server
-/// itself slows it down.
-fn flood(address: SocketAddr, words: &[u8], over: &AtomicBool) {
+/// Sends as fast as the socket allows. Reads all replies, so that only the server's backpressure
+/// limits the rate.
+fn flood(address: SocketAddr, data: &[u8], done: &AtomicBool) {
     let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_nonblocking(true).expect("a socket can be that");
+    stream.set_nonblocking(true).expect("a nonblocking socket");
     let mut input = vec![0; 256 * 1_024];
-    while !over.load(Relaxed) {
-        let _ = stream.write(words);
+    while !done.load(Relaxed) {
+        let _ = stream.write(data);
         let _ = stream.read(&mut input);
     }
 }

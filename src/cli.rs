@@ -1,23 +1,24 @@
-//! What a user can ask, and what is printed for it.
+//! The command line.
 //!
-//! **Owns** the command line, the log's set-up, the exit code, and the process's streams:
-//! results go to standard output, all else to standard error. **Must never touch** a socket.
-//! **Invariant**: whatever is typed ends in a result or in one clear line, never in a panic.
+//! **Owns** the commands and their flags, the logger, the exit code and the standard streams:
+//! results go to standard output, everything else to standard error. **Must never touch** a socket.
+//! **Invariant**: any input ends in a result or in one clear error line, never in a panic.
 
 mod compare;
-mod fetch;
+mod get;
 mod greet;
 mod manual;
+mod observe;
 mod serve;
 mod show;
 mod stress;
 mod values;
-mod watching;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use log::LevelFilter;
+use serde::Serialize;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
@@ -53,7 +54,7 @@ enum Command {
     Serve(serve::Serve),
     Tcp(greet::Tcp),
     Udp(greet::Udp),
-    Get(fetch::Get),
+    Get(get::Get),
     Show(show::Show),
     Stress(Box<stress::Stress>),
     Compare(compare::Compare),
@@ -78,15 +79,15 @@ struct Verbosity {
 }
 
 impl Verbosity {
-    /// Logs to standard error: as the flags say, else as RUST_LOG says, else trouble and the
-    /// start and stop.
+    /// Starts the logger on standard error: at the level of the flags, otherwise that of RUST_LOG,
+    /// otherwise `info` for helloop and `warn` for its dependencies.
     fn start_logging(&self) {
         let mut builder = env_logger::Builder::new();
         builder.filter_level(LevelFilter::Warn);
         match (self.quiet, self.verbose) {
             (true, _) => builder.filter_module("helloop", LevelFilter::Error),
-            // Whole, since a level of our own for the module would outrank a bare `warn` there.
-            (false, 0) if std::env::var_os("RUST_LOG").is_some_and(|words| !words.is_empty()) => {
+            // Without a level for the module, which would override a bare `warn` in RUST_LOG.
+            (false, 0) if std::env::var_os("RUST_LOG").is_some_and(|value| !value.is_empty()) => {
                 builder.parse_default_env()
             }
             (false, 0) => builder.filter_module("helloop", LevelFilter::Info),
@@ -97,18 +98,18 @@ impl Verbosity {
     }
 }
 
-/// Why a command ended other than well: its one line, and the exit code.
+/// A failed command: one line for the user, or none if it is empty, and the exit code.
 #[derive(Debug)]
 struct Failure {
-    words: String,
+    message: String,
     code: u8,
 }
 
 impl Failure {
-    /// One that could not do what was asked.
-    fn new(words: impl fmt::Display) -> Self {
+    /// A failure with exit code 1.
+    fn new(message: impl fmt::Display) -> Self {
         Self {
-            words: words.to_string(),
+            message: message.to_string(),
             code: 1,
         }
     }
@@ -116,25 +117,25 @@ impl Failure {
 
 impl From<crate::client::Error> for Failure {
     fn from(error: crate::client::Error) -> Self {
-        let words = if error.is_closed_output() {
+        let message = if error.is_closed_output() {
             String::new()
         } else {
             error.to_string()
         };
         Self {
-            words,
+            message,
             code: error.exit_code(),
         }
     }
 }
 
-/// Parses the arguments, does what they ask, and returns the exit code. Wrong usage, help and
-/// the version are answered here, and end the process.
+/// Parses the arguments, runs the command and returns the exit code. Help, the version and wrong
+/// usage exit the process here.
 #[must_use]
 pub fn run() -> u8 {
-    let cli = asked(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let cli = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     cli.verbosity.start_logging();
-    let done = match &cli.command {
+    let result = match &cli.command {
         None => cli.serve.run(),
         Some(Command::Serve(arguments)) => arguments.run(),
         Some(Command::Tcp(arguments)) => arguments.run(),
@@ -146,42 +147,39 @@ pub fn run() -> u8 {
         Some(Command::Completions(arguments)) => arguments.run(),
         Some(Command::Man(arguments)) => arguments.run(),
     };
-    done.unwrap_or_else(|failure| {
-        if !failure.words.is_empty() {
-            // With standard error closed as well there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "error: {}", failure.words);
+    result.unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            // If standard error is closed too, there is nowhere left to report it.
+            let _ = writeln!(io::stderr(), "error: {}", failure.message);
         }
         failure.code
     })
 }
 
-/// What these arguments ask for; an error where it contradicts itself.
-fn asked<A: Into<OsString> + Clone>(
+/// Parses the arguments and checks that they are consistent.
+fn parse<A: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<Cli, clap::Error> {
-    let mut definition = manual::laid_out(with_negatives(Cli::command()));
+    let mut definition = manual::with_help_layout(with_negative_values(Cli::command()));
     let matches = definition.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
-    let contradicts = |definition: &mut clap::Command, words| {
-        Err(definition.error(ErrorKind::ArgumentConflict, words))
+    let (message, command) = match misplaced_flag(&definition, &matches) {
+        Some(flag) => (format!("--{flag} must follow the command"), None),
+        None => match cli.check(&matches) {
+            Ok(()) => return Ok(cli),
+            Err(message) => (message, matches.subcommand_name()),
+        },
     };
-    if let Some(stray) = stray_flag(&matches) {
-        let words = format!("--{stray} belongs behind the command");
-        return contradicts(&mut definition, words);
-    }
-    let Err(words) = cli.check(&matches) else {
-        return Ok(cli);
+    // The error shows the usage of the command that it is about.
+    let command = match command.and_then(|name| definition.find_subcommand_mut(name)) {
+        Some(command) => command,
+        None => &mut definition,
     };
-    // The usage that is shown with it is that of the command at fault.
-    let command = matches.subcommand_name();
-    match command.and_then(|name| definition.find_subcommand_mut(name)) {
-        Some(definition) => contradicts(definition, words),
-        None => contradicts(&mut definition, words),
-    }
+    Err(command.error(ErrorKind::ArgumentConflict, message))
 }
 
 impl Cli {
-    /// Whether the flags that were given belong together.
+    /// Checks that the given flags are consistent. The error is a message for the user.
     fn check(&self, given: &clap::ArgMatches) -> Result<(), String> {
         match &self.command {
             None => self.serve.check_usage(given),
@@ -195,40 +193,41 @@ impl Cli {
     }
 }
 
-/// What a flag takes, by its name in the help, where `-1` is a wrong value and no flag: so that
-/// the value's own error is told.
-const AMOUNTS: [&str; 7] = ["TIME", "N", "SIZE", "K", "M", "R", "P"];
+/// The value names of quantities. After such a flag `-1` is an invalid value and not a flag, so
+/// that the error is about the value.
+const QUANTITIES: [&str; 7] = ["TIME", "N", "SIZE", "K", "M", "R", "P"];
 
-fn with_negatives(definition: clap::Command) -> clap::Command {
+fn with_negative_values(definition: clap::Command) -> clap::Command {
     let lenient = |flag: clap::Arg| {
         let names = flag.get_value_names().unwrap_or_default();
-        let amount = names.iter().any(|name| AMOUNTS.contains(&name.as_str()));
-        flag.allow_hyphen_values(amount)
+        let quantity = names.iter().any(|name| QUANTITIES.contains(&name.as_str()));
+        flag.allow_hyphen_values(quantity)
     };
     definition
         .mut_args(lenient)
         .mut_subcommands(|command| command.mut_args(lenient))
 }
 
-/// A flag of `serve` that was given before the name of a command, where it would mean nothing.
-fn stray_flag(given: &clap::ArgMatches) -> Option<String> {
+/// A flag of `serve` given before a command, where it would have no effect.
+fn misplaced_flag<'a>(definition: &'a clap::Command, given: &clap::ArgMatches) -> Option<&'a str> {
     given.subcommand_name()?;
-    given
-        .ids()
-        .map(clap::Id::as_str)
-        .filter(|id| !["verbose", "quiet"].contains(id) && given.try_get_raw(id).is_ok())
-        .find(|id| given.value_source(id) == Some(ValueSource::CommandLine))
-        .map(|id| id.replace('_', "-"))
+    let is_typed = |flag: &&clap::Arg| {
+        given.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    let mut flags = definition.get_arguments();
+    flags
+        .find(|flag| !flag.is_global_set() && is_typed(flag))?
+        .get_long()
 }
 
-/// Prints one line on standard output at once, for scripts read it. Whether somebody still
-/// reads there: a reader that left is no error.
-fn say(line: fmt::Arguments<'_>) -> Result<bool, Failure> {
-    put(format!("{line}\n").as_bytes())
+/// Prints one line on standard output and flushes it, because scripts wait for it. Returns whether
+/// it is still open: a reader that closed it is no error.
+fn print_line(line: impl fmt::Display) -> Result<bool, Failure> {
+    print(format!("{line}\n").as_bytes())
 }
 
-/// The same for what is whole already.
-fn put(bytes: &[u8]) -> Result<bool, Failure> {
+/// The same without a line ending.
+fn print(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
@@ -239,17 +238,29 @@ fn put(bytes: &[u8]) -> Result<bool, Failure> {
     }
 }
 
+fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(format_args!("cannot write JSON: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_holds_together() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn each_flag_of_serve_has_its_environment_variable() {
+    fn flags_of_all_commands_may_precede_the_command() {
+        for flag in ["-v", "-q"] {
+            assert!(parse(["helloop", flag, "serve"]).is_ok(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn each_flag_of_serve_has_an_environment_variable() {
         let definition = Cli::command();
         let serve = definition.find_subcommand("serve").expect("it is defined");
         for flag in serve.get_arguments().filter(|flag| !flag.is_hide_set()) {

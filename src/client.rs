@@ -1,42 +1,47 @@
-//! The tutorial's three clients, blocking `std::net`: that is their lesson.
+//! The tutorial's three clients, on blocking `std::net`.
 //!
-//! A client that talks to one server at a time has nothing else to do while it waits, so each
-//! call here simply blocks, with a limit: no poll, no state machine. Compare [`tcp`] with the
-//! server's peer, which says the same words without ever waiting.
+//! A client of a single server has nothing else to do while it waits, so each call blocks, with a
+//! timeout: no poll, no state machine. Compare [`tcp`] with the server's peer, which speaks the
+//! same protocol without blocking.
 //!
-//! **Owns** what the three share: their one [`Error`], the names they may send, connecting and
-//! waiting with a limit, and showing a stranger's bytes safely.
-//! **Must never touch** the reactor, the command line or the standard streams: where a reply is
-//! written and where a name comes from are parameters.
-//! **Invariant**: every wait ends (the resolver's alone is the system's), and no byte that
-//! came from a server reaches a terminal or an error message unescaped.
+//! **Owns** what the three clients share: their [`Error`], the names they send, connecting and
+//! waiting with a timeout, and writing replies.
+//! **Must never touch** the reactor, the command line or the standard streams: the names and the
+//! output are parameters.
+//! **Invariant**: every wait ends (only name resolution has no timeout but the system's), and no
+//! byte from a server reaches a terminal or an error message unescaped.
 //!
-//! - [`tcp`] greets over a connection, [`udp`] over datagrams; both take their [`names`] one by
-//!   one, and wait for each reply before the next name is taken.
-//! - [`http`] fetches one page and saves its body.
+//! - [`tcp`] greets over a connection, [`udp`] with datagrams. Both take their [`names`] one at a
+//!   time, each after the reply to the previous one.
+//! - [`http`] fetches a page and saves its body.
 
+mod connection;
 mod error;
 
 pub mod http;
 pub mod names;
 pub mod tcp;
 pub mod udp;
-mod wire;
 
-pub use crate::protocol::escape::{escape, excerpt};
 pub use error::{Error, Service};
 
+use crate::protocol::escape::escape;
 use std::io::Write;
 
-/// Writes one reply on a line of its own, at once, so that a person sees each as it comes.
-fn show(out: &mut dyn Write, reply: &[u8], escaped: bool) -> Result<(), Error> {
-    let mut line = if escaped {
-        escape(reply).into_bytes()
-    } else {
-        reply.to_vec()
-    };
-    line.push(b'\n');
-    out.write_all(&line)
+/// Writes and flushes, so that output appears at once.
+fn write(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Error> {
+    out.write_all(bytes)
         .and_then(|()| out.flush())
         .map_err(Error::Output)
+}
+
+/// Writes bytes from a server as one line, `escaped` for a terminal or as they are.
+fn write_line(out: &mut dyn Write, line: &[u8], escaped: bool) -> Result<(), Error> {
+    let mut line = if escaped {
+        escape(line).into_bytes()
+    } else {
+        line.to_vec()
+    };
+    line.push(b'\n');
+    write(out, &line)
 }

@@ -5,8 +5,8 @@
 //! how. Most of the Rust can be guessed. Three things help: `?` behind a call that failed returns
 //! its error from the function; `match` takes the first line that fits; and a socket is closed when
 //! the variable that holds it goes away, which is called **dropped**. In the last two steps, more:
-//! an `enum` is one of several kinds, each with its data; `impl Source for Member` says that a
-//! `Member` can do what a `Source` must; `|x| ...` is a lambda; and `'_` may be overlooked.
+//! an `enum` is one of several kinds, each with its data; `impl Source for ServerSource` says that
+//! a `ServerSource` can do what a `Source` must; `|x| ...` is a lambda; and `'_` may be overlooked.
 //!
 //! Each step is a whole server at heart, a `fn serve` that speaks the tutorial's protocol:
 //! `Welcome!`, then `Hello, NAME!` to each NAME, until `exit`. It begins with what the step before

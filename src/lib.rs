@@ -1,31 +1,31 @@
-//! helloop (hello + loop): a greeting server on one thread, with its clients and its load.
+//! helloop (hello + loop): a greeting server on a single-threaded event loop, its clients and its
+//! load generator.
 //!
-//! The classic socket tutorial starts a thread for each client; here one [`mio::Poll`] serves the
-//! listening socket, every connection and a UDP socket. The README says how to use the program;
-//! these pages are its map.
+//! The classic socket tutorial starts a thread per client. Here one [`mio::Poll`] serves the
+//! listening socket, every connection and a UDP socket. The README describes the program; this page
+//! is the map of its code.
 //!
-//! # A thread for each client, and what it costs
+//! # One loop or a thread per client
 //!
-//! In the tutorial's server a thread sleeps in `recv` for each client. It is the simplest program
-//! that works ([`server::threads`] is it, with its pitfalls handled), and for a few hundred
-//! clients a good one. What it costs is a stack each, a switch from one thread to another for
-//! nearly every message, and a start and an end for every client. `helloop compare` measures that,
-//! the same load against both, in turn; on two virtual CPUs, 1,000 clients that talk all the time:
+//! In the tutorial's server one thread per client blocks in `recv`. This is the simplest server that
+//! works, and a good one for a few hundred clients; [`server::threads`] is that server with its
+//! pitfalls handled. It costs a stack per client, a context switch for nearly every message, and the
+//! start and exit of a thread per connection. `helloop compare` runs the same load against both
+//! models. On two virtual CPUs, with 1,000 clients in a closed loop:
 //!
-//! | | one loop | a thread each |
+//! | | one loop | thread per client |
 //! | --- | --- | --- |
 //! | threads | 1 | 1,005 |
-//! | memory a client, of the process itself | 53 B | 10.9 KiB |
+//! | memory per client, in the process | 53 B | 10.9 KiB |
 //! | context switches | 7,098 | 186,540 |
-//! | connects a second | 40,453 | 10,858 |
-//! | messages a second | 118,561 | 60,191 |
-//! | CPU time a message | 8.06 µs | 15.8 µs |
-//! | 99th percentile of the latency | 11.6 ms | 20.3 ms |
+//! | connects per second | 40,453 | 10,858 |
+//! | messages per second | 118,561 | 60,191 |
+//! | CPU time per message | 8.06 µs | 15.8 µs |
+//! | p99 latency | 11.6 ms | 20.3 ms |
 //!
-//! What the kernel keeps for a socket, some KiB, costs both the same; a thread's stack in the kernel
-//! comes on top. What one loop costs is that nobody may wait: each call returns at once, and where a client was
-//! in its conversation, which a thread knows by where it stands in the code, must be written down.
-//! The rest of these pages is how.
+//! The kernel memory per socket, some KiB, is the same for both; each thread needs a kernel stack in
+//! addition. In an event loop nothing may block, so the state that a thread keeps on its stack becomes
+//! explicit data.
 //!
 //! # The turn
 //!
@@ -38,78 +38,123 @@
 //!  deadline   +-----------------------------------------------------------------+
 //! ```
 //!
-//! An event only *marks* a source as ready. A first-in-first-out list of marked sources does the
-//! *work*, a bounded amount each, at the loop's own pace. [`reactor::Reactor::turn`] is all of it.
+//! An event only *marks* a source as ready. The loop then *drives* the marked sources in first-in,
+//! first-out order, a bounded amount of work each. [`reactor::Reactor::turn`] implements this.
 //!
 //! # A reading order
 //!
-//! Whoever comes from the socket tutorial begins with the [`guide`]: from `socket()` to this loop in
-//! six small steps, each a whole server, each with what still goes wrong.
+//! If you know the socket tutorial, start with the [`guide`]: it leads from `socket()` to this loop in
+//! six small servers, each with what still goes wrong. Then:
 //!
-//! 1. [`greeting`]: what is said. Bytes in, bytes out.
-//! 2. [`reactor`]: the turn; then its three books, each a page: [`reactor::ready`] (what may be
-//!    tried, and who is next), [`reactor::slots`] (who is meant), [`reactor::timers`] (when).
-//! 3. [`stream`]: what each answer of `read` and `write` means under edge triggering.
-//! 4. [`server::sources::peer`]: one conversation, from welcome to end; it keeps its bytes in a [`buffer`].
-//! 5. [`server::sources::listener`], [`server::sources::datagrams`], [`server::sources::signals`]: the other sources.
-//! 6. [`server`]: all of them on one loop, and what is done between turns; [`net::bind`]
-//!    makes the sockets, [`server::stats`] counts.
-//! 7. [`server::threads`]: the tutorial's own way, to compare; [`client`]: its three clients.
-//! 8. [`stress`]: the load, on the same loop with sources of its own; [`stress::caller`] is the
-//!    peer's other end, [`stress::pace`] its schedule, [`stress::verdict`] whether to believe it.
-//! 9. [`observe`]: the loop made visible. [`reactor::record`] is all that the loop knows of it,
-//!    and [`server::observed`] what the server does for it between turns.
+//! 1. [`protocol::greeting`]: the protocol, bytes in and bytes out.
+//! 2. [`reactor`]: the turn, and its three data structures: [`reactor::ready`] (readiness, and the
+//!    queue of marked sources), [`reactor::slots`] (the sources and their tokens) and
+//!    [`reactor::timers`] (deadlines).
+//! 3. [`net::stream`]: what each result of `read` and `write` means under edge triggering.
+//! 4. [`server::sources::peer`]: one connection from accept to close, with its [`protocol::buffer`].
+//! 5. [`server::sources::listener`], [`server::sources::datagrams`], [`server::sources::signals`]: the
+//!    other sources.
+//! 6. [`server`]: all sources on one loop, and the work between turns. [`net::bind`] creates the
+//!    sockets, [`server::stats`] holds the counters.
+//! 7. [`server::threads`]: the tutorial's model, for comparison. [`client`]: the tutorial's clients.
+//! 8. [`stress`]: the load generator, on the same loop with its own sources. [`stress::caller`] is a
+//!    client, [`stress::pace`] the schedule of the open loop, [`stress::verdict`] the judgement of the
+//!    measurement.
+//! 9. [`observe`]: the live view. [`reactor::record`] is its interface to the loop,
+//!    [`server::observed`] its interface to the server.
 //!
-//! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`],
-//! [`client`], [`stress`]), then [`greeting`], [`stream`], [`buffer`], [`escape`] and [`system`]
-//! beside [`reactor`]. The reactor knows no protocol; the greeting knows no I/O; what observes
-//! knows no server. [`system`] says what is Linux's alone, and what takes its place elsewhere.
+//! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
+//! [`stress`]), then [`protocol`], [`net`] and [`reactor`]. The reactor does not know the protocol, the
+//! protocol does no I/O, and [`observe`] does not know the server. [`net::system`] isolates what only
+//! Linux has.
 //!
-//! # Words
+//! # From the tutorial to here
 //!
+//! | tutorial | here | difference |
+//! | --- | --- | --- |
+//! | `socket`, `bind` | [`net::bind::bind`] | every address of a name; TCP and UDP on one port number |
+//! | `listen(5)` | [`net::bind::Options::backlog`] | 4,096, enough for a burst of connects |
+//! | `accept` in a `while True` loop | [`server::sources::listener`] | non-blocking, a limited number per turn |
+//! | `threading.Thread(target=tcplink)` | [`reactor::Context::spawn`] | a slab slot instead of a stack |
+//! | `recv(1024)` | [`net::stream::receive`] | tracks whether there may be more to read |
+//! | `send` | [`net::stream::send`] | what the socket does not accept is queued |
+//! | `time.sleep(1)` | [`reactor::Context::set_deadline`] | delays one client only |
+//! | `'Hello, %s!' % ...` | [`protocol::greeting::answer_chunk`] | bytes, which need not be UTF-8 |
+//! | `close` | [`server::sources::peer::PeerState::Lingering`] | no reset destroys the last reply |
+//! | `recvfrom`, `sendto` | [`server::sources::datagrams`] | errors and a full send buffer do not end the loop |
+//! | the TCP and UDP clients | [`client::tcp`], [`client::udp`] | read the complete reply to each name |
+//! | the page download | [`client::http`] | a body by Content-Length, chunked or until close; a truncated one is an error |
+//!
+//! # Glossary
+//!
+//! - **accept backlog**: the kernel's queue of established connections that are not yet accepted. Its
+//!   limit is the argument of `listen(2)`.
+//! - **backpressure**: making a sender slow down to the pace of its receiver. Here: the server stops
+//!   reading requests while too many replies are unsent, and TCP flow control then slows the client.
+//! - **coordinated omission**: a measurement error of closed-loop load. The load generator waits for a
+//!   stalled server, so it does not send, and does not measure, the requests that would have waited.
+//! - **drain**: for a socket, read or accept until `WouldBlock`; for a server, stop accepting, send the
+//!   outstanding replies, close the connections and exit.
+//! - **edge-triggered**: an event reports that a socket *became* ready. A level-triggered poll reports
+//!   that it *is* ready, again with every wait.
+//! - **EOF**: the end of the peer's output, a read of zero bytes. The peer has sent a FIN and may still
+//!   read.
+//! - **event loop**: a loop that waits for events and calls the handler of each.
+//! - **event-loop lag**: how late the loop runs what is due.
 //! - **event source**: what the loop drives: a connection, a listener, a UDP socket, the signals.
-//! - **registry**: where a source is registered with the poll, once and for good.
-//! - **token**: a source's name: its slot, and which of the slot's owners is meant.
-//! - **interest**: what a source is registered for: reading and writing, always both, or reading
-//!   alone where nothing is ever written.
-//! - **readiness**: what a source may try, as far as is known. Never a promise.
-//! - **edge-triggered**: the poll says once that something has become ready, not that it still is.
-//! - **spurious event**: one for nothing. It does no harm.
-//! - **backpressure**: not reading from a client that does not read, so that it stalls itself.
-//! - **high-water mark**: how much may be owed to a client before that happens.
-//! - **turn**: one wait, and one step with what came of it.
+//! - **generation**: a counter per slot that changes when the slot is reused, so that a token of the
+//!   previous owner is recognised as stale (the ABA problem).
+//! - **half-close**: shutting down one direction of a connection (`shutdown(2)`) while the other stays
+//!   open.
+//! - **high-water mark**: the number of unsent bytes above which the server stops reading from a client.
+//! - **idle timeout**: the time after which a connection on which nothing arrives is closed.
+//! - **interest**: the kinds of readiness, readable or writable, that a source registers for.
+//! - **lingering close**: half-close, then read and discard input until EOF or a timeout, so that unread
+//!   input does not cause a reset.
+//! - **outbound queue**: the bytes that are waiting to be sent to a client.
+//! - **reactor**: an event loop that dispatches readiness events to handlers, which then do the I/O
+//!   themselves. (A proactor reports completed I/O.)
+//! - **readiness**: the expectation that an operation will not block. It is a hint: the operation may
+//!   still return `WouldBlock`.
+//! - **registry**: mio's handle for registering sources with the poll. Here each source is registered
+//!   once.
+//! - **reset (RST)**: the abrupt end of a connection. Data that is in flight or unread is lost.
+//! - **spurious wakeup**: an event after which the call would still block.
+//! - **token**: the value that identifies a source in an event. Here: its slot and the slot's
+//!   generation.
+//! - **turn**: one iteration of the loop: a wait, and one step that handles what it returned.
 //!
 //! # The pitfalls
 //!
-//! Each has its home, and a test in `tests/pitfalls` that fails when the handling is taken out.
+//! Each has a test in `tests/pitfalls` that fails if the handling is removed.
 //!
-//! | pitfall | its home | its test |
+//! | pitfall | handled in | test |
 //! | --- | --- | --- |
-//! | 1 drain or remember under edge triggering | [`stream::receive`], [`reactor::ready`] | `p01_drain_or_remember_under_edge_triggering` |
-//! | 2 a budget needs a list of one's own | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own` |
+//! | 1 edge triggering: drain the socket or remember its readiness | [`net::stream::receive`], [`reactor::ready`] | `p01_drain_or_remember_under_edge_triggering` |
+//! | 2 edge triggering with a budget needs a queue of ready sources | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own` |
 //! | 3 stale events after a slot is reused (ABA) | [`reactor::slots`] | `p03_stale_events_after_a_slot_is_reused` |
-//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::World::wait_for_descriptor`] | `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`, `p04_every_failure_of_accept_is_survived` |
-//! | 5 accept must not starve clients, nor they it | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accept_must_not_starve_clients_nor_they_it` |
-//! | 6 short writes and would-block on write | [`stream::send`], [`server::sources::peer::Peer::drive`] | `p06_short_writes_and_would_block_on_write` |
-//! | 7 a reader that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap`, `p07_nobody_is_closed_for_memory_that_is_not_used` |
-//! | 8 half-close: FIN is not gone | [`server::sources::peer::Phase::Ending`] | `p08_half_close_fin_is_not_gone` |
-//! | 9 HUP and ERR mean "ask the socket" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_mean_ask_the_socket` |
-//! | 10 closing with unread input sends a reset | [`server::sources::peer::Phase::Lingering`], [`server::sources::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |
-//! | 11 EINTR: retry to the deadline | [`reactor::Reactor::turn`], [`stream`] | `p11_eintr_is_retried_to_the_deadline` |
+//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::Shared::wait_for_descriptor`] | `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`, `p04_every_failure_of_accept_is_survived` |
+//! | 5 accept and clients must not starve each other | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accept_must_not_starve_clients_nor_they_it` |
+//! | 6 short writes, and `WouldBlock` on write | [`net::stream::send`], [`server::sources::peer::Peer::drive`] | `p06_short_writes_and_would_block_on_write` |
+//! | 7 a client that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap`, `p07_nobody_is_closed_for_memory_that_is_not_used` |
+//! | 8 half-close: after a FIN the client may still read | [`server::sources::peer::PeerState::Ending`] | `p08_half_close_fin_is_not_gone` |
+//! | 9 HUP and ERR mean "ask the socket", not "close" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_mean_ask_the_socket` |
+//! | 10 close with unread input sends a reset | [`server::sources::peer::PeerState::Lingering`], [`server::sources::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |
+//! | 11 EINTR: retry until the deadline | [`reactor::Reactor::turn`], [`net::stream`] | `p11_eintr_is_retried_to_the_deadline` |
 //! | 12 timers without system calls | [`reactor::timers`] | `p12_timers_without_system_calls_and_a_cancelled_one_never_fires` |
-//! | 13 connect: writable, then SO_ERROR | [`stress::connect::Connecting`], [`stress::caller`] | `p13_connect_writable_then_so_error` |
-//! | 14 UDP: nothing ends the loop; no loops of servers | [`server::sources::datagrams`] | `p14_udp_no_datagram_and_no_error_ends_the_loop` |
-//! | 15 spurious wake-ups do no harm | [`reactor::Source::drive`] | `p15_spurious_wake_ups_do_no_harm` |
-//! | 16 more events ready than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_ready_than_one_batch_holds` |
-//! | 17 graceful drain | [`server::Stage`], [`server::Server::between_turns`] | `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`, `p17_a_drain_accepts_what_waits_and_reads_everybody_once` |
-//! | 18 one client's error never touches another | [`server::stats::Cause`] | `p18_one_clients_error_never_touches_another` |
-//! | 19 a backlog that bursts fit into | [`net::bind::Options::backlog`] | `p19_a_listen_backlog_that_bursts_fit_into` |
+//! | 13 connect: wait for writable, then read SO_ERROR | [`stress::connect::Connecting`], [`stress::caller`] | `p13_connect_writable_then_so_error` |
+//! | 14 UDP: no error ends the loop, no reply loops between servers | [`server::sources::datagrams`] | `p14_udp_no_datagram_and_no_error_ends_the_loop` |
+//! | 15 spurious wakeups do no harm | [`reactor::Source::drive`] | `p15_spurious_wake_ups_do_no_harm` |
+//! | 16 more events than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_ready_than_one_batch_holds` |
+//! | 17 graceful drain | [`server::Lifecycle`], [`server::Server::between_turns`] | `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`, `p17_a_drain_accepts_what_waits_and_reads_everybody_once` |
+//! | 18 one client's error never affects another | [`server::stats::CloseCause`] | `p18_one_clients_error_never_touches_another` |
+//! | 19 an accept backlog large enough for bursts | [`net::bind::Options::backlog`] | `p19_a_listen_backlog_that_bursts_fit_into` |
 //!
-//! Beyond examples, `tests/properties.rs` holds the peer against a model, and
-//! `tests/simulation.rs` runs the whole server in virtual time with faults at every call.
+//! In addition, `tests/properties.rs` compares the peer with a model on random input, and
+//! `tests/simulation.rs` runs the whole server in virtual time with faults injected at every call.
 
 #[cfg(not(unix))]
-compile_error!("helloop needs a Unix: it is built on file descriptors and their readiness");
+compile_error!("helloop requires Unix: it is built on file descriptors and their readiness");
 
 pub mod cli;
 pub mod client;

@@ -1,4 +1,4 @@
-//! The program: parse, start logging, run, exit code. All of it is the library's.
+//! The program. Everything is in the library, in `helloop::cli`.
 
 use std::process::ExitCode;
 

@@ -1,48 +1,51 @@
-//! The loop made visible: to a file, to a terminal, to a browser.
+//! Makes the loop visible: as a recording, in a terminal and in a browser.
 //!
-//! **Owns** the words in which a loop's work is shown. **Must never touch** a source's work, nor
-//! the program whose sources they are: that says through [`Observable`] what it shows, and hands
-//! over what it counts between turns. **Invariant**: what is not looked at costs nothing, and
-//! what is costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots
-//! a second.
+//! **Owns** how a loop's work is recorded, described and served. **Must never touch** the work of
+//! a source or the program that runs the loop: the program implements [`Observable`] and answers
+//! questions between turns. **Invariant**: what is not watched costs nothing, and what is watched
+//! costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots per
+//! second.
 //!
-//! - [`recorder`] remembers the last turns; [`trace`] writes them as a recording in the Chrome
-//!   trace event format to a [`mod@file`], and [`show`] prints one as a ladder.
-//! - [`listener`] lets observers in, [`observer`] is one of them: [`http`] on the loop itself.
-//!   [`answer`] says what is where. EventKind needs a look at all sources is asked on the [`requests`]
-//!   and answered by the program between turns, as [`metrics`], [`snapshot`] or [`history`].
+//! - [`recorder`] keeps the last turns. [`trace`] writes them in the Chrome trace event format,
+//!   `file` saves that as a file, and [`show`] prints it in a terminal. [`describe`] holds the
+//!   wording that they and the page share.
+//! - [`listener`] accepts observers. [`observer`] is one connection: `http` on the observed loop
+//!   itself. `answer` routes its requests. A question about all sources goes to [`requests`]; the
+//!   program answers it between turns with `metrics`, a `snapshot` or the `history` of a slot.
 
-pub mod answer;
+pub(crate) mod answer;
 pub mod describe;
-pub mod file;
-pub mod history;
-pub mod http;
+pub(crate) mod file;
+pub(crate) mod history;
+pub(crate) mod http;
 pub mod listener;
-pub mod metrics;
+pub(crate) mod metrics;
 pub mod observer;
 pub mod recorder;
 pub mod requests;
 pub mod show;
-pub mod snapshot;
+pub(crate) mod snapshot;
 pub mod trace;
 
 use crate::reactor::{Source, Token};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
-/// EventKind the owner of a slot is about.
+/// What the source in a slot is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// A client that is still to be welcomed, or refused.
+    /// A client whose welcome, or refusal, is not sent yet.
     Greeting,
-    /// A client that is owed nothing: the next word is its own.
+    /// A client with no replies pending: the server waits for its next message.
     Waiting,
-    /// A client whose replies wait for its socket to take them.
+    /// A client with unsent replies, which wait until its socket is writable.
     Owed,
-    /// A client whose replies wait for `--delay`.
+    /// A client with replies held back by `--delay`.
     Held,
-    /// A client that was sent everything; the rest of what it says is thrown away.
+    /// A client that was sent everything: its remaining input is read and discarded.
     Lingering,
     /// A listening socket.
     Listener,
@@ -50,106 +53,97 @@ pub enum State {
     Datagrams,
     /// The signals.
     Signals,
-    /// A connection, or the listener, of those who watch.
+    /// A connection of an observer, or the listener that accepts observers.
     Observer,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [Self; 9] = [
-        Self::Greeting,
-        Self::Waiting,
-        Self::Owed,
-        Self::Held,
-        Self::Lingering,
-        Self::Listener,
-        Self::Datagrams,
-        Self::Signals,
-        Self::Observer,
-    ];
-
-    /// The state in one word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Greeting => "greeting",
-            Self::Waiting => "waiting",
-            Self::Owed => "owed",
-            Self::Held => "held",
-            Self::Lingering => "lingering",
-            Self::Listener => "listener",
-            Self::Datagrams => "datagrams",
-            Self::Signals => "signals",
-            Self::Observer => "observer",
-        }
-    }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
+        // A formatter is a serializer of unit variants: the name is the one in a recording.
+        self.serialize(formatter)
     }
 }
 
-/// EventKind a program counts, as far as a single call of a source moves it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Those counters of a program that a single call of a source can change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WorkCounters {
     /// Connections accepted so far.
     pub accepted: u64,
     /// Messages completed so far.
     pub messages: u64,
     /// Calls of `read` so far.
+    #[serde(skip)]
     pub reads: u64,
     /// Bytes read so far.
     pub bytes_in: u64,
     /// Calls of `write` so far.
+    #[serde(skip)]
     pub writes: u64,
     /// Bytes written so far.
     pub bytes_out: u64,
     /// Datagrams received so far.
     pub datagrams: u64,
     /// Datagrams answered so far.
+    #[serde(skip)]
     pub answered: u64,
-    /// Clients connected at present.
+    /// Clients connected now.
     pub clients: u64,
-    /// Bytes kept for all of them at present.
+    /// Bytes buffered for all clients now.
     pub owed: u64,
 }
 
-/// A source that can be looked at.
+/// A source that can be observed.
 pub trait Observable: Source {
-    /// EventKind it is about at present.
+    /// What the source is doing now.
     fn state(&self) -> State;
 
-    /// EventKind the program has counted up to now.
-    fn work_counters(shared: &Self::Shared) -> WorkCounters;
+    /// The counters of the program now.
+    fn counters(shared: &Self::Shared) -> WorkCounters;
 }
 
-/// Reads back what [`Token`]'s `Display` wrote: `#3.0`, or `3.0`, or the slot alone, of which
-/// every owner is then meant.
-///
-/// # Errors
-///
-/// The words for the person who wrote something else.
-pub fn parse_token(text: &str) -> Result<(u32, Option<u32>), String> {
-    let wrong = || {
-        format!(
-            "{} is no token; one is written as in #3.0",
-            text.escape_debug()
-        )
-    };
-    let number = |digits: &str| digits.parse::<u32>().map_err(|_| wrong());
-    let bare = text.strip_prefix('#').unwrap_or(text);
-    match bare.split_once('.') {
-        Some((key, generation)) => Ok((number(key)?, Some(number(generation)?))),
-        None => Ok((number(bare)?, None)),
+/// Selects the source in one slot: each that ever was in it, or the one of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenFilter {
+    /// The slot.
+    pub key: u32,
+    /// The generation; `None` selects all.
+    pub generation: Option<u32>,
+}
+
+impl TokenFilter {
+    /// Whether `token` is selected.
+    #[must_use]
+    pub fn matches(self, token: Token) -> bool {
+        let Self { key, generation } = self;
+        token.key == key && generation.is_none_or(|generation| generation == token.generation)
     }
 }
 
-/// Whether `token` is what [`parse_token`] returned.
-#[must_use]
-pub fn is_meant(token: Token, (key, generation): (u32, Option<u32>)) -> bool {
-    token.key == key && generation.is_none_or(|generation| token.generation == generation)
+/// Reads what [`Token`]'s `Display` writes, `#3.0`; also `3.0`, and `3` for all generations.
+impl FromStr for TokenFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text.strip_prefix('#').unwrap_or(text);
+        let (key, generation) = match bare.split_once('.') {
+            Some((key, generation)) => (key.parse(), generation.parse().map(Some)),
+            None => (bare.parse(), Ok(None)),
+        };
+        match (key, generation) {
+            (Ok(key), Ok(generation)) => Ok(Self { key, generation }),
+            _ => Err(format!(
+                "{} is not a token: write one like #3.0",
+                text.escape_debug()
+            )),
+        }
+    }
+}
+
+/// The microseconds of `duration`, for a viewer. Exact to the nanosecond up to 100 days: a double
+/// has 53 bits.
+#[allow(clippy::cast_precision_loss)]
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1_000.0
 }
 
 #[cfg(test)]
@@ -157,29 +151,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_as_it_was_shown() {
+    fn a_token_is_parsed_from_its_display_text() {
         let token = Token {
             key: 17,
             generation: 4,
         };
-        let parsed = parse_token(&token.to_string()).unwrap();
-        assert_eq!(parsed, (17, Some(4)));
-        assert!(is_meant(token, parsed) && is_meant(token, parse_token("17").unwrap()));
-        assert!(!is_meant(token, parse_token("17.3").unwrap()));
+        let parse = |text: &str| text.parse::<TokenFilter>();
+        let parsed = parse(&token.to_string()).unwrap();
+        assert_eq!((parsed.key, parsed.generation), (17, Some(4)));
+        assert!(parsed.matches(token) && parse("17").unwrap().matches(token));
+        assert!(!parse("17.3").unwrap().matches(token));
         for text in ["", "#", "#x.1", "1.", "-1", "4294967296", "\u{1b}[2J"] {
-            let words = parse_token(text).unwrap_err();
-            assert!(!words.contains(char::is_control), "{words:?}");
+            let message = parse(text).unwrap_err();
+            assert!(!message.contains(char::is_control), "{message:?}");
         }
     }
 
     #[test]
-    fn each_state_has_its_place_and_its_word() {
-        for (index, state) in State::ALL.into_iter().enumerate() {
-            assert_eq!(state as usize, index);
-            assert_eq!(
-                serde_json::to_string(&state).unwrap(),
-                format!("\"{}\"", state.name())
-            );
-        }
+    fn a_state_is_displayed_as_it_is_recorded() {
+        assert_eq!(format!("{:>8}", State::Held), "    held");
+        assert_eq!(serde_json::to_string(&State::Held).unwrap(), "\"held\"");
     }
 }

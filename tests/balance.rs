@@ -1,9 +1,9 @@
-//! More than one loop: processes that share a port, and servers behind a load balancer.
+//! Several servers: processes that share a port, and servers behind a load balancer.
 
 mod http;
 mod util;
 
-use http::gate_of;
+use http::observe_address;
 use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,16 +13,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 use util::{Ended, LIMIT, Process, Server, Setup, connect, expect, figure};
 
-/// Clients that talk at the same time.
+/// Concurrent clients.
 const CLIENTS: usize = 100;
 
-/// Conversations that must have ended well before and after a server is drained.
-const ENOUGH: u64 = 100;
+/// Conversations that must be completed before a server is drained, and again after.
+const CONVERSATIONS: u64 = 100;
 
-/// How long replies are held: longer than the balancer's check takes to see a drain.
+/// How long replies are held: longer than the balancer's health check takes to notice a drain.
 const DELAY: &str = "800ms";
 
-/// What the summary says: `served 3 clients, 7 messages, ...`.
+/// The clients and messages of the summary: `served 3 clients, 7 messages, ...`.
 fn served(ended: &Ended) -> (u64, u64) {
     let line = ended.stdout.lines().last().unwrap_or_default();
     assert!(line.starts_with("served "), "{ended:?}");
@@ -55,7 +55,7 @@ fn processes_with_reuse_port_share_the_clients() {
 }
 
 #[test]
-fn the_configuration_of_the_readme_is_whole() {
+fn the_configuration_of_the_readme_is_complete() {
     let text = configuration();
     for place in [
         "0.0.0.0:9999",
@@ -66,14 +66,14 @@ fn the_configuration_of_the_readme_is_whole() {
     }
 }
 
-/// What the README tells HAProxy.
+/// The HAProxy configuration in the README.
 fn configuration() -> String {
     let blocks = util::readme::blocks_in("haproxy");
     assert_eq!(blocks.len(), 1);
     blocks[0].text.clone()
 }
 
-/// HAProxy with the configuration of the README, at addresses of the test's.
+/// HAProxy with the configuration of the README, its addresses replaced by those of the test.
 struct Balancer {
     process: Process,
     address: SocketAddr,
@@ -87,8 +87,8 @@ impl Balancer {
         drop(free);
         let mut text = configuration().replace("0.0.0.0:9999", &address.to_string());
         for (place, server) in ["192.0.2.1", "192.0.2.2"].into_iter().zip(servers) {
-            let gate = gate_of(server).port();
-            let here = format!("{} port {gate}", server.tcp_address());
+            let check_port = observe_address(server).port();
+            let here = format!("{} port {check_port}", server.tcp_address());
             text = text.replace(&format!("{place}:9999 port 9998"), &here);
         }
         assert!(!text.contains("192.0.2"), "{text}");
@@ -99,7 +99,7 @@ impl Balancer {
         command.args(["-db", "-f"]).arg(path);
         let process = Process::start(command);
         let deadline = Instant::now() + LIMIT;
-        // It says nothing when it listens; that it does is the event.
+        // HAProxy does not log that it listens, so connect until it does.
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < deadline, "{:#?}", process.stderr.all());
             thread::sleep(Duration::from_millis(10));
@@ -113,24 +113,24 @@ impl Balancer {
 }
 
 #[derive(Default)]
-struct Talk {
+struct Load {
     stop: AtomicBool,
-    /// Replies that arrived.
+    /// Replies received.
     replies: AtomicU64,
-    /// Conversations that ended as they should.
-    whole: AtomicU64,
-    /// Conversations that a drain ended, to be gone on with on another connection.
+    /// Completed conversations.
+    completed: AtomicU64,
+    /// Conversations that a drain interrupted, and that were continued on another connection.
     moved: AtomicU64,
 }
 
-impl Talk {
-    /// One conversation after the other; a name that was not answered is sent again.
+impl Load {
+    /// Holds one conversation after another. A name without a reply is sent again.
     fn client(&self, address: SocketAddr) {
         let mut names = ["Michael", "Tracy", "Sarah"].into_iter().peekable();
         while !self.stop.load(Ordering::Relaxed) {
             match self.converse(address, &mut names) {
                 Ok(()) => {
-                    self.whole.fetch_add(1, Ordering::Relaxed);
+                    self.completed.fetch_add(1, Ordering::Relaxed);
                     names = ["Michael", "Tracy", "Sarah"].into_iter().peekable();
                 }
                 Err(error) => {
@@ -163,11 +163,11 @@ impl Talk {
         Ok(())
     }
 
-    fn wait_for_whole(&self, more: u64) {
+    fn wait_for_completed(&self, more: u64) {
         let deadline = Instant::now() + LIMIT;
-        let wanted = self.whole.load(Ordering::Relaxed) + more;
-        while self.whole.load(Ordering::Relaxed) < wanted {
-            assert!(Instant::now() < deadline, "the clients are not served");
+        let wanted = self.completed.load(Ordering::Relaxed) + more;
+        while self.completed.load(Ordering::Relaxed) < wanted {
+            assert!(Instant::now() < deadline, "too few conversations completed");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -179,34 +179,34 @@ fn a_server_behind_a_balancer_is_drained_under_load_and_no_reply_is_lost() {
     let flags = ["--observe", "127.0.0.1:0", "--no-udp", "--delay", DELAY];
     let (one, two) = (Server::start(&flags), Server::start(&flags));
     let balancer = Balancer::start([&one, &two]);
-    let talk = Talk::default();
+    let load = Load::default();
     let (one, two) = thread::scope(|scope| {
         for _ in 0..CLIENTS {
-            scope.spawn(|| talk.client(balancer.address));
+            scope.spawn(|| load.client(balancer.address));
         }
-        talk.wait_for_whole(ENOUGH);
+        load.wait_for_completed(CONVERSATIONS);
         one.signal(Signal::SIGTERM);
-        // It is told by /healthz, while the server still sends what it owes.
+        // The health check sees the drain while the server still sends pending replies.
         let down = balancer.process.stderr.wait_for("helloop/one is DOWN");
         assert!(down.contains("code: 503"), "{down}");
         let one = one.wait();
-        // From here on all are served by the other.
-        talk.wait_for_whole(ENOUGH);
-        talk.stop.store(true, Ordering::Relaxed);
+        // From now on, the other server has all the clients.
+        load.wait_for_completed(CONVERSATIONS);
+        load.stop.store(true, Ordering::Relaxed);
         (one, two)
     });
     let two = two.stop();
     assert_eq!((one.code, two.code), (Some(0), Some(0)), "{}", one.stderr);
     let ((_, by_one), (_, by_two)) = (served(&one), served(&two));
-    let replies = talk.replies.load(Ordering::Relaxed);
+    let replies = load.replies.load(Ordering::Relaxed);
     println!(
-        "{replies} replies: {by_one} by the drained server, {by_two} by the other; {} moved over",
-        talk.moved.load(Ordering::Relaxed)
+        "{replies} replies: {by_one} by the drained server, {by_two} by the other; {} moved",
+        load.moved.load(Ordering::Relaxed)
     );
     assert!(by_one > 0 && by_two > 0);
     assert_eq!(
         by_one + by_two,
         replies,
-        "every message read was answered, and arrived"
+        "a reply to each message read was received"
     );
 }

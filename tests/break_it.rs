@@ -1,65 +1,67 @@
-//! EventKind a run shows where a pitfall is not handled, beside what it shows here: the figures and
-//! ladders of the guide's chapter "Break it". The naive code runs under the real reactor, in
-//! virtual time where no kernel is needed.
+//! The runs behind the guide's chapter "Break it": naive code that ignores one pitfall, beside the
+//! real server. Both run on the real reactor, in virtual time unless the kernel is needed.
 //!
-//! Each test asserts what matters and compares the rest with the text that the guide includes;
-//! `BLESS=1 cargo test --test break_it` writes those texts anew.
+//! Each test asserts what its section claims, and compares everything else with the text that the
+//! chapter includes. To write those texts again: `BLESS=1 cargo test --test break_it`.
 
+#[path = "break_it/events.rs"]
+mod events;
+#[path = "break_it/harness.rs"]
+mod harness;
 #[path = "break_it/naive.rs"]
 mod naive;
-#[path = "break_it/program.rs"]
-mod program;
+#[path = "break_it/naive_server.rs"]
+mod naive_server;
+#[path = "break_it/replies.rs"]
+mod replies;
 #[path = "util/rig.rs"]
 mod rig;
 #[path = "util/script.rs"]
 mod script;
-#[path = "break_it/stage.rs"]
-mod stage;
 #[path = "break_it/text.rs"]
 mod text;
-#[path = "break_it/turns.rs"]
-mod turns;
 mod util;
-#[path = "break_it/words.rs"]
-mod words;
 
+use harness::{Harness, Program};
 use helloop::observe::describe::CallStats;
 use helloop::observe::recorder::EventKind;
 use helloop::reactor::Time;
 use script::FarEnd;
-use stage::{Program, Stage};
 
-fn text_of(far_end: &FarEnd) -> String {
-    String::from_utf8(far_end.borrow().written.clone()).unwrap()
+/// What the program has sent to this client.
+fn sent_to(client: &FarEnd) -> String {
+    String::from_utf8(client.borrow().written.clone()).unwrap()
 }
 
-fn is_open(far_end: &FarEnd) -> bool {
-    !far_end.borrow().closed
+fn is_open(client: &FarEnd) -> bool {
+    !client.borrow().closed
 }
 
-fn say(far_end: &FarEnd, words: &[u8]) {
-    far_end.borrow_mut().arrive(words, false);
+/// The client sends `bytes`.
+fn send(client: &FarEnd, bytes: &[u8]) {
+    client.borrow_mut().arrive(bytes, false);
 }
 
-fn say_last(far_end: &FarEnd, words: &[u8]) {
-    far_end.borrow_mut().arrive(words, true);
+/// The client sends `bytes` and FIN.
+fn send_and_finish(client: &FarEnd, bytes: &[u8]) {
+    client.borrow_mut().arrive(bytes, true);
 }
 
-/// EventKind the calls of sources did, in order, with the time of each.
-fn deeds<P: Program>(stage: &Stage<P>) -> Vec<(Time, CallStats)> {
-    let called = |what| match what {
-        EventKind::Called { did, .. } => Some(did),
+/// What each call of a source did, in order, with its time.
+fn calls<P: Program>(harness: &Harness<P>) -> Vec<(Time, CallStats)> {
+    let stats_of = |kind| match kind {
+        EventKind::Called { call, .. } => Some(call.stats),
         _ => None,
     };
-    let entries = stage.entries();
+    let entries = harness.entries();
     entries
-        .filter_map(|entry| Some((entry.at, called(entry.what)?)))
+        .filter_map(|entry| Some((entry.at, stats_of(entry.what)?)))
         .collect()
 }
 
 const CHAPTER: &str = include_str!("../src/guide/break_it.rs");
 
-/// EventKind the chapter shows as naive code is what has run here, line by line, and all of it.
+/// The chapter shows all of `naive.rs`, line by line, and nothing else.
 #[test]
 fn the_naive_code_shown_is_the_code_that_ran() {
     let ran = include_str!("break_it/naive.rs").replace("pub fn", "fn");

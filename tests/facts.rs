@@ -1,6 +1,6 @@
-//! What the README says beside its commands, held to the code: the picture of the turn, the
-//! limits and their defaults, the exit codes, the causes, the links. The keys of the JSON form
-//! are with the load's tests.
+//! Checks the README's facts against the code: the picture of the turn, the limits and their
+//! defaults, the exit codes, the loss causes, the links. tests/stress/report.rs checks the keys of
+//! the JSON report, and tests/readme.rs the commands.
 
 mod util;
 
@@ -12,9 +12,9 @@ use std::path::Path;
 use util::{readme, run_helloop};
 
 #[test]
-fn the_turn_is_drawn_as_in_the_documentation() {
-    let map = include_str!("../src/lib.rs");
-    let lines: Vec<&str> = map
+fn the_picture_of_the_turn_is_the_one_in_the_documentation() {
+    let documentation = include_str!("../src/lib.rs");
+    let lines: Vec<&str> = documentation
         .lines()
         .filter_map(|line| line.strip_prefix("//! "))
         .collect();
@@ -24,17 +24,17 @@ fn the_turn_is_drawn_as_in_the_documentation() {
     }
 }
 
-/// `| limit | flag | default |`.
+/// Checks the table `| limit | flag | default |`.
 #[test]
-fn the_limits_have_the_defaults_of_the_help() {
+fn the_limits_have_the_defaults_that_the_help_shows() {
     let help = run_helloop(&["serve", "-h"]).stdout;
     for row in readme::table(&["limit", "flag", "default"]) {
         let [limit, flag, default] = row.as_slice() else {
             panic!("{row:?}");
         };
         let Some(flag) = readme::quoted(flag).first().copied() else {
-            assert_eq!(limit, "bytes kept for one client");
-            assert_eq!(flag, "a constant, 256 KiB");
+            assert_eq!(limit, "buffered bytes per client");
+            assert_eq!(flag, "fixed: 256 KiB");
             const { assert!(helloop::server::sources::peer::MAX_PEER_BYTES <= 256 << 10) };
             continue;
         };
@@ -46,17 +46,17 @@ fn the_limits_have_the_defaults_of_the_help() {
 }
 
 #[test]
-fn the_exit_codes_are_those_of_the_load_and_of_its_help() {
-    let told = readme::between("**Exit codes**: ", ".\n\n").replace('\n', " ");
+fn the_exit_codes_match_the_code_and_the_help() {
+    let listed = readme::between("**Exit codes**: ", ".\n\n").replace('\n', " ");
     let help = run_helloop(&["stress", "--help"]).stdout.replace('\n', " ");
-    let told_by_help = help.split_once("Exit codes: ").unwrap().1;
-    let told_by_help = told_by_help.split_once(". ").unwrap().0;
+    let listed_in_help = help.split_once("Exit codes: ").unwrap().1;
+    let listed_in_help = listed_in_help.split_once(". ").unwrap().0;
     let codes = |text: &str| -> BTreeSet<u8> {
         let clauses = text.split("; ");
         let first = clauses.filter_map(|clause| clause.split_whitespace().next()?.parse().ok());
         first.collect()
     };
-    const WRONG_USAGE: u8 = 2; // clap's own
+    const WRONG_USAGE: u8 = 2; // from clap
     let all = [
         exit::OK,
         exit::NOT_STARTED,
@@ -65,21 +65,21 @@ fn the_exit_codes_are_those_of_the_load_and_of_its_help() {
         exit::NOT_ACHIEVED,
         EXIT_INTERRUPTED,
     ];
-    assert_eq!(codes(&told), all.into());
-    assert_eq!(codes(told_by_help), all.into());
+    assert_eq!(codes(&listed), all.into());
+    assert_eq!(codes(listed_in_help), all.into());
 }
 
 #[test]
-fn the_causes_are_those_that_are_counted() {
-    let told = readme::between("The causes in `lost_by_cause` are ", ".");
-    let told: BTreeSet<_> = readme::quoted(told).into_iter().collect();
+fn the_loss_causes_are_the_ones_that_are_counted() {
+    let listed = readme::between("The causes in `lost_by_cause` are ", ".");
+    let listed: BTreeSet<_> = readme::quoted(listed).into_iter().collect();
     let causes = Counters::default().lost.into_iter();
-    assert_eq!(told, causes.map(|(cause, _)| cause.name()).collect());
+    assert_eq!(listed, causes.map(|(cause, _)| cause.name()).collect());
 }
 
-/// Each heading that is linked to is there, and so is each file, small enough to be fetched.
+/// Every linked heading and every named file exists, and pictures are small enough to download.
 #[test]
-fn links_lead_somewhere() {
+fn every_link_has_a_target() {
     const MAX_PICTURE_BYTES: u64 = 100 * 1_024;
     let anchors: BTreeSet<String> = readme::TEXT
         .lines()
@@ -96,7 +96,10 @@ fn links_lead_somewhere() {
     let links = readme::TEXT.split("](").skip(1);
     for link in links.map(|rest| rest.split(')').next().unwrap()) {
         if let Some(anchor) = link.strip_prefix('#') {
-            assert!(anchors.contains(anchor), "#{anchor} is none of {anchors:?}");
+            assert!(
+                anchors.contains(anchor),
+                "#{anchor} is not among the headings {anchors:?}"
+            );
         } else {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(link);
             let picture = std::fs::metadata(path).expect(link);
@@ -107,7 +110,7 @@ fn links_lead_somewhere() {
         let source = ["src/", "tests/", "benches/"];
         if source.iter().any(|folder| name.starts_with(folder)) {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-            assert!(path.exists(), "{name} is not there");
+            assert!(path.exists(), "{name} does not exist");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What helloop tells of itself: completions for shells, and man pages.
+//! Shell completions and man pages.
 
 mod util;
 
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use util::{helloop, run_helloop};
 
-/// What a person can type, and find described.
+/// All commands.
 const COMMANDS: [&str; 9] = [
     "serve",
     "tcp",
@@ -19,11 +19,11 @@ const COMMANDS: [&str; 9] = [
     "man",
 ];
 
-/// For processes alone, and in no help.
-const HIDDEN: &str = "exit-with-stdin";
+/// A flag for parent processes, documented nowhere.
+const HIDDEN_FLAG: &str = "exit-with-stdin";
 
 #[track_caller]
-fn printed(arguments: &[&str]) -> String {
+fn output_of(arguments: &[&str]) -> String {
     let ended = run_helloop(arguments);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     ended.stdout
@@ -32,17 +32,20 @@ fn printed(arguments: &[&str]) -> String {
 #[test]
 fn each_shell_completes_each_command_and_no_hidden_flag() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let script = printed(&["completions", shell]);
+        let script = output_of(&["completions", shell]);
         for word in COMMANDS.into_iter().chain(["drain-timeout", "slo"]) {
             assert!(script.contains(word), "no {word} for {shell}");
         }
-        assert!(!script.contains(HIDDEN), "{shell} completes --{HIDDEN}");
+        assert!(
+            !script.contains(HIDDEN_FLAG),
+            "{shell} completes --{HIDDEN_FLAG}"
+        );
     }
 }
 
 #[test]
-fn bash_reads_its_completions_and_completes() {
-    let script = printed(&["completions", "bash"]);
+fn bash_loads_its_completions_and_completes() {
+    let script = output_of(&["completions", "bash"]);
     let probe = "\nCOMP_WORDS=(helloop stress --sp); COMP_CWORD=2\n\
                  _helloop helloop --sp stress; echo \"${COMPREPLY[@]}\"\n";
     let Ok(mut bash) = Command::new("bash")
@@ -52,26 +55,26 @@ fn bash_reads_its_completions_and_completes() {
         .stderr(Stdio::piped())
         .spawn()
     else {
-        eprintln!("skipped: there is no bash here");
+        eprintln!("skipped: bash is not installed");
         return;
     };
     let input = script + probe;
     let writer = bash.stdin.take();
     writer.unwrap().write_all(input.as_bytes()).unwrap();
     let output = bash.wait_with_output().unwrap();
-    let words = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert_eq!(words, ["--spawn\n", ""]);
+    let streams = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(streams, ["--spawn\n", ""]);
 }
 
 #[test]
-fn the_main_page_has_each_command_and_each_command_has_its_page() {
-    let main = printed(&["man"]);
+fn the_main_page_lists_each_command_and_each_command_has_a_page() {
+    let main = output_of(&["man"]);
     for command in COMMANDS {
         assert!(main.contains(&format!("helloop\\-{command}(1)")), "{main}");
-        let page = printed(&["man", command]);
+        let page = output_of(&["man", command]);
         assert!(page.contains(&format!(".TH helloop-{command} 1 ")));
-        // Its flags are those of its help.
-        let help = printed(&[command, "--help"]);
+        // It has the flags of the help.
+        let help = output_of(&[command, "--help"]);
         let flags = help.lines().filter_map(|line| {
             let flag = line.strip_prefix("      --")?;
             flag.split([' ', '.']).next()
@@ -80,7 +83,7 @@ fn the_main_page_has_each_command_and_each_command_has_its_page() {
             let flag = format!("\\fB\\-\\-{}\\fR", flag.replace('-', "\\-"));
             assert!(page.contains(&flag), "no {flag} in {page}");
         }
-        // Each example keeps its line.
+        // Each example has its own line.
         let examples = page
             .split_once("\n.SH EXAMPLES\n.nf\n")
             .expect("examples")
@@ -89,22 +92,22 @@ fn the_main_page_has_each_command_and_each_command_has_its_page() {
         let own = format!("helloop {command}");
         assert!(examples.lines().any(|line| line.starts_with(&own)));
         assert!(examples.lines().all(|line| line.starts_with("helloop ")));
-        assert!(!page.contains(&HIDDEN.replace('-', "\\-")));
+        assert!(!page.contains(&HIDDEN_FLAG.replace('-', "\\-")));
     }
-    let serve = printed(&["man", "serve"]);
+    let serve = output_of(&["man", "serve"]);
     assert!(serve.contains("HELLOOP_DRAIN_TIMEOUT"), "{serve}");
 }
 
 #[test]
-fn a_page_that_is_not_there_is_told() {
+fn an_unknown_page_is_an_error_that_lists_the_pages() {
     let ended = run_helloop(&["man", "no-such-command"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     assert!(ended.stderr.contains("serve, tcp, udp"), "{ended:?}");
 }
 
-/// `helloop man | head`: a reader that has left is not an error, and not a panic.
+/// As in `helloop man | head`: neither an error nor a panic.
 #[test]
-fn a_reader_that_has_left_ends_it_quietly() {
+fn a_closed_output_is_no_error() {
     for arguments in [["man", "serve"], ["completions", "zsh"]] {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);

@@ -1,19 +1,19 @@
-//! The page in a real browser. These tests need Chromium and chromedriver, so a plain run leaves
-//! them out: `cargo test --test page -- --ignored --test-threads 1`.
+//! The page in a real browser. These tests need Chromium and chromedriver, so they are ignored by
+//! default. To run them: `cargo test --test page -- --ignored --test-threads 1`.
 
 mod browser;
 mod http;
 mod util;
 
 use browser::Browser;
-use http::gate_of;
+use http::observe_address;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use util::{Process, Server, helloop};
 
-/// Clients that stay.
+/// Connected clients.
 struct Crowd(Vec<TcpStream>);
 
 impl Crowd {
@@ -21,13 +21,13 @@ impl Crowd {
         Self((0..count).map(|_| server.connect()).collect())
     }
 
-    /// Each says its name, and hears its greeting.
+    /// Each client sends a name and reads the reply.
     fn greet_all(&mut self) {
         Self::greet(&mut self.0);
     }
 
-    /// A few at a time talk, one group after the other, for as long as `work` takes.
-    fn talk_while(&mut self, work: impl FnOnce()) {
+    /// Until `work` is done, groups of clients are greeted in turn.
+    fn greet_while(&mut self, work: impl FnOnce()) {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -57,7 +57,7 @@ impl Crowd {
 
 fn open(server: &Server, dark: bool) -> Browser {
     let browser = Browser::start(1_400, 1_000, dark);
-    browser.open(&format!("http://{}/", gate_of(server)));
+    browser.open(&format!("http://{}/", observe_address(server)));
     browser.wait_for("document.body.dataset.state === 'live'");
     browser
 }
@@ -77,14 +77,14 @@ fn cells_change_and_rates_move_under_load() {
     let mut crowd = Crowd::join(&server, 300);
     browser.wait_for("document.getElementById('count-waiting').textContent === '300'");
     browser.wait_for("document.getElementById('figure-clients').textContent === '300'");
-    // Rates move while there is load, and not by the page's own doing.
+    // Rates change under load.
     while browser.number("figure-messages") == 0.0 {
         crowd.greet_all();
     }
     assert!(browser.number("figure-turns") > 0.0);
     assert!(browser.text("turn-note").starts_with("48 turns in"));
-    crowd.talk_while(|| browser.screenshot("300"));
-    // Slots that were left are free, and used again they show their generation.
+    crowd.greet_while(|| browser.screenshot("300"));
+    // Abandoned slots are shown as free. Slots in use again show their generation.
     crowd.0.truncate(200);
     browser.wait_for("Number(document.getElementById('count-free').textContent) >= 100");
     crowd.0.extend(Crowd::join(&server, 50).0);
@@ -95,7 +95,7 @@ fn cells_change_and_rates_move_under_load() {
 
 #[test]
 #[ignore = "needs a browser"]
-fn states_are_told_apart() {
+fn each_state_is_counted_separately() {
     let server = start(&["--delay", "3s"]);
     let browser = open(&server, true);
     let mut crowd = Crowd::join(&server, 120);
@@ -110,7 +110,7 @@ fn states_are_told_apart() {
 
 #[test]
 #[ignore = "needs a browser"]
-fn pause_holds_the_page_and_step_takes_one_snapshot() {
+fn pause_freezes_the_page_and_step_shows_one_more_snapshot() {
     let server = start(&[]);
     let browser = open(&server, false);
     browser.click("pause");
@@ -136,13 +136,13 @@ fn pause_holds_the_page_and_step_takes_one_snapshot() {
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_cell_tells_its_story_by_pointer_and_by_keyboard() {
+fn a_slots_history_is_selected_by_pointer_and_by_keyboard() {
     let server = start(&[]);
     let browser = open(&server, false);
     let mut crowd = Crowd::join(&server, 30);
     browser.wait_for("document.getElementById('count-waiting').textContent === '30'");
     crowd.greet_all();
-    // The last cell: a client of ours, which was greeted just now.
+    // The last cell: a client of this test, which was greeted just now.
     let place = browser.run(
         "const box = document.getElementById('grid').getBoundingClientRect(); \
          const slot = codes.length - 1; \
@@ -155,7 +155,7 @@ fn a_cell_tells_its_story_by_pointer_and_by_keyboard() {
     browser.screenshot("story");
     browser.run("document.getElementById('grid').focus()");
     let slot = browser.run("return cell.slot").as_i64().unwrap();
-    browser.press("\u{e012}"); // the left arrow
+    browser.press("\u{e012}"); // arrow left
     browser.wait_for(&format!("cell.slot === {}", slot - 1));
     let head = format!(
         "document.getElementById('story-head').textContent.startsWith('#{}.')",
@@ -166,15 +166,15 @@ fn a_cell_tells_its_story_by_pointer_and_by_keyboard() {
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_lost_server_is_told_and_found_again() {
+fn a_lost_connection_is_shown_and_reestablished() {
     let server = start(&[]);
-    let gate = gate_of(&server).to_string();
+    let address = observe_address(&server).to_string();
     let browser = open(&server, false);
     drop(server);
     browser.wait_for("document.body.dataset.state === 'lost'");
     assert!(browser.text("status").contains("lost the server"));
     browser.screenshot("lost");
-    let _again = Server::start(&["--observe", &gate]);
+    let _again = Server::start(&["--observe", &address]);
     browser.wait_for("document.body.dataset.state === 'live'");
 }
 
@@ -186,28 +186,27 @@ fn at_nineteen_thousand_clients_the_page_stays_readable() {
     let mut crowd = Crowd::join(&server, 19_000);
     let browser = open(&server, false);
     browser.wait_for("document.getElementById('count-waiting').textContent === '19,000'");
-    crowd.talk_while(|| browser.screenshot("19000"));
-    // Every cell has its place on the screen.
+    crowd.greet_while(|| browser.screenshot("19000"));
+    // Every cell is on the screen.
     let fits = "document.getElementById('grid').clientHeight < innerHeight && cell.size >= 3";
     browser.wait_for(fits);
 }
 
-/// Microseconds of load until the rates of the page are curves.
-const CURVES_US: u64 = 20_000_000;
+/// Microseconds of load until the graphs of the page have some width.
+const GRAPHS_US: u64 = 20_000_000;
 
-/// A server in the middle of its work, in many states at once. With
-/// `HELLOOP_SCREENSHOTS=src/observe` this makes the picture of the README, which
-/// `pngquant --force --ext .png 160 src/observe/page.png` then makes small.
+/// A busy server with slots in many states. With `HELLOOP_SCREENSHOTS=src/observe` this takes the
+/// screenshot of the README; `pngquant --force --ext .png 160 src/observe/page.png` compresses it.
 #[test]
 #[ignore = "needs a browser"]
 fn the_picture_of_the_readme() {
     let server = start(&["--delay", "1s"]);
     let browser = Browser::start(1_200, 985, false);
-    browser.open(&format!("http://{}/", gate_of(&server)));
+    browser.open(&format!("http://{}/", observe_address(&server)));
     browser.wait_for("document.body.dataset.state === 'live'");
     let mut crowd = Crowd::join(&server, 120);
     browser.wait_for("document.getElementById('count-waiting').textContent === '120'");
-    // Some leave, and their slots are used again.
+    // Some clients leave, and their slots are reused.
     crowd.0.truncate(60);
     browser.wait_for("Number(document.getElementById('count-free').textContent) >= 60");
     let to = server.tcp_address().to_string();
@@ -219,8 +218,8 @@ fn the_picture_of_the_readme() {
     let _datagrams = load(&["--udp", "--clients", "10", "--rate", "300"]);
     browser.wait_for("document.getElementById('count-waiting').textContent > '0'");
     let begun = browser.run("return shown.at").as_f64().unwrap();
-    browser.wait_for(&format!("shown.at > {begun} + {CURVES_US}"));
-    // Some say exit, and do not hang up; some others do.
+    browser.wait_for(&format!("shown.at > {begun} + {GRAPHS_US}"));
+    // Some clients send exit and stay connected; others disconnect.
     for client in crowd.0.iter_mut().skip(35) {
         client.write_all(b"exit").unwrap();
     }

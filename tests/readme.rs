@@ -1,9 +1,9 @@
-//! The README says what is so: each of its commands is run, and what it shows is compared with
-//! what is printed. Ports, times and figures may differ, words may not.
+//! Runs every command of the README and compares its output with the one shown. Ports, times and
+//! figures may differ; the words must match.
 //!
-//! A command is typed as it stands there, with three changes: addresses and files are the
-//! test's own, a load is smaller and shorter, and `cargo run --release` is the program that was
-//! just built. One that fits none of [`treat`]'s cases fails the test.
+//! Three things are changed before a command is run: addresses and files are replaced by the test's
+//! own, loads are made smaller and shorter, and `cargo run --release` runs the program under test. A
+//! command that [`check`] does not know fails the test.
 
 mod util;
 
@@ -16,31 +16,31 @@ use tempfile::TempDir;
 use util::readme::{self, Command};
 use util::{Ended, Process, Server, helloop, run_helloop};
 
-/// What is run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 3] = [
-    ("cargo test", "runs this"),
+/// Commands that are not run here, and what checks them instead.
+const CHECKED_ELSEWHERE: [(&str, &str); 3] = [
+    ("cargo test", "runs this test"),
     (
         "cargo doc --no-deps --open",
-        "built by .ci/run, warnings are errors",
+        ".ci/run builds the documentation",
     ),
     (
         "nc 127.0.0.1 9999",
-        "tests/tutorial.rs, nc_says_what_the_readme_shows",
+        "tests/tutorial.rs, nc_prints_what_the_readme_shows",
     ),
 ];
 
-/// Clients where the README has more: enough for a second source address.
-const CLIENTS: u64 = 1_100;
+/// Limit on the clients of a load: enough to need a second source address.
+const MAX_CLIENTS: u64 = 1_100;
 
-/// What the README's commands are run with.
-struct Scene {
+/// What the commands are run against.
+struct Fixture {
     server: Server,
-    /// Answers like `python3 -m http.server`.
+    /// A stand-in for `python3 -m http.server`.
     http: SocketAddr,
     folder: TempDir,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
         Self {
             server: Server::start(&[]),
@@ -49,14 +49,14 @@ impl Scene {
         }
     }
 
-    /// A file of the README's, in a folder of the test's.
+    /// The path of a file of the README, moved to the test's folder.
     fn file(&self, name: &str) -> String {
         let name = Path::new(name).file_name().unwrap();
         self.folder.path().join(name).display().to_string()
     }
 }
 
-/// A page of 187 bytes, as Python's own server answers it.
+/// Serves a page of 187 bytes with the headers that Python's server sends.
 fn http_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -77,7 +77,7 @@ fn http_server() -> SocketAddr {
     address
 }
 
-/// The arguments of `helloop`, if that is what is typed.
+/// The arguments of `helloop`, or `None` for another program.
 fn arguments_of(typed: &str) -> Option<Vec<String>> {
     let words = readme::words(typed);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -91,18 +91,18 @@ fn arguments_of(typed: &str) -> Option<Vec<String>> {
     Some(arguments.iter().map(ToString::to_string).collect())
 }
 
-/// Gives the flag another value, where it is there.
+/// Replaces the value of `flag` and returns whether the flag was present.
 fn change(arguments: &mut [String], flag: &str, value: impl FnOnce(&str) -> String) -> bool {
-    let Some(place) = arguments.iter().position(|argument| argument == flag) else {
+    let Some(index) = arguments.iter().position(|argument| argument == flag) else {
         return false;
     };
-    arguments[place + 1] = value(&arguments[place + 1]);
+    arguments[index + 1] = value(&arguments[index + 1]);
     true
 }
 
 fn drop_flag(arguments: &mut Vec<String>, flag: &str) {
-    if let Some(place) = arguments.iter().position(|argument| argument == flag) {
-        arguments.drain(place..place + 2);
+    if let Some(index) = arguments.iter().position(|argument| argument == flag) {
+        arguments.drain(index..index + 2);
     }
 }
 
@@ -111,21 +111,21 @@ fn run(arguments: &[String]) -> Ended {
     run_helloop(&arguments)
 }
 
-/// Runs one command, and compares.
-fn treat(command: &Command, scene: &Scene) {
+/// Runs a command and checks its output.
+fn check(command: &Command, fixture: &Fixture) {
     let Some(arguments) = arguments_of(&command.typed) else {
         panic!(
-            "README line {}: who runs {:?}?",
+            "README line {}: no test for {:?}",
             command.line, command.typed
         );
     };
     let first = arguments.first().map_or("serve", String::as_str);
     match first {
-        "serve" => serve(command, arguments, scene),
-        "tcp" | "udp" => greet(command, arguments, scene),
-        "get" => get(command, arguments, scene),
+        "serve" => serve(command, arguments, fixture),
+        "tcp" | "udp" => greet(command, arguments, fixture),
+        "get" => get(command, arguments, fixture),
         "show" => assert_eq!(run(&arguments).stdout, command.output),
-        "stress" if !arguments.contains(&"-h".to_owned()) => stress(command, arguments, scene),
+        "stress" if !arguments.contains(&"-h".to_owned()) => stress(command, arguments, fixture),
         "compare" => compare(command, arguments),
         "stress" | "man" | "completions" => {
             let ended = run(&arguments);
@@ -133,21 +133,21 @@ fn treat(command: &Command, scene: &Scene) {
             assert!(ended.stdout.contains("helloop"), "{ended:?}");
             assert_eq!(command.output, "");
         }
-        _ => panic!("README line {}: who runs {first:?}?", command.line),
+        _ => panic!("README line {}: no test for {first:?}", command.line),
     }
 }
 
-/// It listens, says so in the README's words, and stops well.
-fn serve(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
+/// The server prints the lines shown and stops cleanly on Ctrl-C.
+fn serve(command: &Command, mut arguments: Vec<String>, fixture: &Fixture) {
     if arguments.is_empty() {
         arguments.push("serve".to_owned());
     }
-    let anywhere = |_: &str| "127.0.0.1:0".to_owned();
-    if !change(&mut arguments, "--listen", anywhere) {
+    let any_port = |_: &str| "127.0.0.1:0".to_owned();
+    if !change(&mut arguments, "--listen", any_port) {
         arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
     }
-    change(&mut arguments, "--observe", anywhere);
-    let recorded = change(&mut arguments, "--record", |name| scene.file(name));
+    change(&mut arguments, "--observe", any_port);
+    let recorded = change(&mut arguments, "--record", |name| fixture.file(name));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let server = Process::start(helloop(&arguments));
     server.stdout.wait_for("listening on ");
@@ -163,13 +163,13 @@ fn serve(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
     server.signal(nix::sys::signal::Signal::SIGINT);
     assert_eq!(server.wait().code, Some(0), "{}", command.typed);
     if recorded {
-        let ended = run_helloop(&["show", &scene.file("loop.json")]);
+        let ended = run_helloop(&["show", &fixture.file("loop.json")]);
         assert!(ended.stdout.contains("born    listener"), "{ended:?}");
     }
 }
 
-fn greet(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
-    arguments.extend(["--to".to_owned(), scene.server.tcp_address().to_string()]);
+fn greet(command: &Command, mut arguments: Vec<String>, fixture: &Fixture) {
+    arguments.extend(["--to".to_owned(), fixture.server.tcp_address().to_string()]);
     let ended = run(&arguments);
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
@@ -177,20 +177,20 @@ fn greet(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
     );
 }
 
-fn get(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
+fn get(command: &Command, mut arguments: Vec<String>, fixture: &Fixture) {
     let mut shown_as = String::new();
     change(&mut arguments, "-o", |name| {
         shown_as = name.to_owned();
-        scene.file(name)
+        fixture.file(name)
     });
     for argument in &mut arguments {
-        *argument = argument.replace("127.0.0.1:8080", &scene.http.to_string());
+        *argument = argument.replace("127.0.0.1:8080", &fixture.http.to_string());
     }
     let ended = run(&arguments);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let printed = ended.stdout.replace(&scene.file(&shown_as), &shown_as);
+    let printed = ended.stdout.replace(&fixture.file(&shown_as), &shown_as);
     let printed = printed.replace('\r', "");
-    // `...` stands for lines that another server may have otherwise.
+    // `...` stands for lines that vary between servers.
     let (start, end) = command.output.split_once("...\n").unwrap();
     assert!(
         printed.starts_with(start) && printed.ends_with(end),
@@ -198,13 +198,13 @@ fn get(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
     );
 }
 
-fn stress(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
+fn stress(command: &Command, mut arguments: Vec<String>, fixture: &Fixture) {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (spawned, checked, with_slo) = (has("--spawn"), has("--check"), has("--slo"));
     let (mut clients, mut pipeline) = (100, 1); // the defaults
     if !checked {
         change(&mut arguments, "--clients", |value| {
-            clients = parse_size(value).min(CLIENTS);
+            clients = parse_size(value).min(MAX_CLIENTS);
             clients.to_string()
         });
     }
@@ -214,27 +214,27 @@ fn stress(command: &Command, mut arguments: Vec<String>, scene: &Scene) {
     });
     change(&mut arguments, "--rate", |_| "5000".to_owned());
     for flag in ["--json", "--html"] {
-        change(&mut arguments, flag, |name| scene.file(name));
+        change(&mut arguments, flag, |name| fixture.file(name));
     }
     drop_flag(&mut arguments, "--duration");
-    let mut extent = if command.output.is_empty() {
-        // Two for each client, however long that takes here.
+    let mut length = if command.output.is_empty() {
+        // Two messages for each one in flight, however long that takes.
         let messages = (2 * clients * pipeline).to_string();
         ["--messages", &messages, "--warmup", "0s"].map(str::to_owned)
     } else {
-        // The report to compare has a row for each whole second.
+        // The report needs a row for a whole second.
         ["--duration", "1200ms", "--warmup", "100ms"].map(str::to_owned)
     }
     .to_vec();
     if !spawned {
-        extent.extend(["--to".to_owned(), scene.server.tcp_address().to_string()]);
+        length.extend(["--to".to_owned(), fixture.server.tcp_address().to_string()]);
     }
-    arguments.splice(1..1, extent);
+    arguments.splice(1..1, length);
     let ended = run(&arguments);
     let code = ended.code.unwrap();
-    // This machine may not hold so many, nor be so fast.
-    let fine = code == 0 || with_slo && code == 3 || checked && code == 1;
-    assert!(fine, "{}: {ended:#?}", command.typed);
+    // The machine may be too small for --check or too slow for the SLO.
+    let is_expected = code == 0 || with_slo && code == 3 || checked && code == 1;
+    assert!(is_expected, "{}: {ended:#?}", command.typed);
     if !command.output.is_empty() {
         assert_same_rows(&command.output, &ended.stdout);
     }
@@ -253,18 +253,23 @@ fn compare(command: &Command, mut arguments: Vec<String>) {
     arguments.extend(brief.map(str::to_owned));
     let ended = run(&arguments);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    // What is remarked of a round is the run's.
-    let remark = |line: &&str| {
+    // Remarks about a round differ between runs.
+    let is_remark = |line: &&str| {
         line.trim_start().starts_with("reactor: ") || line.trim_start().starts_with("threads: ")
     };
-    let rows: Vec<&str> = ended.stdout.lines().filter(|line| !remark(line)).collect();
+    let rows: Vec<&str> = ended
+        .stdout
+        .lines()
+        .filter(|line| !is_remark(line))
+        .collect();
     assert_same_rows(&command.output, &rows.join("\n"));
 }
 
-/// A line without what differs from run to run: figures, their units, and bars.
+/// The words of a line, without what differs between runs: figures become 0, units and bars are
+/// dropped.
 fn shape(line: &str) -> Vec<String> {
-    let figure = |word: &str| word.contains(|letter: char| letter.is_ascii_digit());
-    let own = ["p50", "p90", "p99", "p99.9"]; // labels, though they have digits
+    let is_figure = |word: &str| word.contains(|letter: char| letter.is_ascii_digit());
+    let labels = ["p50", "p90", "p99", "p99.9"];
     let mut words = Vec::new();
     for word in line.split_whitespace() {
         let bare = word.trim_end_matches([',', ';', ':']);
@@ -272,10 +277,10 @@ fn shape(line: &str) -> Vec<String> {
             _ if bare.chars().all(|letter| letter == '#') => {}
             "B" | "KiB" | "MiB" | "GiB" => {}
             "n/a" => words.push("0".to_owned()),
-            _ if figure(bare) && !own.contains(&bare) => words.push("0".to_owned()),
+            _ if is_figure(bare) && !labels.contains(&bare) => words.push("0".to_owned()),
             _ => words.push(bare.to_owned()),
         }
-        // What the verdict says is the run's.
+        // The verdict differs between runs.
         if words == ["verdict"] {
             break;
         }
@@ -283,12 +288,12 @@ fn shape(line: &str) -> Vec<String> {
     words
 }
 
-/// Both have the same rows, in the same words, whatever their figures.
+/// Asserts that both texts have the same rows, apart from figures.
 #[track_caller]
 fn assert_same_rows(shown: &str, printed: &str) {
     let rows = |text: &str| {
         let mut rows: Vec<_> = text.lines().map(shape).collect();
-        // So many seconds, and so many bars, as the run has.
+        // The number of seconds and of bars differs between runs.
         rows.dedup();
         rows
     };
@@ -299,16 +304,18 @@ fn assert_same_rows(shown: &str, printed: &str) {
     );
 }
 
-/// The commands for which `wanted` holds, one after the other.
-fn run_all(wanted: impl Fn(&str) -> bool) {
-    let scene = Scene::new();
+/// Checks all commands that `is_wanted` selects, in order.
+fn check_all(is_wanted: impl Fn(&str) -> bool) {
+    let fixture = Fixture::new();
     let mut ran = 0;
     for command in readme::commands() {
-        let elsewhere = ELSEWHERE.iter().any(|(typed, _)| *typed == command.typed);
+        let elsewhere = CHECKED_ELSEWHERE
+            .iter()
+            .any(|(typed, _)| *typed == command.typed);
         let first = arguments_of(&command.typed).and_then(|words| words.first().cloned());
-        if !elsewhere && wanted(first.as_deref().unwrap_or("serve")) {
+        if !elsewhere && is_wanted(first.as_deref().unwrap_or("serve")) {
             println!("README line {}: {}", command.line, command.typed);
-            treat(&command, &scene);
+            check(&command, &fixture);
             ran += 1;
         }
     }
@@ -316,38 +323,38 @@ fn run_all(wanted: impl Fn(&str) -> bool) {
 }
 
 #[test]
-fn each_command_does_and_prints_what_the_readme_shows() {
-    run_all(|command| !["stress", "compare"].contains(&command));
+fn every_command_prints_what_the_readme_shows() {
+    check_all(|command| !["stress", "compare"].contains(&command));
 }
 
 #[test]
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "portable"),
-    ignore = "Linux alone knows a process's figures"
+    ignore = "process figures are Linux-only"
 )]
-fn each_load_of_the_readme_runs_and_reports_in_its_rows() {
-    run_all(|command| command == "stress");
+fn every_load_reports_the_rows_that_the_readme_shows() {
+    check_all(|command| command == "stress");
 }
 
 #[test]
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "portable"),
-    ignore = "Linux alone knows a process's figures"
+    ignore = "process figures are Linux-only"
 )]
-fn the_comparison_of_the_readme_has_its_rows() {
-    run_all(|command| command == "compare");
+fn the_comparison_has_the_rows_that_the_readme_shows() {
+    check_all(|command| command == "compare");
 }
 
 #[test]
-fn what_is_run_elsewhere_is_still_there() {
+fn commands_checked_elsewhere_are_in_the_readme() {
     let typed: Vec<_> = readme::commands()
         .into_iter()
         .map(|command| command.typed)
         .collect();
-    for (command, _) in ELSEWHERE {
+    for (command, _) in CHECKED_ELSEWHERE {
         assert!(typed.iter().any(|typed| typed == command), "{command}");
     }
-    // Blocks in other languages have tests of their own.
+    // Each of these languages has a test.
     let languages: BTreeSet<_> = readme::blocks()
         .into_iter()
         .map(|block| block.language)

@@ -1,4 +1,4 @@
-//! The recording of the loop, and the ladder that is made of it.
+//! Recordings of the loop, and the ladder that `helloop show` prints.
 
 mod http;
 #[path = "util/rig.rs"]
@@ -7,16 +7,16 @@ mod rig;
 mod script;
 mod util;
 
-use helloop::observe::State;
-use helloop::observe::describe::CallStats;
+use helloop::observe::describe::{CallStats, Detail};
 use helloop::observe::recorder::{RecorderMode, TurnRecorder};
 use helloop::observe::show::{Filter, show};
-use helloop::observe::trace::{self, Detail, Event, Kind};
+use helloop::observe::trace::{self, Event, EventType};
+use helloop::observe::{State, TokenFilter};
 use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, TurnPhase};
 use helloop::server::sources::listener::Listener;
-use helloop::server::{Datagram, ServerSource, Settings};
+use helloop::server::{ServerSource, Settings};
 use nix::sys::signal::Signal;
-use rig::Acceptor;
+use rig::{Acceptor, ScriptedNet};
 use script::{FarEnd, Scripted};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -27,14 +27,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 use util::{Ended, Server, ask, helloop, read_to_end, run, run_helloop};
 
-/// Half a nanosecond, in the format's microseconds: what a sum of two doubles may be off by.
+/// The rounding error of a sum of two doubles: half a nanosecond, in the format's microseconds.
 const ROUNDING_US: f64 = 0.000_5;
 
 fn load(path: &Path) -> Vec<Event> {
     trace::read(File::open(path).unwrap()).unwrap()
 }
 
-/// Where a recording of the test's goes.
+/// A path for a recording, in a directory of its own.
 fn recording() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("loop.json");
@@ -48,12 +48,12 @@ fn assert_times_rise(events: &[Event]) {
     }
 }
 
-/// On each track a slice lies within the one that is open, or behind it.
+/// On each track, a slice is inside the open one or after it.
 fn assert_slices_nest(events: &[Event]) {
     let mut open: HashMap<u64, Vec<f64>> = HashMap::new();
     let mut slices = 0;
-    for event in events.iter().filter(|event| event.ph == Kind::Slice) {
-        let end = event.begins_us + event.lasts_us.expect("a slice has its length");
+    for event in events.iter().filter(|event| event.ph == EventType::Slice) {
+        let end = event.begins_us + event.lasts_us.expect("a slice has a duration");
         let stack = open.entry(event.tid).or_default();
         while stack
             .last()
@@ -70,23 +70,23 @@ fn assert_slices_nest(events: &[Event]) {
     assert!(slices > 10, "{slices} slices");
 }
 
-/// What each source did in all, by token.
-fn deeds(events: &[Event]) -> BTreeMap<String, CallStats> {
-    let mut deeds: BTreeMap<String, CallStats> = BTreeMap::new();
+/// What each source did in total, by token.
+fn totals(events: &[Event]) -> BTreeMap<String, CallStats> {
+    let mut totals: BTreeMap<String, CallStats> = BTreeMap::new();
     for event in events {
-        if let Detail::Call { token, did, .. } = &event.detail {
-            let sum = deeds.entry(token.0.to_string()).or_default();
-            sum.messages += did.messages;
-            sum.accepted += did.accepted;
-            sum.bytes_in += did.bytes_in;
-            sum.bytes_out += did.bytes_out;
-            sum.answered += did.answered;
+        if let Detail::Call(call) = &event.detail {
+            let sum = totals.entry(call.token.to_string()).or_default();
+            sum.messages += call.stats.messages;
+            sum.accepted += call.stats.accepted;
+            sum.bytes_in += call.stats.bytes_in;
+            sum.bytes_out += call.stats.bytes_out;
+            sum.answered += call.stats.answered;
         }
     }
-    deeds
+    totals
 }
 
-/// Five clients with two names each, and one datagram.
+/// Five clients send two names each, and one datagram is sent.
 fn five_clients(server: &Server) {
     let mut clients: Vec<_> = (0..5).map(|_| server.connect()).collect();
     for name in [&b"Michael"[..], b"Tracy"] {
@@ -103,7 +103,7 @@ fn five_clients(server: &Server) {
 }
 
 #[test]
-fn a_run_of_five_clients_has_an_event_for_every_reply() {
+fn a_recording_of_five_clients_accounts_for_every_reply() {
     let (_folder, path) = recording();
     let server = Server::start(&["--record", path.to_str().unwrap()]);
     five_clients(&server);
@@ -112,36 +112,39 @@ fn a_run_of_five_clients_has_an_event_for_every_reply() {
     let events = load(&path);
     assert_times_rise(&events);
     assert_slices_nest(&events);
-    let deeds = deeds(&events);
-    let clients: Vec<_> = deeds.values().filter(|did| did.messages > 0).collect();
-    assert_eq!(clients.len(), 5, "{deeds:?}");
-    for did in clients {
-        // Two names and exit; the welcome and two replies.
-        assert_eq!((did.messages, did.bytes_in), (3, 7 + 5 + 4));
-        assert_eq!(did.bytes_out, 8 + 15 + 13);
+    let totals = totals(&events);
+    let is_client = |stats: &&CallStats| stats.messages > 0;
+    let clients: Vec<_> = totals.values().filter(is_client).collect();
+    assert_eq!(clients.len(), 5, "{totals:?}");
+    for stats in clients {
+        // In: two names and exit. Out: the welcome and two replies.
+        assert_eq!((stats.messages, stats.bytes_in), (3, 7 + 5 + 4));
+        assert_eq!(stats.bytes_out, 8 + 15 + 13);
     }
-    assert_eq!(deeds.values().map(|did| did.accepted).sum::<u32>(), 5);
-    assert_eq!(deeds.values().map(|did| did.answered).sum::<u32>(), 1);
-    // Each call was timed, and took its time.
+    assert_eq!(totals.values().map(|stats| stats.accepted).sum::<u32>(), 5);
+    assert_eq!(totals.values().map(|stats| stats.answered).sum::<u32>(), 1);
+    // Each call is timed.
     let mut calls = events
         .iter()
-        .filter(|event| matches!(event.detail, Detail::Call { .. }));
+        .filter(|event| matches!(event.detail, Detail::Call(_)));
     assert!(calls.all(|call| call.lasts_us > Some(0.0)));
-    // Every life has its slice, and every state of it: the five clients, and the server's own.
-    let lives = events
+    // Each source has a slice for its lifetime, and one for each of its states: the five clients,
+    // and the server's own three.
+    let lifetimes = events
         .iter()
-        .filter(|event| event.detail == Detail::Life {});
-    assert_eq!(lives.count(), 5 + 3);
+        .filter(|event| event.detail == Detail::Lifetime {});
+    assert_eq!(lifetimes.count(), 5 + 3);
     for state in [State::Greeting, State::Waiting, State::Lingering] {
+        let name = state.to_string();
         let slices = events
             .iter()
-            .filter(|event| event.detail == Detail::State {} && event.name == state.name());
+            .filter(|event| event.detail == Detail::State {} && event.name == name);
         assert!(slices.count() >= 5, "{state}");
     }
 }
 
 #[test]
-fn an_observer_changes_nothing_of_the_recording() {
+fn an_observer_does_not_change_what_is_recorded_of_clients() {
     let (_folder, path) = recording();
     let server = Server::start(&[
         "--record",
@@ -149,7 +152,7 @@ fn an_observer_changes_nothing_of_the_recording() {
         "--observe",
         "127.0.0.1:0",
     ]);
-    let mut observer = util::connect(http::gate_of(&server));
+    let mut observer = util::connect(http::observe_address(&server));
     observer.write_all(b"GET /events HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(http::read_head(&mut observer).status, 200);
     five_clients(&server);
@@ -157,20 +160,17 @@ fn an_observer_changes_nothing_of_the_recording() {
     let events = load(&path);
     assert_times_rise(&events);
     assert_slices_nest(&events);
-    let deeds = deeds(&events);
-    let mut clients = deeds.values().filter(|did| did.messages > 0);
-    // What goes to observers is no client's, and is not counted as theirs.
-    assert!(clients.all(|did| (did.messages, did.bytes_out) == (3, 8 + 15 + 13)));
-    assert_eq!(deeds.values().map(|did| did.messages).sum::<u32>(), 15);
-    assert!(
-        events
-            .iter()
-            .any(|event| event.name == State::Observer.name())
-    );
+    let totals = totals(&events);
+    let mut clients = totals.values().filter(|stats| stats.messages > 0);
+    // The bytes of observers are not counted as those of clients.
+    assert!(clients.all(|stats| (stats.messages, stats.bytes_out) == (3, 8 + 15 + 13)));
+    assert_eq!(totals.values().map(|stats| stats.messages).sum::<u32>(), 15);
+    let observer = State::Observer.to_string();
+    assert!(events.iter().any(|event| event.name == observer));
 }
 
 #[test]
-fn the_recording_is_whole_json_of_the_trace_event_format() {
+fn a_recording_is_complete_json_in_the_trace_event_format() {
     let (_folder, path) = recording();
     let server = Server::start(&["--record", path.to_str().unwrap()]);
     five_clients(&server);
@@ -196,11 +196,11 @@ fn the_recording_is_whole_json_of_the_trace_event_format() {
 }
 
 #[test]
-fn sigusr2_saves_what_there_is_and_the_server_goes_on() {
+fn sigusr2_saves_a_recording_and_the_server_keeps_serving() {
     let (_folder, path) = recording();
     let server = Server::start(&["--record", path.to_str().unwrap()]);
     five_clients(&server);
-    assert!(!path.exists(), "written only when asked for");
+    assert!(!path.exists(), "not saved before the signal");
     server.signal(Signal::SIGUSR2);
     server.stderr().wait_for("helloop show");
     let first = load(&path);
@@ -211,7 +211,7 @@ fn sigusr2_saves_what_there_is_and_the_server_goes_on() {
 }
 
 #[test]
-fn the_ring_holds_the_last_turns_and_no_more() {
+fn a_recording_holds_only_the_last_turns() {
     let (_folder, path) = recording();
     let server = Server::start(&["--record", path.to_str().unwrap(), "--record-turns", "4"]);
     five_clients(&server);
@@ -231,7 +231,7 @@ fn the_ring_holds_the_last_turns_and_no_more() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_before_anything_is_served() {
+fn an_unwritable_file_is_reported_before_the_server_listens() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("no/such/folder/loop.json");
     for path in [missing.as_path(), folder.path()] {
@@ -246,7 +246,7 @@ fn a_file_that_cannot_be_written_is_told_before_anything_is_served() {
 }
 
 #[test]
-fn without_a_recording_sigusr2_does_no_harm() {
+fn sigusr2_without_a_recording_is_harmless() {
     for flags in [&[][..], &["--observe", "127.0.0.1:0"]] {
         let server = Server::start(flags);
         server.signal(Signal::SIGUSR2);
@@ -256,7 +256,7 @@ fn without_a_recording_sigusr2_does_no_harm() {
 }
 
 #[test]
-fn show_refuses_what_is_no_recording_and_shows_none_of_it() {
+fn show_rejects_a_file_that_is_not_a_recording_and_prints_none_of_it() {
     let (_folder, path) = recording();
     for text in [
         "",
@@ -280,19 +280,19 @@ fn show_refuses_what_is_no_recording_and_shows_none_of_it() {
     assert!(missing.stderr.contains("cannot be opened"));
 }
 
-// The simulation: the real server in virtual time, over scripted streams.
+// The real server in virtual time, with scripted streams.
 
-type Actor = ServerSource<Acceptor>;
+type TestSource = ServerSource<ScriptedNet>;
 
-/// The server, and the time where it is.
-struct Simulation {
-    server: helloop::server::Server<Acceptor, Datagram, TurnRecorder>,
+/// A server, and the virtual time.
+struct VirtualServer {
+    server: helloop::server::Server<ScriptedNet>,
     clients: Vec<FarEnd>,
     now: Time,
 }
 
-impl Simulation {
-    /// Waits as the loop would: until this moment, or a deadline before it.
+impl VirtualServer {
+    /// Runs the loop up to this moment, with a turn for each deadline before it.
     fn until(&mut self, milliseconds: u64) {
         self.until_marks(milliseconds, &[]);
     }
@@ -301,11 +301,11 @@ impl Simulation {
         let target = Time::ZERO.after(Duration::from_millis(milliseconds));
         loop {
             let reactor = &mut self.server.reactor;
-            let patience = reactor.poll_timeout(self.now);
-            let turn = reactor.turns().turns + 1;
-            let record = reactor.recorder_mut();
-            Recorder::<Actor>::phase(record, turn, TurnPhase::Wait(patience), self.now);
-            let deadline = patience.map(|patience| self.now.after(patience));
+            let timeout = reactor.poll_timeout(self.now);
+            let turn = reactor.stats().turns + 1;
+            let recorder = reactor.recorder_mut();
+            Recorder::<TestSource>::phase(recorder, turn, TurnPhase::Wait(timeout), self.now);
+            let deadline = timeout.map(|timeout| self.now.after(timeout));
             match deadline.filter(|deadline| *deadline < target) {
                 Some(deadline) => self.step(deadline, &[]),
                 None => break,
@@ -325,13 +325,13 @@ impl Simulation {
         assert_eq!(self.server.between_turns(), None);
     }
 
-    fn say(&self, client: usize, words: &[u8]) {
-        self.clients[client].borrow_mut().arrive(words, false);
+    fn send(&self, client: usize, bytes: &[u8]) {
+        self.clients[client].borrow_mut().arrive(bytes, false);
     }
 }
 
-/// Three clients under `--delay 1s`. What they are owed is held for each alone: Sarah, who comes
-/// later, waits for nobody.
+/// Three clients under `--delay 1s`. Each client's replies are held separately: Sarah's, who sends
+/// later, do not delay the others'.
 fn three_clients() -> TurnRecorder {
     let recorder = TurnRecorder::new(100, RecorderMode::Recording);
     let reactor = Reactor::simulated_recorded(recorder).unwrap();
@@ -340,32 +340,32 @@ fn three_clients() -> TurnRecorder {
         ..Settings::default()
     };
     let (streams, clients) = (0..3).map(|_| Scripted::roomy()).unzip();
-    let mut server = helloop::server::Server::with_reactor(reactor, settings);
+    let mut server = helloop::server::Server::on(reactor, settings);
     let arrivals = Acceptor::default();
     arrivals.0.borrow_mut().streams = streams;
     let listener = Listener::new(arrivals);
     let listener = server
         .add(ServerSource::Listener(Box::new(listener)))
         .unwrap();
-    let mut stage = Simulation {
+    let mut virtual_server = VirtualServer {
         server,
         clients,
         now: Time::ZERO,
     };
-    stage.until(0);
-    stage.until_marks(5, &[(listener, Readiness::READABLE)]);
-    stage.until(5);
-    stage.say(0, b"Michael");
-    stage.say(1, b"Tracy");
-    stage.until(100);
-    stage.say(2, b"Sarah");
-    stage.until(600);
-    stage.say(0, b"exit");
-    stage.until(1_200);
-    stage.until(2_200);
-    stage.clients[0].borrow_mut().arrive(b"", true);
-    stage.until(2_201);
-    let recorder = stage.server.reactor.recorder_mut();
+    virtual_server.until(0);
+    virtual_server.until_marks(5, &[(listener, Readiness::READABLE)]);
+    virtual_server.until(5);
+    virtual_server.send(0, b"Michael");
+    virtual_server.send(1, b"Tracy");
+    virtual_server.until(100);
+    virtual_server.send(2, b"Sarah");
+    virtual_server.until(600);
+    virtual_server.send(0, b"exit");
+    virtual_server.until(1_200);
+    virtual_server.until(2_200);
+    virtual_server.clients[0].borrow_mut().arrive(b"", true);
+    virtual_server.until(2_201);
+    let recorder = virtual_server.server.reactor.recorder_mut();
     mem::replace(recorder, TurnRecorder::new(1, RecorderMode::Recording))
 }
 
@@ -377,22 +377,21 @@ fn ladder(recorder: &TurnRecorder, filter: Filter) -> String {
 }
 
 #[test]
-fn three_clients_under_delay_are_the_picture_of_the_readme() {
+fn three_clients_under_delay_print_the_ladder_of_the_readme() {
     let recorder = three_clients();
-    let picture = ladder(&recorder, Filter::default());
-    print!("{picture}");
+    let expected = ladder(&recorder, Filter::default());
+    print!("{expected}");
     let commands = util::readme::commands();
     let typed = "helloop show tests/three-clients.json";
     let shown = commands.iter().find(|command| command.typed == typed);
-    let shown = &shown.expect("it is in the README").output;
-    assert_eq!(&picture, shown, "the README has another picture");
-    // The same by the command itself, of this recording and of the one that a reader is given,
-    // which was made here.
+    let shown = &shown.expect("the README has it").output;
+    assert_eq!(&expected, shown, "the README shows another ladder");
+    // The command prints the same for this recording, and for the committed copy of it.
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("three-clients.json");
     trace::write(&recorder, &mut File::create(&path).unwrap()).unwrap();
     for path in [path.to_str().unwrap(), "tests/three-clients.json"] {
         let shown: Ended = run(helloop(&["show", path]));
-        assert_eq!((shown.code, &shown.stdout), (Some(0), &picture), "{path}");
+        assert_eq!((shown.code, &shown.stdout), (Some(0), &expected), "{path}");
     }
     let events = load(&path);
     assert_times_rise(&events);
@@ -400,20 +399,23 @@ fn three_clients_under_delay_are_the_picture_of_the_readme() {
 }
 
 #[test]
-fn one_turn_or_one_token_can_be_picked() {
+fn show_selects_one_turn_or_one_token() {
     let recorder = three_clients();
     let whole = ladder(&recorder, Filter::default());
     let sarah = Filter {
-        token: Some((3, Some(0))),
+        token: Some(TokenFilter {
+            key: 3,
+            generation: Some(0),
+        }),
         ..Filter::default()
     };
-    let story = ladder(&recorder, sarah);
+    let history = ladder(&recorder, sarah);
     let lines = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     assert!(
-        lines(&story).iter().all(|line| line.contains("#3.0")),
-        "{story}"
+        lines(&history).iter().all(|line| line.contains("#3.0")),
+        "{history}"
     );
-    assert_eq!(lines(&story).len(), whole.matches("#3.0").count());
+    assert_eq!(lines(&history).len(), whole.matches("#3.0").count());
     let turn = Filter {
         turn: Some(4),
         ..Filter::default()

@@ -1,8 +1,8 @@
-//! What the tutorial teaches, against both servers: its exchanges over TCP and UDP, its own
-//! Python clients as it prints them, and `nc`.
+//! The tutorial's exchanges against both servers: over TCP and UDP, by its clients in Python, and by
+//! `nc`.
 //!
-//! The tests that need a program of the machine's are ignored by default, since a bare machine
-//! may not have it: `cargo test --test tutorial -- --ignored` runs them.
+//! Tests that need a program which may not be installed are ignored by default:
+//! `cargo test --test tutorial -- --ignored` runs them.
 
 #[macro_use]
 mod util;
@@ -25,7 +25,7 @@ both_models! {
     #[ignore = "needs nc"]
     nc_in_chunk_framing,
     #[ignore = "needs nc"]
-    nc_says_what_the_readme_shows,
+    nc_prints_what_the_readme_shows,
     #[ignore = "needs nc"]
     nc_in_line_framing,
     #[ignore = "needs nc"]
@@ -36,7 +36,7 @@ fn the_tcp_exchange(model: Model) {
     exchange(model, &[]);
 }
 
-/// `time.sleep(1)` before each reply, only shorter here.
+/// The tutorial's `time.sleep(1)` before each reply, shortened.
 fn the_tcp_exchange_with_its_sleep(model: Model) {
     exchange(model, &["--delay", "50ms"]);
 }
@@ -60,12 +60,12 @@ fn the_udp_exchange(model: Model) {
     ask_udp(&socket, b"Sarah", b"Hello, Sarah!");
 }
 
-/// The tutorial's client that the README prints, line for line, and what it prints itself.
-fn client_of_the_readme(socket: &str) -> (String, String) {
+/// The README's client for TCP or UDP, and the output that the README shows for it.
+fn client_of_the_readme(udp: bool) -> (String, String) {
     let blocks = readme::blocks();
     let is_client = |block: &&[Block]| {
         block[0].language == "python"
-            && block[0].text.contains(socket)
+            && block[0].text.contains("SOCK_DGRAM") == udp
             && block[1].language == "text"
     };
     let found = blocks.windows(2).find(is_client).expect("a client");
@@ -76,26 +76,23 @@ const GREETINGS: &str = "Hello, Michael!\nHello, Tracy!\nHello, Sarah!\n";
 
 fn the_python_tcp_client(model: Model) {
     let server = model.start(&[]);
-    let (client, prints) = client_of_the_readme("SOCK_STREAM");
-    assert_eq!(prints, format!("Welcome!\n{GREETINGS}"));
-    assert_eq!(python(&client, server.tcp_address()), prints);
+    let (client, output) = client_of_the_readme(false);
+    assert_eq!(output, format!("Welcome!\n{GREETINGS}"));
+    assert_eq!(python(&client, server.tcp_address()), output);
     assert!(
-        server
-            .stop()
-            .stdout
-            .contains("served 1 clients, 4 messages"),
+        server.stop().stdout.contains("served 1 client, 4 messages"),
         "the fourth message is exit"
     );
 }
 
 fn the_python_udp_client(model: Model) {
     let server = model.start(&[]);
-    let (client, prints) = client_of_the_readme("SOCK_DGRAM");
-    assert_eq!(prints, GREETINGS);
-    assert_eq!(python(&client, server.tcp_address()), prints);
+    let (client, output) = client_of_the_readme(true);
+    assert_eq!(output, GREETINGS);
+    assert_eq!(python(&client, server.tcp_address()), output);
 }
 
-/// Runs a script of the tutorial's, its port replaced, and returns what it prints.
+/// Runs a script against this server and returns its output.
 fn python(script: &str, server: SocketAddr) -> String {
     let script = script.replace("9999", &server.port().to_string());
     let mut command = Command::new("python3");
@@ -112,15 +109,15 @@ fn nc(flags: &[&str], server: SocketAddr) -> Process {
     Process::start(command)
 }
 
-fn type_in(nc: &mut Process, words: &str) {
+fn type_in(nc: &mut Process, text: &str) {
     nc.stdin
         .as_mut()
         .unwrap()
-        .write_all(words.as_bytes())
+        .write_all(text.as_bytes())
         .unwrap();
 }
 
-/// A person types a line and reads its answer. The line ending stands outside the name.
+/// As typed by hand: a line ending is not part of the name.
 fn nc_in_chunk_framing(model: Model) {
     let server = model.start(&[]);
     let mut nc = nc(&[], server.tcp_address());
@@ -135,26 +132,26 @@ fn nc_in_chunk_framing(model: Model) {
     );
 }
 
-/// On a terminal what is typed stands between what is answered.
-fn nc_says_what_the_readme_shows(model: Model) {
+/// A terminal shows the input between the replies.
+fn nc_prints_what_the_readme_shows(model: Model) {
     let server = model.start(&[]);
     let commands = readme::commands();
     let shown = commands
         .iter()
         .find(|command| command.typed.starts_with("nc "));
-    let words = readme::words(&shown.unwrap().typed);
-    assert_eq!(words, ["nc", "127.0.0.1", "9999"]);
+    let command = readme::words(&shown.unwrap().typed);
+    assert_eq!(command, ["nc", "127.0.0.1", "9999"]);
     let mut nc = nc(&[], server.tcp_address());
     let typed = ["Michael\n", "exit\n"];
     type_in(&mut nc, typed[0]);
     nc.stdout.wait_for("Welcome!Hello, Michael!");
     type_in(&mut nc, typed[1]);
-    let answered = nc.wait().stdout;
-    let terminal = answered.replace("Welcome!", &format!("Welcome!{}", typed[0])) + typed[1];
+    let replies = nc.wait().stdout;
+    let terminal = replies.replace("Welcome!", &format!("Welcome!{}", typed[0])) + typed[1];
     assert_eq!(terminal, shown.unwrap().output);
 }
 
-/// Lines may be piped in all at once.
+/// All lines may be piped in at once.
 fn nc_in_line_framing(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let mut nc = nc(&["-N"], server.tcp_address());

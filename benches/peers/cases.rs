@@ -1,31 +1,29 @@
-//! What is compared: the cases, the contenders, and the goals.
+//! The cases, the peers and the goals, as data.
 //!
 //! **Owns** every number that says how much is sent, and how good is good enough.
+//! **Must never touch** a socket or a process.
 
-use crate::process::Server;
-use crate::{epoll, epoll_udp, growth, memory, storm, tasks};
-use helloop::net::bind;
 use helloop::protocol::greeting::Framing;
 use std::fmt;
 
-/// What the clients of a case do.
+/// What the clients of a case do. Each variant is one burst.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Traffic {
-    /// Connected clients, of which `active` talk, evenly spread among the others: `lines` messages
-    /// each in one write.
+    /// Of the connected clients, `active` send `lines` messages each, in one write. The active
+    /// clients are spread evenly among the others.
     Tcp {
         framing: Framing,
         clients: usize,
         active: usize,
         lines: usize,
     },
-    /// Clients that connect, are welcomed, and leave; so many at once.
+    /// Clients connect, read the welcome, and disconnect.
     Visits { at_once: usize },
-    /// Clients that all connect at the same moment.
+    /// All clients connect at the same moment.
     Storm { clients: usize },
-    /// Clients that come, one a burst, and stay without a word.
-    Guests,
-    /// Clients that send one datagram each.
+    /// One more client connects, and stays idle.
+    Idle,
+    /// Clients send one datagram each.
     Udp { clients: usize },
 }
 
@@ -35,30 +33,30 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) traffic: Traffic,
-    /// Bursts in one slice. A slice is some 30 ms of the server's time: long beside one wake-up,
-    /// short beside whatever else the machine does.
+    /// Bursts per slice. A slice takes about 30 ms of the server's time: long compared with a
+    /// wakeup, short compared with what else the machine does.
     pub(crate) bursts: usize,
     pub(crate) peers: &'static [Peer],
     pub(crate) goals: &'static [Goal],
 }
 
-/// This server's cost over a peer's, at most.
+/// The highest acceptable ratio of this server's cost to a peer's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub(crate) peer: Peer,
     pub(crate) at_most: f64,
 }
 
-/// Who serves.
+/// A server under comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// This server.
     Helloop,
-    /// The hand-written epoll loop: the limit.
+    /// The hand-written epoll loop: the lower bound.
     Epoll,
-    /// The same loop in a second process: how far is it from itself?
+    /// The same loop in a second process. Its ratio to the first is the measurement's spread.
     EpollAgain,
-    /// tokio's current_thread runtime, a task a client.
+    /// tokio's current_thread runtime, one task per client.
     Tokio,
     /// `helloop serve --model threads`.
     Threads,
@@ -71,23 +69,25 @@ const ALL: &[Peer] = &[
     Peer::Tokio,
     Peer::Threads,
 ];
-/// A thread for each of very many clients is more than many systems allow.
-const LOOPS: &[Peer] = &[Peer::Helloop, Peer::Epoll, Peer::EpollAgain, Peer::Tokio];
+/// Without [`Peer::Threads`]: many systems do not allow a thread for each of so many clients.
+const EVENT_LOOPS: &[Peer] = &[Peer::Helloop, Peer::Epoll, Peer::EpollAgain, Peer::Tokio];
+/// For what is measured once per server, without an A/A comparison.
+const DISTINCT: &[Peer] = &[Peer::Helloop, Peer::Epoll, Peer::Tokio];
 
-const fn goals(of_epoll: f64, of_tokio: f64) -> [Goal; 2] {
+const fn goals(epoll: f64, tokio: f64) -> [Goal; 2] {
     [
         Goal {
             peer: Peer::Epoll,
-            at_most: of_epoll,
+            at_most: epoll,
         },
         Goal {
             peer: Peer::Tokio,
-            at_most: of_tokio,
+            at_most: tokio,
         },
     ]
 }
 
-pub(crate) const fn chunks(clients: usize, active: usize) -> Traffic {
+const fn chunks(clients: usize, active: usize) -> Traffic {
     Traffic::Tcp {
         framing: Framing::Chunk,
         clients,
@@ -96,6 +96,7 @@ pub(crate) const fn chunks(clients: usize, active: usize) -> Traffic {
     }
 }
 
+/// The cases that are compared by CPU time.
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "chunk-100",
@@ -115,10 +116,10 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "idle-19000",
-        about: "TCP, chunk framing, 19,000 clients connected, of which 100 talk",
+        about: "TCP, chunk framing, 19,000 clients connected, 100 of them active",
         traffic: chunks(19_000, 100),
         bursts: 60,
-        peers: LOOPS,
+        peers: EVENT_LOOPS,
         goals: &goals(1.03, 1.0),
     },
     Case {
@@ -144,12 +145,58 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "accept",
-        about: "TCP, clients that connect, are welcomed and leave, 64 at once",
+        about: "TCP, clients connect, read the welcome and leave, 64 at once",
         traffic: Traffic::Visits { at_once: 64 },
         bursts: 30,
-        peers: LOOPS,
+        peers: EVENT_LOOPS,
         goals: &goals(1.05, 1.0),
     },
+];
+
+/// The server's descriptors must suffice where the hard limit is 20,000.
+pub(crate) const STORM_CLIENTS: usize = 19_000;
+
+/// See `storm`.
+pub(crate) const STORM: Case = Case {
+    name: "storm",
+    about: "19,000 clients connect at once, and each waits for its welcome",
+    traffic: Traffic::Storm {
+        clients: STORM_CLIENTS,
+    },
+    bursts: 1,
+    peers: DISTINCT,
+    goals: &[],
+};
+
+/// See `memory`.
+pub(crate) const MEMORY: Case = Case {
+    name: "memory",
+    about: "resident memory per idle client, from 1,000 to 19,000 clients",
+    traffic: Traffic::Idle,
+    bursts: 0,
+    peers: DISTINCT,
+    goals: &[],
+};
+
+const fn growth(name: &'static str, clients: usize, active: usize, bursts: usize) -> Case {
+    Case {
+        name,
+        about: "helloop alone, with more and more clients connected",
+        traffic: chunks(clients, active),
+        bursts,
+        peers: &[Peer::Helloop],
+        goals: &[],
+    }
+}
+
+/// See `growth`: the same sizes with 100 active clients, and with one.
+pub(crate) const GROWTH: [Case; 6] = [
+    growth("growth-100", 100, 100, 60),
+    growth("growth-5000", 5_000, 100, 60),
+    growth("growth-19000", 19_000, 100, 60),
+    growth("growth-100-one", 100, 1, 2_000),
+    growth("growth-5000-one", 5_000, 1, 2_000),
+    growth("growth-19000-one", 19_000, 1, 2_000),
 ];
 
 impl Case {
@@ -157,8 +204,8 @@ impl Case {
     pub(crate) fn named(name: &str) -> &'static Self {
         CASES
             .iter()
-            .chain([&storm::CASE, &memory::CASE])
-            .chain(&growth::CASES)
+            .chain([&STORM, &MEMORY])
+            .chain(&GROWTH)
             .find(|case| case.name == name)
             .expect("a case's name")
     }
@@ -188,67 +235,6 @@ impl Peer {
             .copied()
             .find(|peer| peer.name() == name)
             .expect("a peer's name")
-    }
-
-    /// Starts the peer for `case`: a binary of this package, or this bench under another role.
-    pub(crate) fn start(self, case: &Case) -> Server {
-        self.start_with(case, &[])
-    }
-
-    /// As [`start`](Self::start); `flags` are for this server's command line.
-    pub(crate) fn start_with(self, case: &Case, flags: &[&str]) -> Server {
-        let framing = match case.framing() {
-            Framing::Chunk => "chunk",
-            Framing::Line => "line",
-        };
-        let helloop = [
-            "serve",
-            "--quiet",
-            "--listen",
-            "127.0.0.1:0",
-            "--framing",
-            framing,
-        ];
-        match self {
-            Self::Helloop => Server::start(
-                env!("CARGO_BIN_EXE_helloop"),
-                &[&helloop[..], flags].concat(),
-            ),
-            Self::Threads => Server::start(
-                env!("CARGO_BIN_EXE_helloop"),
-                &[&helloop[..], &["--model", "threads"]].concat(),
-            ),
-            Self::Epoll | Self::EpollAgain | Self::Tokio => {
-                let bench = std::env::current_exe().expect("the path of this bench");
-                Server::start(&bench, &["as-server", self.name(), case.name])
-            }
-        }
-    }
-
-    /// Serves `case` in this process, for ever.
-    pub(crate) fn serve(self, case: &Case) {
-        let bound = bind::bind(&bind::Options {
-            listen: vec!["127.0.0.1:0".to_owned()],
-            udp: true,
-            backlog: match self {
-                // What its own `bind` asks for.
-                Self::Tokio => 1_024,
-                _ => 4_096,
-            },
-            reuse_port: false,
-            keepalive: Some(std::time::Duration::from_secs(300)),
-        });
-        let [sockets] = <[_; 1]>::try_from(bound.expect("a free port")).expect("one address");
-        sockets
-            .set_nonblocking()
-            .expect("sockets that do not block");
-        println!("listening on {sockets}");
-        let udp = sockets.udp.expect("a UDP socket beside the TCP one");
-        match (self, case.traffic) {
-            (Self::Tokio, _) => tasks::serve(sockets.tcp, udp, case.framing()),
-            (_, Traffic::Udp { .. }) => epoll_udp::serve(&udp),
-            _ => epoll::serve(&sockets.tcp, case.framing()),
-        }
     }
 }
 

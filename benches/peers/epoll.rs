@@ -1,10 +1,10 @@
-//! The limit for TCP: an edge-triggered epoll loop of the same protocol, with the fewest system
-//! calls and no safety.
+//! The lower bound for TCP: an edge-triggered epoll loop for the same protocol, with the fewest
+//! system calls and no safety.
 //!
-//! A message costs one read and one write, a batch of them one wait, a client one accept, one
-//! registration and one write. What makes that possible is all that is left out: no budgets, no
-//! limits, no deadlines, no generations, no counters, no log; sockets that block, so that a
-//! client that does not read stops everybody; the first error ends the server.
+//! One read and one write per message, one wait per batch, one accept, one registration and one
+//! write per client. It can do with so few because much is missing: budgets, limits, deadlines,
+//! generations, counters, logs. Sockets block, so one client that does not read stops the
+//! server; so does the first error.
 
 use helloop::protocol::greeting::Framing;
 use memchr::memchr_iter;
@@ -13,14 +13,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-/// Names the listener among the events; clients are named by their descriptors.
+/// The listener's event data. A client's is its file descriptor.
 const LISTENER: u64 = u64::MAX;
 
 const HELLO: &[u8] = b"Hello, ";
 const CHUNK_BYTES: usize = 1_024;
 const READ_BYTES: usize = 16 * 1_024;
 
-/// Serves for ever.
+/// Serves forever.
 pub(crate) fn serve(listener: &TcpListener, framing: Framing) {
     match framing {
         Framing::Chunk => run(listener, framing.welcome(), Chunks::new()),
@@ -28,16 +28,16 @@ pub(crate) fn serve(listener: &TcpListener, framing: Framing) {
     }
 }
 
-/// What tells the framings apart.
+/// What differs between the framings.
 trait Answer {
-    /// Reads once and answers; `false` when the client is to be closed.
+    /// Reads once and replies. Returns false if the client must be closed.
     fn answer(&mut self, client: &mut Client) -> bool;
 }
 
-/// A client, found by its descriptor.
+/// A client. Its index is its file descriptor.
 struct Client {
     stream: TcpStream,
-    /// A line begun.
+    /// An incomplete line.
     partial: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ fn run(listener: &TcpListener, welcome: &[u8], mut answers: impl Answer) {
     let mut clients: Vec<Option<Client>> = Vec::new();
     let mut events = [EpollEvent::empty(); 1_024];
     loop {
-        // A wait that strace cuts short brings nothing.
+        // strace interrupts a wait, which then returns an error.
         let count = epoll.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
         for event in &events[..count] {
             if event.data() == LISTENER {
@@ -81,7 +81,9 @@ fn accept(
         };
         let descriptor = usize::try_from(stream.as_raw_fd()).expect("descriptors are positive");
         register(&stream, descriptor);
-        stream.write_all(welcome).expect("a fresh socket takes it");
+        stream
+            .write_all(welcome)
+            .expect("room in a new socket's send buffer");
         if descriptor >= clients.len() {
             clients.resize_with(descriptor + 1, || None);
         }
@@ -90,7 +92,7 @@ fn accept(
     }
 }
 
-/// The name is read to where it stands in the reply, so nothing is copied.
+/// Reads the name into its place in the reply, so nothing is copied.
 struct Chunks {
     reply: [u8; HELLO.len() + CHUNK_BYTES + 3],
 }
@@ -127,7 +129,7 @@ impl Answer for Chunks {
     }
 }
 
-/// All replies of one read go out in one write, from memory that is never grown.
+/// Sends all replies to one read in one write, from a buffer that never grows.
 struct Lines {
     input: Box<[u8]>,
     replies: Box<[u8]>,
@@ -137,7 +139,8 @@ impl Lines {
     fn new() -> Self {
         Self {
             input: vec![0; READ_BYTES].into(),
-            // An empty line's reply is nine times as long; a line begun comes on top.
+            // The reply to an empty line is nine times as long as the line. Add one line that
+            // earlier reads began.
             replies: vec![0; 9 * READ_BYTES + 65_536].into(),
         }
     }
@@ -170,7 +173,7 @@ impl Answer for Lines {
     }
 }
 
-/// Writes one reply to the front of `space`, and returns its length.
+/// Writes one reply at the start of `space`. Returns its length.
 #[inline]
 fn greet(name: &[u8], space: &mut [u8]) -> usize {
     let length = HELLO.len() + name.len() + 2;

@@ -1,7 +1,7 @@
-//! The limit for UDP: what has come is received by one system call, and answered by one.
+//! The lower bound for UDP: one system call receives a batch of datagrams, one sends the replies.
 //!
-//! What is left out makes it short: IPv6, limits, the check for other servers' greetings and
-//! ports, replies that cannot be sent. The name is received to where it stands in the reply.
+//! Missing are IPv6, limits, the checks against reply loops between servers, and the handling of
+//! replies that cannot be sent. Each name is received into its place in the reply.
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
@@ -10,42 +10,42 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
-/// Datagrams a call.
-const BATCH: usize = 64;
+/// Datagrams per call.
+const DATAGRAMS_PER_CALL: usize = 64;
 const HELLO: &[u8] = b"Hello, ";
 const DATAGRAM_BYTES: usize = 1_024;
 
-/// Room for a reply.
+/// Space for one reply.
 type Reply = [u8; HELLO.len() + DATAGRAM_BYTES + 1];
 
-/// Serves for ever.
+/// Serves forever.
 pub(crate) fn serve(socket: &UdpSocket) {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("a descriptor");
     let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
     epoll.add(socket, event).expect("the only registration");
-    let mut replies: Box<[Reply; BATCH]> = Box::new([[0; _]; BATCH]);
+    let mut replies: Box<[Reply; DATAGRAMS_PER_CALL]> = Box::new([[0; _]; DATAGRAMS_PER_CALL]);
     for reply in replies.iter_mut() {
         reply[..HELLO.len()].copy_from_slice(HELLO);
     }
-    // One for each direction: sending overwrites the names, and receiving does not reset them.
-    let mut incoming = MultiHeaders::preallocate(BATCH, None);
-    let mut outgoing = MultiHeaders::preallocate(BATCH, None);
+    // One per direction: a send overwrites the addresses, and a receive does not restore them.
+    let mut incoming = MultiHeaders::preallocate(DATAGRAMS_PER_CALL, None);
+    let mut outgoing = MultiHeaders::preallocate(DATAGRAMS_PER_CALL, None);
     loop {
         let _ = epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE);
-        // A batch that is not full has emptied the socket.
-        while answer(socket, &mut replies, &mut incoming, &mut outgoing) == BATCH {}
+        // A batch that is not full has drained the socket.
+        while answer(socket, &mut replies, &mut incoming, &mut outgoing) == DATAGRAMS_PER_CALL {}
     }
 }
 
-/// Answers one batch, and returns how many datagrams it was.
+/// Answers one batch. Returns its number of datagrams.
 fn answer(
     socket: &UdpSocket,
-    replies: &mut [Reply; BATCH],
+    replies: &mut [Reply; DATAGRAMS_PER_CALL],
     incoming: &mut MultiHeaders<SockaddrIn>,
     outgoing: &mut MultiHeaders<SockaddrIn>,
 ) -> usize {
-    let mut ends = [0; BATCH];
-    let mut senders = [None; BATCH];
+    let mut ends = [0; DATAGRAMS_PER_CALL];
+    let mut senders = [None; DATAGRAMS_PER_CALL];
     let mut spaces = replies
         .each_mut()
         .map(|reply| [IoSliceMut::new(&mut reply[HELLO.len()..][..DATAGRAM_BYTES])]);
@@ -69,7 +69,8 @@ fn answer(
         reply[*end - ending_bytes] = b'!';
         *end += 1;
     }
-    let slices: [_; BATCH] = array::from_fn(|at| [IoSlice::new(&replies[at][..ends[at]])]);
+    let slices: [_; DATAGRAMS_PER_CALL] =
+        array::from_fn(|at| [IoSlice::new(&replies[at][..ends[at]])]);
     let (slices, senders) = (&slices[..count], &senders[..count]);
     let sent = sendmmsg(socket.as_raw_fd(), outgoing, slices, senders, [], flags);
     assert!(sent.is_ok(), "sending a batch: {:?}", sent.err());

@@ -1,61 +1,38 @@
-//! How this server's cost grows with the clients that are connected to it.
+//! How helloop's cost grows with the number of connected clients.
 //!
-//! What a message costs while 100 of them talk; what it costs if each message also moves a
-//! deadline, the client's idle timeout; and what a whole turn costs, with its wait, for one
-//! client that talks alone. Those who talk sit far apart in the slab.
+//! Three costs: per message with 100 active clients; the same when each message also moves a
+//! deadline (the client's idle timeout); and a whole turn, its wait included, for one active
+//! client. Active clients sit far apart in the slab.
 
-use crate::cases::{Case, Peer, chunks};
-use crate::judge::{Contender, median, take_turns};
-use crate::process::Load;
+use crate::cases::{Case, GROWTH, Peer};
+use crate::compare::{Contender, interleave, median};
+use crate::process::{Load, Server};
 
 pub(crate) const NAME: &str = "growth";
 
-const ABOUT: &str = "this server alone, with more and more clients connected";
-
-/// A deadline that moves at each message, and never comes.
+/// A deadline that moves with each message and never fires.
 const FAR_DEADLINE: [&str; 2] = ["--idle-timeout", "1h"];
 
-const fn case(name: &'static str, clients: usize, active: usize, bursts: usize) -> Case {
-    Case {
-        name,
-        about: ABOUT,
-        traffic: chunks(clients, active),
-        bursts,
-        peers: &[Peer::Helloop],
-        goals: &[],
-    }
-}
-
-pub(crate) const CASES: [Case; 6] = [
-    case("growth-100", 100, 100, 60),
-    case("growth-5000", 5_000, 100, 60),
-    case("growth-19000", 19_000, 100, 60),
-    case("growth-100-one", 100, 1, 2_000),
-    case("growth-5000-one", 5_000, 1, 2_000),
-    case("growth-19000-one", 19_000, 1, 2_000),
-];
-
-/// What is measured at each size: its name, the cases, and the flags of the server.
+/// What is measured at each size: its name, the cases, and the server's flags.
 const ROWS: [(&str, &[Case], &[&str]); 3] = [
     (
-        "a message, 100 talk",
-        CASES.first_chunk::<3>().unwrap(),
+        "message, 100 active",
+        GROWTH.first_chunk::<3>().unwrap(),
         &[],
     ),
     (
-        "the same, and a deadline moved",
-        CASES.first_chunk::<3>().unwrap(),
+        "message that moves a deadline",
+        GROWTH.first_chunk::<3>().unwrap(),
         &FAR_DEADLINE,
     ),
-    ("a turn, one talks", CASES.last_chunk::<3>().unwrap(), &[]),
+    ("turn, 1 active", GROWTH.last_chunk::<3>().unwrap(), &[]),
 ];
 
-/// Measures, and prints a row for each kind of work.
+/// Measures, and prints one row for each cost.
 pub(crate) fn run(rounds: usize) {
-    println!("\n{NAME}: {ABOUT}");
-    println!("  CPU time                        100 clients      5,000     19,000   19,000 / 100");
+    println!("  CPU time per                    100 clients      5,000     19,000   19,000 / 100");
     for (name, cases, flags) in ROWS {
-        let rounds: Vec<Vec<Vec<f64>>> = (0..rounds).map(|_| play(cases, flags)).collect();
+        let rounds: Vec<Vec<Vec<f64>>> = (0..rounds).map(|_| round(cases, flags)).collect();
         let cost =
             |size: usize| median(rounds.iter().flat_map(|round| round[size].iter().copied()));
         let ratios = rounds.iter().map(|round| {
@@ -72,15 +49,15 @@ pub(crate) fn run(rounds: usize) {
     }
 }
 
-/// One round: a server of each size, in turn, and their costs by slice.
-fn play(cases: &[Case], flags: &[&str]) -> Vec<Vec<f64>> {
+/// One round: a server for each size, interleaved. Returns their costs by slice.
+fn round(cases: &[Case], flags: &[&str]) -> Vec<Vec<f64>> {
     let start = |case: &Case| {
-        let server = Peer::Helloop.start_with(case, flags);
+        let server = Server::start(Peer::Helloop, case, flags);
         let load = Load::start(case, server.address);
         Contender::new(server, load, case.bursts)
     };
     let mut contenders: Vec<Contender> = cases.iter().map(start).collect();
-    take_turns(&mut contenders);
+    interleave(&mut contenders);
     contenders
         .into_iter()
         .map(|contender| contender.costs)

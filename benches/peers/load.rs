@@ -1,28 +1,28 @@
-//! The clients: a process of its own that sends bursts, and checks every reply.
+//! The load generator: a process that sends bursts of messages and checks every reply.
 //!
-//! In a burst every client sends, and then every client reads, *the last first*. A server answers
-//! in the order of arrival, so by then the others have their replies too, and the load is woken
-//! once a burst. Were it woken by each reply, a good part of the server's CPU time would be
-//! the price of waking the load, and say nothing of the server.
+//! In a burst all clients send, then all clients read, *the last one first*. The server answers in
+//! order of arrival, so once the last reply is there, all others are too, and the load generator
+//! wakes up once per burst. If each reply woke it, much of the server's CPU time would be the
+//! cost of those wakeups.
 
 use crate::cases::{Case, Traffic};
-use crate::storm;
 use helloop::protocol::greeting::Framing;
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A reply that takes longer than this is lost.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// A reply that takes longer is lost. A storm with dropped SYNs takes half a minute.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Addresses that the clients connect from in turn, 127.0.0.1 and those after it: the ports of
-/// one do not suffice for so many clients.
-const SOURCES: usize = 16;
+/// Source addresses that the clients connect from in turn, from 127.0.0.1 on: one address does
+/// not have enough ports for 19,000 clients of several servers.
+const SOURCE_ADDRESSES: usize = 16;
 
-/// Connects the clients of `case`, and then obeys: each line of standard input is a number of
-/// bursts; each line of standard output tells how many messages they were.
+/// Connects the clients of `case`, then reads commands: each line on stdin is a number of bursts to
+/// run, and gets a line on stdout with the number of messages (for a storm: milliseconds).
 pub(crate) fn run(case: &Case, server: SocketAddr) {
     let _ = helloop::net::system::raise_descriptor_limit();
     match case.traffic {
@@ -32,55 +32,58 @@ pub(crate) fn run(case: &Case, server: SocketAddr) {
             active,
             lines,
         } => {
-            let apart = clients / active;
-            let (mut talking, mut silent) = (Vec::new(), Vec::new());
+            let distance = clients / active;
+            let (mut active_clients, mut idle_clients) = (Vec::new(), Vec::new());
             for number in 0..clients {
-                let client = Client::connect(number, server, framing, lines);
-                if number % apart == 0 && talking.len() < active {
-                    talking.push(client);
+                let client = TcpClient::connect(number, server, framing, lines);
+                if number % distance == 0 && active_clients.len() < active {
+                    active_clients.push(client);
                 } else {
-                    silent.push(client.stream);
+                    idle_clients.push(client.stream);
                 }
             }
-            obey(|| burst(&mut talking, lines));
+            run_commands(|| tcp_burst(&mut active_clients, lines));
         }
-        Traffic::Visits { at_once } => obey(|| visit(server, at_once)),
-        Traffic::Storm { clients } => obey(|| storm::connect_all(server, clients)),
-        Traffic::Guests => {
-            let mut guests = Vec::new();
-            obey(|| {
-                let mut guest = connect(guests.len(), server).expect("a connection");
-                read_welcome(&mut guest, Framing::Chunk);
-                guests.push(guest);
+        Traffic::Visits { at_once } => run_commands(|| visit(server, at_once)),
+        Traffic::Storm { clients } => run_commands(|| storm(server, clients)),
+        Traffic::Idle => {
+            let mut clients = Vec::new();
+            run_commands(|| {
+                let mut client = connect(clients.len(), server).expect("a connection");
+                read_welcome(&mut client, Framing::Chunk);
+                clients.push(client);
                 1
             });
         }
         Traffic::Udp { clients } => {
             let mut clients: Vec<_> = (0..clients)
-                .map(|number| Correspondent::new(number, server))
+                .map(|number| UdpClient::new(number, server))
                 .collect();
-            obey(|| correspond(&mut clients));
+            run_commands(|| udp_burst(&mut clients));
         }
     }
 }
 
-fn obey(mut burst: impl FnMut() -> usize) {
+fn run_commands(mut burst: impl FnMut() -> usize) {
     println!("0");
-    for order in io::stdin().lock().lines() {
-        let bursts = order.expect("orders").parse().expect("a number of bursts");
+    for command in io::stdin().lock().lines() {
+        let bursts = command
+            .expect("a command")
+            .parse()
+            .expect("a number of bursts");
         let messages: usize = (0..bursts).map(|_: usize| burst()).sum();
         println!("{messages}");
     }
 }
 
-/// What is said and what must come back. The name's last byte changes with each burst, so that
-/// a reply that is late, or comes twice, is found.
+/// A request and the reply that it must get. The name's last byte changes with each burst, so a
+/// late or duplicate reply is detected.
 #[derive(Debug)]
 struct Script {
     request: Vec<u8>,
     expected: Vec<u8>,
     received: Vec<u8>,
-    burst: u8,
+    last_byte: u8,
 }
 
 impl Script {
@@ -99,18 +102,18 @@ impl Script {
             received: vec![0; expected.len()],
             request,
             expected,
-            burst: b'a',
+            last_byte: b'a',
         }
     }
 
     fn next(&mut self) {
-        let last = self.burst;
-        self.burst = if last == b'a' { b'b' } else { b'a' };
-        // The only places where these letters stand alone behind a blank.
+        let last = self.last_byte;
+        self.last_byte = if last == b'a' { b'b' } else { b'a' };
+        // Only there does one of these letters follow a space.
         for text in [&mut self.request, &mut self.expected] {
             for at in 1..text.len() {
                 if text[at] == last && text[at - 1] == b' ' {
-                    text[at] = self.burst;
+                    text[at] = self.last_byte;
                 }
             }
         }
@@ -128,12 +131,12 @@ impl Script {
 
 /// One TCP client.
 #[derive(Debug)]
-struct Client {
+struct TcpClient {
     stream: TcpStream,
     script: Script,
 }
 
-impl Client {
+impl TcpClient {
     fn connect(number: usize, server: SocketAddr, framing: Framing, lines: usize) -> Self {
         let mut stream = connect(number, server).expect("a connection");
         read_welcome(&mut stream, framing);
@@ -144,19 +147,19 @@ impl Client {
     }
 }
 
-fn burst(clients: &mut [Client], lines: usize) -> usize {
-    for Client { stream, script } in &mut *clients {
+fn tcp_burst(clients: &mut [TcpClient], lines: usize) -> usize {
+    for TcpClient { stream, script } in &mut *clients {
         script.next();
         stream.write_all(&script.request).expect("the server reads");
     }
-    for Client { stream, script } in clients.iter_mut().rev() {
+    for TcpClient { stream, script } in clients.iter_mut().rev() {
         stream.read_exact(&mut script.received).expect("a reply");
         script.check();
     }
     clients.len() * lines
 }
 
-/// Clients that come, are welcomed, and leave as the tutorial's do: by closing their half first.
+/// Clients connect, read the welcome, and leave as the tutorial's do: they half-close first.
 fn visit(server: SocketAddr, at_once: usize) -> usize {
     let mut clients: Vec<_> = (0..at_once)
         .map(|number| connect(number, server).expect("a connection"))
@@ -165,24 +168,25 @@ fn visit(server: SocketAddr, at_once: usize) -> usize {
         read_welcome(client, Framing::Chunk);
     }
     for client in &clients {
-        client.shutdown(Shutdown::Write).expect("half a close");
+        client.shutdown(Shutdown::Write).expect("a half-close");
     }
     for client in clients.iter_mut().rev() {
-        let rest = client.read(&mut [0; 64]).expect("the end of output");
-        assert_eq!(rest, 0, "nothing comes after the welcome");
+        let rest = client.read(&mut [0; 64]).expect("EOF");
+        assert_eq!(rest, 0, "nothing follows the welcome");
     }
     at_once
 }
 
-/// A client of its own source address: see [`SOURCES`].
-pub(crate) fn open(number: usize) -> io::Result<Socket> {
+/// A socket with one of the [`SOURCE_ADDRESSES`].
+fn open(number: usize) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    // The port is chosen when the other side is known, and can be shared between servers.
+    // Defers the choice of the port to connect(), so that connections to different servers can
+    // share it.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
-    let last = u8::try_from(1 + number % SOURCES).expect("a small number");
+    let last = u8::try_from(1 + number % SOURCE_ADDRESSES).expect("a small number");
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into())?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
     Ok(socket)
 }
 
@@ -192,7 +196,7 @@ fn connect(number: usize, server: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-pub(crate) fn read_welcome(stream: &mut TcpStream, framing: Framing) {
+fn read_welcome(stream: &mut TcpStream, framing: Framing) {
     let mut welcome = [0; 16];
     let welcome = &mut welcome[..framing.welcome().len()];
     stream.read_exact(welcome).expect("a welcome");
@@ -201,16 +205,18 @@ pub(crate) fn read_welcome(stream: &mut TcpStream, framing: Framing) {
 
 /// One UDP client.
 #[derive(Debug)]
-struct Correspondent {
+struct UdpClient {
     socket: UdpSocket,
     script: Script,
 }
 
-impl Correspondent {
+impl UdpClient {
     fn new(number: usize, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         socket.connect(server).expect("a known address");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        socket
+            .set_read_timeout(Some(REPLY_TIMEOUT))
+            .expect("a timeout");
         Self {
             socket,
             script: Script::new(number, Framing::Chunk, 1),
@@ -218,14 +224,38 @@ impl Correspondent {
     }
 }
 
-fn correspond(clients: &mut [Correspondent]) -> usize {
-    for Correspondent { socket, script } in &mut *clients {
+fn udp_burst(clients: &mut [UdpClient]) -> usize {
+    for UdpClient { socket, script } in &mut *clients {
         script.next();
         socket.send(&script.request).expect("a datagram goes out");
     }
-    for Correspondent { socket, script } in clients.iter_mut().rev() {
+    for UdpClient { socket, script } in clients.iter_mut().rev() {
         socket.recv(&mut script.received).expect("a reply");
         script.check();
     }
     clients.len()
+}
+
+/// All clients connect at the same moment, then all read their welcome. Returns the milliseconds
+/// until the last one has it.
+fn storm(server: SocketAddr, clients: usize) -> usize {
+    let started = Instant::now();
+    let streams: Vec<TcpStream> = (0..clients)
+        .map(|number| start_connect(number, server).expect("a connection in progress"))
+        .collect();
+    for mut stream in streams {
+        stream.set_nonblocking(false).expect("a blocking socket");
+        read_welcome(&mut stream, Framing::Chunk);
+    }
+    started.elapsed().as_millis() as usize
+}
+
+/// Starts a nonblocking connect.
+fn start_connect(number: usize, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = open(number)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&server.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
+        _ => Ok(socket.into()),
+    }
 }

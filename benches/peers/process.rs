@@ -1,13 +1,18 @@
-//! Servers and loads as processes: started on their CPU, asked for their CPU time, ended.
+//! Servers and load generators as child processes, each pinned to its CPU.
+//!
+//! **Owns** the children: they end with their handle.
 
-use crate::cases::Case;
+use crate::cases::{Case, Peer};
+use helloop::protocol::greeting::Framing;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -15,8 +20,8 @@ use std::time::Duration;
 const SERVER_CPU: usize = 0;
 const LOAD_CPU: usize = 1;
 
-/// Says where the figures come from, and what is wrong with them if something is.
-pub(crate) fn announce_machine() {
+/// Prints the machine that the figures come from, with a warning if it distorts them.
+pub(crate) fn print_machine() {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
@@ -26,31 +31,31 @@ pub(crate) fn announce_machine() {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     println!("{cpus} CPUs, {model}, Linux {}", kernel.trim());
     if cpus < 2 {
-        println!("warning: server and load share one CPU, and each other's caches");
+        println!("warning: server and load generator share one CPU and its caches");
     }
 }
 
-/// Binds this process, and whatever it starts from here on, to one CPU. With one CPU only there
-/// is nothing to choose.
-fn run_on(cpu: usize) {
+/// Pins this process, and the processes that it starts from now on, to one CPU. Fails, and changes
+/// nothing, on a machine without that CPU.
+fn pin_to(cpu: usize) {
     let mut cpus = CpuSet::new();
-    cpus.set(cpu).expect("a small number of a CPU");
+    cpus.set(cpu).expect("a small CPU number");
     let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
 }
 
 fn spawn(program: impl AsRef<OsStr>, arguments: &[&str], cpu: usize) -> Child {
-    run_on(cpu);
+    pin_to(cpu);
     let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("a process can be started");
-    run_on(LOAD_CPU);
+    pin_to(LOAD_CPU);
     child
 }
 
-/// A server, listening.
+/// A listening server.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -59,9 +64,38 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program`, and waits for the line in which it tells its address.
-    pub(crate) fn start(program: impl AsRef<OsStr>, arguments: &[&str]) -> Self {
-        let mut child = spawn(program, arguments, SERVER_CPU);
+    /// Starts `peer` for `case`: helloop's binary, or this bench as a server. `flags` are for
+    /// helloop only.
+    pub(crate) fn start(peer: Peer, case: &Case, flags: &[&str]) -> Self {
+        let framing = match case.framing() {
+            Framing::Chunk => "chunk",
+            Framing::Line => "line",
+        };
+        let helloop = |flags: &[&str]| {
+            let arguments = [
+                "serve",
+                "--quiet",
+                "--listen",
+                "127.0.0.1:0",
+                "--framing",
+                framing,
+            ];
+            let program = env!("CARGO_BIN_EXE_helloop");
+            spawn(program, &[&arguments, flags].concat(), SERVER_CPU)
+        };
+        Self::listening(match peer {
+            Peer::Helloop => helloop(flags),
+            Peer::Threads => helloop(&["--model", "threads"]),
+            Peer::Epoll | Peer::EpollAgain | Peer::Tokio => spawn(
+                this_bench(),
+                &["as-server", peer.name(), case.name],
+                SERVER_CPU,
+            ),
+        })
+    }
+
+    /// Waits for the server's first line, which holds its address.
+    fn listening(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("a pipe"))
             .read_line(&mut line)
@@ -78,15 +112,15 @@ impl Server {
         pid_of(&self.child)
     }
 
-    /// User and system time of all its threads so far.
+    /// User and system time of all threads so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         self.clock.now().expect("the server is alive").into()
     }
 
-    /// Bytes of its own that are resident: neither the program's text nor the kernel's memory.
+    /// Resident memory (RSS). Socket buffers are kernel memory, and not part of it.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
-        let rollup = fs::read_to_string(path).expect("what the kernel tells of the server");
+        let rollup = fs::read_to_string(path).expect("the memory map of a child");
         let field = |name| {
             let line = rollup.lines().find_map(|line| line.strip_prefix(name));
             let kilobytes = line.and_then(|line| line.split_whitespace().next());
@@ -102,22 +136,21 @@ impl Drop for Server {
     }
 }
 
-/// The clients of a case, connected.
+/// A load generator: the connected clients of a case.
 #[derive(Debug)]
 pub(crate) struct Load {
     child: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     results: BufReader<ChildStdout>,
 }
 
 impl Load {
-    /// Starts the clients, and waits until all are connected and welcomed.
+    /// Starts the clients, and waits until all have their welcome.
     pub(crate) fn start(case: &Case, address: SocketAddr) -> Self {
-        let bench = std::env::current_exe().expect("the path of this bench");
         let address = address.to_string();
-        let mut child = spawn(bench, &["as-load", case.name, &address], LOAD_CPU);
+        let mut child = spawn(this_bench(), &["as-load", case.name, &address], LOAD_CPU);
         let mut load = Self {
-            orders: child.stdin.take().expect("a pipe"),
+            commands: child.stdin.take().expect("a pipe"),
             results: BufReader::new(child.stdout.take().expect("a pipe")),
             child,
         };
@@ -125,9 +158,10 @@ impl Load {
         load
     }
 
-    /// Has `bursts` sent and answered, and returns how many messages they were.
+    /// Runs `bursts`. Returns the number of messages, all of them answered; for a storm, its
+    /// duration in milliseconds.
     pub(crate) fn send(&mut self, bursts: usize) -> u64 {
-        writeln!(self.orders, "{bursts}").expect("the load listens");
+        writeln!(self.commands, "{bursts}").expect("the load reads commands");
         self.result()
     }
 
@@ -137,7 +171,7 @@ impl Load {
         read.expect("the load answers");
         line.trim()
             .parse()
-            .expect("the load has failed, and said why")
+            .expect("a count: if the load failed, its message is above")
     }
 }
 
@@ -145,6 +179,10 @@ impl Drop for Load {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+fn this_bench() -> PathBuf {
+    env::current_exe().expect("the path of this bench")
 }
 
 fn pid_of(child: &Child) -> Pid {

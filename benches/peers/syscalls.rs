@@ -1,27 +1,27 @@
-//! System calls a message, as strace counts them.
+//! System calls per message, counted by strace.
 //!
-//! strace is attached when all clients are connected, so that only messages are counted. It
-//! slows the servers down, so batches are larger than without it: the calls a message are
-//! exact, the waits a message are not.
+//! strace is attached once all clients are connected, so only messages are counted. It slows the
+//! servers down, and so more events are ready per wait: reads and writes per message are exact,
+//! waits per message are too low.
 
 use crate::cases::{Case, Peer};
-use crate::process::Load;
+use crate::process::{Load, Server};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-/// Bursts counted.
+/// Bursts that are counted.
 const BURSTS: usize = 10;
 
-/// Counts for each peer of `case`, and prints the calls a message.
+/// Prints the system calls per message of each peer of `case`.
 pub(crate) fn count(case: &Case) {
     for peer in case.peers.iter().filter(|peer| **peer != Peer::EpollAgain) {
-        let server = peer.start(case);
+        let server = Server::start(*peer, case, &[]);
         let mut load = Load::start(case, server.address);
         load.send(1);
         let Some(strace) = Strace::attach(server.pid()) else {
-            println!("  strace is not there, or may not attach");
+            println!("  strace is missing, or may not attach (install it; see ptrace_scope)");
             return;
         };
         let messages = load.send(BURSTS);
@@ -34,7 +34,7 @@ pub(crate) fn count(case: &Case) {
     }
 }
 
-/// A strace that counts another process's calls.
+/// strace, attached to another process.
 struct Strace {
     child: Child,
     report: BufReader<ChildStderr>,
@@ -53,13 +53,13 @@ impl Strace {
         line.contains("attached").then_some(Self { child, report })
     }
 
-    /// The calls counted, by name.
+    /// Ends strace. Returns its counts by system call.
     fn detach(mut self) -> Vec<(String, u64)> {
         let strace = Pid::from_raw(self.child.id().try_into().expect("process ids are 31 bits"));
-        kill(strace, Signal::SIGINT).expect("strace is there");
+        kill(strace, Signal::SIGINT).expect("strace still runs");
         let mut report = String::new();
         let read = self.report.read_to_string(&mut report);
-        read.expect("what strace says at its end");
+        read.expect("strace's summary");
         let _ = self.child.wait();
         let rows = report.lines().filter_map(|line| {
             let (name, calls) = line.trim().split_once(char::is_whitespace)?;

@@ -1,10 +1,10 @@
 //! `helloop compare`.
 //!
-//! **Owns** the comparison's flags. **Must never touch** a run. **Invariant**: a model that
-//! cannot hold the clients is a row of the table, and no failure.
+//! **Owns** the flags of the command. **Must never touch** a run. **Invariant**: a model that
+//! cannot hold the clients is a row of the table, not a failure.
 
-use super::values::{between, some_duration};
-use super::{Failure, say};
+use super::values::{between, nonzero_duration};
+use super::{Failure, print_line, to_json};
 use crate::net::system;
 use crate::protocol::greeting::Framing;
 use crate::stress::check;
@@ -32,44 +32,43 @@ use std::time::Duration;
 pub(super) struct Compare {
     /// Clients of each run.
     #[arg(long, value_name = "N", default_value = "1000",
-          value_parser = |text: &str| between(text, 1, 10_000_000))]
-    clients: u64,
+          value_parser = |text: &str| between::<u32>(text, 1, 10_000_000))]
+    clients: u32,
     /// How long each run measures.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     duration: Duration,
     /// Runs of each model, with each delay.
     #[arg(long, value_name = "N", default_value = "3",
-          value_parser = |text: &str| between(text, 1, 1_000))]
-    rounds: u64,
+          value_parser = |text: &str| between::<u32>(text, 1, 1_000))]
+    rounds: u32,
     /// The delay of the second table.
     ///
     /// For so long the tutorial's server sleeps before each reply.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     delay: Duration,
     /// Write JSON in place of the tables.
     #[arg(long)]
     json: bool,
 }
 
-/// How long clients talk before anything counts.
+/// How long clients send before the measurement begins: the default of `stress`.
 const WARMUP: Duration = Duration::from_secs(1);
 
-/// How long a reply may take beyond the delay.
+/// The timeout of a reply, in addition to the delay: the default of `stress`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bytes of a name: the load's own default.
+/// The length of a name, in bytes: the default of `stress`.
 const NAME_BYTES: usize = 16;
 
 impl Compare {
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let descriptors = system::raise_descriptor_limit();
         let to = SocketAddr::from(([127, 0, 0, 1], 0));
-        let clients = u32::try_from(self.clients).unwrap_or(u32::MAX);
         let plan = Plan {
             to,
             transport: Transport::Tcp(Framing::Chunk),
-            clients,
-            active: clients,
+            clients: self.clients,
+            active: self.clients,
             length: Length::Time(self.duration),
             warmup: WARMUP,
             pipeline: 1,
@@ -89,18 +88,16 @@ impl Compare {
         let comparison = Comparison::new(
             &plan,
             &[Duration::ZERO, self.delay],
-            u32::try_from(self.rounds).unwrap_or(u32::MAX),
+            self.rounds,
             &interrupt,
             &mut |run, shared, now| progress.show(&format!("{run}: "), shared, now),
         )
         .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         progress.finish();
         if self.json {
-            let json = serde_json::to_string_pretty(&comparison)
-                .map_err(|error| Failure::new(format_args!("cannot write JSON: {error}")))?;
-            say(format_args!("{json}"))?;
+            print_line(to_json(&comparison)?)?;
         } else {
-            say(format_args!("{comparison}"))?;
+            print_line(&comparison)?;
         }
         Ok(if comparison.interrupted {
             EXIT_INTERRUPTED

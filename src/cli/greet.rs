@@ -1,12 +1,13 @@
 //! `helloop tcp` and `helloop udp`.
 //!
-//! **Owns** where names come from and where replies go: arguments, a terminal, the streams.
-//! **Must never touch** a socket. **Invariant**: a stranger's bytes reach a terminal escaped.
+//! **Owns** where names come from (arguments or a prompt) and where replies go.
+//! **Must never touch** a socket. **Invariant**: bytes from a server reach a terminal only escaped.
 
 use super::Failure;
 use super::serve::FramingName;
-use super::values::{between, some_duration};
-use crate::client::{Error, excerpt, names, tcp, udp};
+use super::values::{between, nonzero_duration};
+use crate::client::{Error, names, tcp, udp};
+use crate::protocol::escape::excerpt;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -34,7 +35,7 @@ pub(super) struct Tcp {
     #[arg(long, value_enum, default_value_t)]
     framing: FramingName,
     /// The longest wait for the connection, and for each reply.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = nonzero_duration)]
     timeout: Duration,
     /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
     #[arg(value_name = "NAME")]
@@ -57,10 +58,10 @@ pub(super) struct Udp {
     to: String,
     /// How often a name is sent before it is given up.
     #[arg(long, value_name = "N", default_value = "3",
-          value_parser = |text: &str| between(text, 1, u64::from(u32::MAX)))]
-    tries: u64,
+          value_parser = |text: &str| between::<u32>(text, 1, u32::MAX.into()))]
+    tries: u32,
     /// How long each try is waited for.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     timeout: Duration,
     /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
     #[arg(value_name = "NAME")]
@@ -68,17 +69,15 @@ pub(super) struct Udp {
 }
 
 impl Tcp {
-    /// Whether everybody who is named can be greeted.
-    ///
-    /// # Errors
-    ///
-    /// The words for the person who named somebody behind the conversation's end.
+    /// Checks that no name follows `exit`. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
-        let mut names = self.names.iter();
-        let ended = names.any(|name| name.as_bytes() == tcp::EXIT);
-        match names.next().filter(|_| ended) {
+        let mut from_exit = self
+            .names
+            .iter()
+            .skip_while(|name| name.as_bytes() != tcp::EXIT);
+        match from_exit.nth(1) {
             Some(name) => Err(format!(
-                "{} could not be greeted: `exit` before it ends the conversation",
+                "cannot greet {}: the `exit` before it ends the conversation",
                 excerpt(name.as_bytes())
             )),
             None => Ok(()),
@@ -101,7 +100,7 @@ impl Udp {
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let options = udp::Options {
             to: self.to.clone(),
-            tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
+            tries: self.tries,
             wait: self.timeout,
         };
         let (mut out, escaped) = output();
@@ -110,7 +109,7 @@ impl Udp {
     }
 }
 
-/// Where results go, and whether they must be escaped there.
+/// Standard output, and whether it is a terminal, which needs escaping.
 pub(super) fn output() -> (io::Stdout, bool) {
     let out = io::stdout();
     let escaped = out.is_terminal();
@@ -119,12 +118,12 @@ pub(super) fn output() -> (io::Stdout, bool) {
 
 type Names = Box<dyn Iterator<Item = Result<Vec<u8>, Error>>>;
 
-/// The names given; without any, a person at a terminal is asked, and everybody else greets
-/// the tutorial's three.
+/// The given names. If there are none: prompts for them on a terminal, otherwise the tutorial's
+/// three.
 fn names_of(given: &[OsString]) -> Result<Names, Failure> {
     if given.is_empty() && io::stdin().is_terminal() {
-        return Ok(Box::new(names::asked(io::stdin().lock(), io::stderr())));
+        return Ok(Box::new(names::prompted(io::stdin().lock(), io::stderr())));
     }
     let given = given.iter().cloned().map(OsString::into_vec).collect();
-    Ok(Box::new(names::given(given)?))
+    Ok(Box::new(names::from_arguments(given)?))
 }

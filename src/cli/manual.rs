@@ -1,10 +1,10 @@
 //! `helloop completions`, `helloop man`, and how `--help` is laid out.
 //!
-//! **Owns** what is made of the definition of the command line for people and their shells.
-//! **Must never touch** the definition's meaning. **Invariant**: what is hidden stays hidden,
-//! and each form has all the rest.
+//! **Owns** what is generated from the definition of the command line: help, man pages and shell
+//! completions. **Must never touch** the meaning of the definition. **Invariant**: hidden flags
+//! appear in none of them, all other flags in each.
 
-use super::{Cli, Failure, put};
+use super::{Cli, Failure, print};
 use clap::{Arg, Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
@@ -39,15 +39,15 @@ impl Completions {
         let mut definition = without_hidden(Cli::command());
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut definition, "helloop", &mut script);
-        put(&script)?;
+        print(&script)?;
         Ok(0)
     }
 }
 
 impl Man {
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        // The flags of `serve` have a page of their own.
-        let mut definition = without_serve(Cli::command()).disable_help_subcommand(true);
+        // The flags of `serve` are on its own page.
+        let mut definition = hide_serve_flags(Cli::command()).disable_help_subcommand(true);
         definition.build();
         let wanted = match &self.command {
             None => Some(&definition),
@@ -59,19 +59,19 @@ impl Man {
                 .map(Command::get_name)
                 .collect();
             return Err(Failure {
-                words: format!("there is a page for each of {}", names.join(", ")),
+                message: format!("no such command; there are pages for {}", names.join(", ")),
                 code: 2,
             });
         };
         let mut page = Vec::new();
         render(wanted, &mut page)
             .map_err(|error| Failure::new(format_args!("cannot write the page: {error}")))?;
-        put(&page)?;
+        print(&page)?;
         Ok(0)
     }
 }
 
-/// A page as `clap_mangen` has it, but with examples that keep their lines.
+/// Renders a page as `clap_mangen` does, but keeps each example on its own line.
 fn render(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
     let page = clap_mangen::Man::new(command.clone())
         .source(concat!("helloop ", env!("CARGO_PKG_VERSION")));
@@ -92,7 +92,7 @@ fn render(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
     examples.to_writer(out)
 }
 
-/// The lines under `Examples:`, with which each help ends.
+/// The lines below `Examples:` at the end of the help.
 fn examples_of(command: &Command) -> Vec<String> {
     let help = command.get_after_help().map(ToString::to_string);
     let help = help.unwrap_or_default();
@@ -100,10 +100,10 @@ fn examples_of(command: &Command) -> Vec<String> {
     lines.map(|line| line.trim().to_owned()).collect()
 }
 
-/// The definition as `-h` and `--help` show it: the flags of `serve` at `serve` alone, and their
-/// variables in `--help` alone, so that `-h` has a line for each flag.
-pub(super) fn laid_out(definition: Command) -> Command {
-    without_serve(definition).mut_subcommand("serve", |serve| {
+/// The definition as `-h` and `--help` show it: the flags of `serve` only in the help of `serve`,
+/// and their environment variables only in `--help`, so that `-h` has one line for each flag.
+pub(super) fn with_help_layout(definition: Command) -> Command {
+    hide_serve_flags(definition).mut_subcommand("serve", |serve| {
         serve.mut_args(|flag| match flag.get_env() {
             Some(variable) => {
                 let variable = variable.to_string_lossy().into_owned();
@@ -117,15 +117,15 @@ pub(super) fn laid_out(definition: Command) -> Command {
     })
 }
 
-/// Without the flags of `serve` that the program takes with no command too.
-fn without_serve(definition: Command) -> Command {
+/// Hides the flags of `serve`, which helloop also takes without a command.
+fn hide_serve_flags(definition: Command) -> Command {
     definition.mut_args(|flag| {
         let own = ["verbose", "quiet", "help", "version"].contains(&flag.get_id().as_str());
         flag.hide(!own)
     })
 }
 
-/// `clap_complete` would offer hidden flags too.
+/// Copies the definition without hidden flags, which `clap_complete` would offer.
 fn without_hidden(definition: Command) -> Command {
     let shown = |flag: &&Arg| !flag.is_hide_set();
     let flags: Vec<Arg> = definition.get_arguments().filter(shown).cloned().collect();
@@ -142,14 +142,14 @@ fn without_hidden(definition: Command) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::super::asked;
+    use super::super::parse;
     use super::*;
 
-    /// Columns of a help: what clap takes where there is no terminal.
+    /// The width of the help without a terminal.
     const COLUMNS: usize = 100;
 
     fn each_command() -> Vec<Command> {
-        let mut definition = laid_out(Cli::command()).disable_help_subcommand(true);
+        let mut definition = with_help_layout(Cli::command()).disable_help_subcommand(true);
         definition.build();
         let commands = definition.get_subcommands().cloned();
         let all: Vec<Command> = commands.chain([definition.clone()]).collect();
@@ -158,8 +158,8 @@ mod tests {
             .collect()
     }
 
-    /// The words of a line, up to a comment, a pipe or a redirection. That a name in quotes is
-    /// one word does not matter to the parser.
+    /// The words of a line up to a comment, a pipe or a redirection. A quoted name may be split:
+    /// the parser accepts several names.
     fn words_of(line: &str) -> Vec<&str> {
         line.split_whitespace()
             .take_while(|word| !["#", "|", ">"].contains(word))
@@ -168,20 +168,20 @@ mod tests {
     }
 
     #[test]
-    fn each_example_of_each_help_is_what_the_program_takes() {
+    fn each_example_of_each_help_parses() {
         for command in each_command() {
             let name = command.get_bin_name().unwrap_or("helloop").to_owned();
             let examples = examples_of(&command);
             assert!(!examples.is_empty(), "{name} has no examples");
             for example in examples {
-                let taken = asked(words_of(&example));
-                assert!(taken.is_ok(), "{example}: {}", taken.unwrap_err());
+                let parsed = parse(words_of(&example));
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
             }
         }
     }
 
     #[test]
-    fn the_short_help_has_a_line_for_each_flag_and_command() {
+    fn the_short_help_has_one_line_for_each_flag_and_command() {
         for mut command in each_command() {
             let help = command.render_help().to_string();
             for line in help.lines() {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn both_helps_speak_in_one_style() {
+    fn both_helps_have_one_style() {
         for mut command in each_command() {
             let name = command.get_name().to_owned();
             for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {

@@ -1,18 +1,20 @@
 //! `helloop serve`.
 //!
-//! **Owns** the server's flags and their defaults. **Must never touch** how the server works.
-//! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag wins.
+//! **Owns** the flags of the server and their defaults. **Must never touch** how the server works.
+//! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
-use super::values::{between, duration, keepalive, positive, some_duration};
-use super::watching::{Watching, invitation};
-use super::{Failure, say};
+use super::observe::{ObserveFlags, page_line};
+use super::values::{between, duration, keepalive, nonzero_duration, positive};
+use super::{Failure, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
 use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
+use crate::server::outcome::plural;
+use crate::server::sources::listener::REFUSALS_AT_ONCE;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
-use crate::server::{Outcome, Server, Settings, Summary, threads};
+use crate::server::{Outcome, Server, Settings, threads};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -58,8 +60,9 @@ pub(super) struct Serve {
     ///
     /// Where the system has a lower limit (net.core.somaxconn), that counts, and the log says so.
     #[arg(long, env = "HELLOOP_BACKLOG", value_name = "N", default_value = "4096",
-          value_parser = |text: &str| between(text, 1, i32::MAX as u64), help_heading = "Listening")]
-    backlog: u64,
+          value_parser = |text: &str| between::<u32>(text, 1, i32::MAX as u64),
+          help_heading = "Listening")]
+    backlog: u32,
     /// Share the ports with further processes that do so too.
     ///
     /// The system shares new clients out among them.
@@ -89,9 +92,9 @@ pub(super) struct Serve {
     ///
     /// 1 to 65499 bytes; a longer one is dropped and counted.
     #[arg(long, env = "HELLOOP_MAX_DATAGRAM", value_name = "SIZE", default_value = "1024",
-          value_parser = |text: &str| between(text, 1, MAX_DATAGRAM_BYTES as u64),
+          value_parser = |text: &str| between::<usize>(text, 1, MAX_DATAGRAM_BYTES as u64),
           help_heading = "Protocol")]
-    max_datagram: u64,
+    max_datagram: usize,
 
     /// Clients at once [default: the descriptor limit less a reserve]
     ///
@@ -103,9 +106,9 @@ pub(super) struct Serve {
     ///
     /// Above that the client for which most is kept is closed.
     #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
-          value_parser = |text: &str| between(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
+          value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
           help_heading = "Limits")]
-    max_buffered: u64,
+    max_buffered: usize,
     /// Close a client that says nothing for so long; 0s: never.
     ///
     /// Without it one host can hold every slot: set it where anybody can connect.
@@ -116,7 +119,7 @@ pub(super) struct Serve {
     ///
     /// After so long in which it took not one byte of its replies.
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
-          value_parser = some_duration, help_heading = "Limits")]
+          value_parser = nonzero_duration, help_heading = "Limits")]
     write_timeout: Duration,
     /// Ask after a client silent for so long; 0s: never.
     ///
@@ -132,7 +135,7 @@ pub(super) struct Serve {
     drain_timeout: Duration,
 
     #[command(flatten)]
-    watching: Watching,
+    observe: ObserveFlags,
 
     /// How clients are served.
     ///
@@ -152,7 +155,7 @@ pub(super) struct Serve {
     exit_with_stdin: bool,
 }
 
-/// [`Framing`], as it is typed.
+/// [`Framing`] on the command line.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum FramingName {
     /// What one read returns, at most 1,024 bytes (the tutorial's).
@@ -180,39 +183,30 @@ enum Model {
     Threads,
 }
 
-/// The flags that `--model threads` honours; it has no other limits.
+/// The flags that `--model threads` supports.
 const FLAGS_OF_THREADS: [&str; 8] = [
     "listen",
-    "no_udp",
+    "no-udp",
     "backlog",
     "framing",
     "delay",
-    "max_datagram",
-    "drain_timeout",
+    "max-datagram",
+    "drain-timeout",
     "model",
 ];
 
-/// Descriptors that are not for clients. Observers are the HTTP connections of `--observe`,
-/// and the socket that they come through.
-const RESERVED_DESCRIPTORS: [(&str, u64); 5] = [
-    ("standard streams", 3),
-    ("poll", 1),
-    ("signals", 2),
-    (
-        "refusals",
-        crate::server::sources::listener::REFUSALS_AT_ONCE,
-    ),
-    ("observers", (MAX_OBSERVERS + MAX_REFUSED + 1) as u64),
-];
+/// File descriptors that are not available to clients. Those of observers are the HTTP connections
+/// of `--observe` and their listening socket.
+const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
+    + 1 // poll
+    + 2 // signals
+    + REFUSALS_AT_ONCE
+    + (MAX_OBSERVERS + MAX_REFUSED + 1) as u64;
 
 impl Serve {
-    /// Whether every flag that was given means something.
-    ///
-    /// # Errors
-    ///
-    /// The words for the person who gave one that does not.
+    /// Checks that every given flag has an effect. The error is a message for the user.
     pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
-        self.watching.check_usage(given)?;
+        self.observe.check_usage(given)?;
         self.check_model(given)
     }
 
@@ -220,73 +214,82 @@ impl Serve {
         if self.model == Model::Reactor {
             return Ok(());
         }
-        let stray = given.ids().map(clap::Id::as_str).find(|id| {
+        let definition = Self::augment_args(clap::Command::new("serve"));
+        let is_given = |flag: &clap::Arg| {
+            let id = flag.get_id().as_str();
             let source = given.value_source(id);
-            matches!(
-                source,
-                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-            ) && given.try_get_raw(id).is_ok()
-                // A variable may say no to what is off anyway.
+            matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+                // A variable may switch off what is off by default.
                 && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
-                && !FLAGS_OF_THREADS.contains(id)
-                && !["verbose", "quiet", "exit_with_stdin", "Serve", "Verbosity"].contains(id)
-        });
-        stray.map_or(Ok(()), |id| {
+        };
+        let given = definition
+            .get_arguments()
+            .filter(|flag| is_given(flag) && !flag.is_hide_set());
+        let mut unsupported = given
+            .filter_map(clap::Arg::get_long)
+            .filter(|flag| !FLAGS_OF_THREADS.contains(flag));
+        unsupported.next().map_or(Ok(()), |flag| {
+            let supported = FLAGS_OF_THREADS.join(", --");
             Err(format!(
-                "--model threads does not have --{}: it honours {} alone",
-                id.replace('_', "-"),
-                FLAGS_OF_THREADS
-                    .map(|flag| format!("--{}", flag.replace('_', "-")))
-                    .join(", ")
+                "--model threads does not have --{flag}: it only supports --{supported}"
             ))
         })
     }
 
-    /// Binds, says so, and serves until told to stop.
+    /// Binds, prints the addresses, and serves until a signal stops it.
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let observe = self.watching.prepare()?;
+        let observe = self.observe.prepare()?;
         let descriptors = system::raise_descriptor_limit();
         let bound = bind::bind(&bind::Options {
             listen: self.listen.clone(),
             udp: !self.no_udp,
-            backlog: u32::try_from(self.backlog).unwrap_or(u32::MAX),
+            backlog: self.backlog,
             reuse_port: self.reuse_port,
-            keepalive: Some(self.keepalive).filter(|silence| !silence.is_zero()),
+            keepalive: Some(self.keepalive).filter(|idle| !idle.is_zero()),
         })
         .map_err(Failure::new)?;
-        let room = room_for_clients(descriptors, &bound);
-        let settings = self.settings(descriptors, room);
-        // Said when signals are heard: who reads it may send one at once.
-        let listening: Vec<String> = bound
+        let capacity = client_capacity(descriptors, &bound);
+        let settings = self.settings(descriptors, capacity);
+        let lines = bound
             .iter()
-            .map(|at| format!("listening on {at}"))
-            .chain(invitation(&observe))
-            .collect();
-        let listening = listening.join("\n");
+            .map(|address| format!("listening on {address}"));
+        let lines: Vec<String> = lines.chain(page_line(&observe)).collect();
+        // Printed only once signals are handled, because a parent process may send one at once. The
+        // server does not start if standard output is closed.
+        let announce = || print_line(lines.join("\n"));
         let (outcome, summary) = match self.model {
             Model::Reactor => {
-                let server = Server::new(bound, settings, observe).map_err(unable)?;
-                let ended = run_reactor(server, room, self.exit_with_stdin, &listening)?;
-                let Some(ended) = ended else { return Ok(0) };
-                ended
-            }
-            Model::Threads => {
-                let signals = threads::signals().map_err(unable)?;
+                let max_clients = settings.max_clients.min(capacity);
+                let mut server = Server::new(bound, settings, observe).map_err(cannot_serve)?;
                 if self.exit_with_stdin {
-                    stdin::watch_by_thread().map_err(unable)?;
+                    server.end_with_stdin().map_err(cannot_serve)?;
                 }
-                if !say(format_args!("{listening}"))? {
+                if !announce()? {
                     return Ok(0);
                 }
-                info!("a thread for each client");
-                threads::run(bound, settings, signals).map_err(unable)?
+                info!("one thread serves up to {max_clients} clients");
+                let outcome = server.run().map_err(cannot_serve)?;
+                server.report();
+                (outcome, server.summary())
+            }
+            Model::Threads => {
+                let signals = threads::signals().map_err(cannot_serve)?;
+                if self.exit_with_stdin {
+                    stdin::watch_by_thread().map_err(cannot_serve)?;
+                }
+                if !announce()? {
+                    return Ok(0);
+                }
+                info!("one thread per client");
+                threads::run(bound, settings, signals).map_err(cannot_serve)?
             }
         };
-        say(format_args!("{summary}"))?;
+        print_line(summary)?;
         match outcome {
             Outcome::CutOff(clients) => Err(Failure {
-                words: format!(
-                    "{clients} clients cut off with replies owed: --drain-timeout ({}) ran out",
+                message: format!(
+                    "{} cut off with replies owed: --drain-timeout ({}) ran out",
+                    plural(clients as u64, "client"),
                     humantime::format_duration(self.drain_timeout)
                 ),
                 code: outcome.exit_code(),
@@ -295,19 +298,20 @@ impl Serve {
         }
     }
 
-    fn settings(&self, descriptors: u64, room: u64) -> Settings {
-        if let Some(wanted) = self.max_clients.filter(|wanted| *wanted > room) {
+    fn settings(&self, descriptors: u64, capacity: u64) -> Settings {
+        if let Some(requested) = self.max_clients.filter(|requested| *requested > capacity) {
             warn!(
-                "--max-clients {wanted} is more than the {room} that {descriptors} descriptors \
-                 have room for; clients over that wait in the backlog (raise `ulimit -n`)"
+                "--max-clients {requested} exceeds the {capacity} clients that the limit of \
+                 {descriptors} file descriptors allows; more of them wait in the accept backlog \
+                 (raise `ulimit -n`)"
             );
         }
         Settings {
             framing: self.framing.into(),
             delay: self.delay,
-            max_datagram: as_usize(self.max_datagram),
-            max_clients: self.max_clients.unwrap_or(room),
-            max_buffered: as_usize(self.max_buffered),
+            max_datagram: self.max_datagram,
+            max_clients: self.max_clients.unwrap_or(capacity),
+            max_buffered: self.max_buffered,
             idle_timeout: Some(self.idle_timeout).filter(|timeout| !timeout.is_zero()),
             write_timeout: self.write_timeout,
             drain_timeout: self.drain_timeout,
@@ -315,40 +319,17 @@ impl Serve {
     }
 }
 
-/// How many clients the descriptors suffice for.
-fn room_for_clients(descriptors: u64, bound: &[Bound]) -> u64 {
+/// The number of clients that the file descriptors allow.
+fn client_capacity(descriptors: u64, bound: &[Bound]) -> u64 {
     let sockets: u64 = bound
         .iter()
         .map(|address| 1 + u64::from(address.udp.is_some()))
         .sum();
-    let reserved: u64 = RESERVED_DESCRIPTORS.iter().map(|(_, count)| count).sum();
-    descriptors.saturating_sub(sockets + reserved).max(1)
+    descriptors
+        .saturating_sub(sockets + RESERVED_DESCRIPTORS)
+        .max(1)
 }
 
-/// Serves on one thread; nothing if nobody is left to be told where it listens.
-fn run_reactor(
-    mut server: Server,
-    room: u64,
-    exit_with_stdin: bool,
-    listening: &str,
-) -> Result<Option<(Outcome, Summary)>, Failure> {
-    if exit_with_stdin {
-        server.end_with_stdin().map_err(unable)?;
-    }
-    if !say(format_args!("{listening}"))? {
-        return Ok(None);
-    }
-    let most = server.shared.settings.max_clients.min(room);
-    info!("one thread serves up to {most} clients");
-    let outcome = server.run().map_err(unable)?;
-    server.report();
-    Ok(Some((outcome, server.summary())))
-}
-
-fn unable(error: std::io::Error) -> Failure {
+fn cannot_serve(error: std::io::Error) -> Failure {
     Failure::new(format_args!("cannot serve: {error}"))
-}
-
-fn as_usize(size: u64) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
 }

@@ -1,10 +1,10 @@
 //! `helloop show`.
 //!
-//! **Owns** the ladder's flags and the recording's file. **Must never touch** what a recording
-//! means. **Invariant**: a file that is no recording is one clear line.
+//! **Owns** the flags of the command and the opening of the file. **Must never touch** the format
+//! of a recording. **Invariant**: a file that is not a recording is one clear error line.
 
 use super::Failure;
-use crate::observe::parse_token;
+use crate::observe::TokenFilter;
 use crate::observe::show::{Error, Filter, show};
 use clap::Args;
 use std::fs::File;
@@ -30,8 +30,8 @@ pub(super) struct Show {
     #[arg(long, value_name = "N")]
     turn: Option<u64>,
     /// This token alone: #3.0, or 3 for all owners of slot 3.
-    #[arg(long, value_name = "TOKEN", value_parser = parse_token)]
-    token: Option<(u32, Option<u32>)>,
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<TokenFilter>,
 }
 
 impl Show {
@@ -50,7 +50,7 @@ impl Show {
         let shown = show(input, filter, &mut out).and_then(|()| out.flush().map_err(Error::Output));
         match shown {
             Ok(()) => Ok(0),
-            // Whoever read the ladder has seen enough.
+            // The reader closed its end of the pipe, as `head` does.
             Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
             Err(error) => Err(fail(&error)),
         }

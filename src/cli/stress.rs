@@ -1,12 +1,12 @@
 //! `helloop stress`.
 //!
-//! **Owns** the load's flags, where its reports go, and whether there is something to connect
-//! to. **Must never touch** a client. **Invariant**: the text report, or the JSON in its place,
-//! is all that standard output gets.
+//! **Owns** the flags of the load generator, where its reports go, and the server that it may start.
+//! **Must never touch** a client. **Invariant**: standard output receives one report and nothing
+//! else.
 
 use super::serve::FramingName;
-use super::values::{between, count, duration, positive, some_duration};
-use super::{Failure, say};
+use super::values::{between, duration, nonzero_duration, positive};
+use super::{Failure, print_line, to_json};
 use crate::net::system;
 use crate::stress::check;
 use crate::stress::child::SpawnedServer;
@@ -59,13 +59,14 @@ pub(super) struct Stress {
     spawn: bool,
     /// Clients that connect.
     #[arg(long, value_name = "N", default_value = "100",
-          value_parser = |text: &str| between(text, 1, 10_000_000), help_heading = "Load")]
-    clients: u64,
+          value_parser = |text: &str| between::<u32>(text, 1, 10_000_000), help_heading = "Load")]
+    clients: u32,
     /// Clients that talk; the others stay connected, idle [default: all]
-    #[arg(long, value_name = "K", value_parser = count, help_heading = "Load")]
-    active: Option<u64>,
+    #[arg(long, value_name = "K", value_parser = |text: &str| between::<u32>(text, 0, u32::MAX.into()),
+          help_heading = "Load")]
+    active: Option<u32>,
     /// How long to measure.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_duration,
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = nonzero_duration,
           help_heading = "Load")]
     duration: Duration,
     /// How many messages to measure, instead of how long.
@@ -88,7 +89,7 @@ pub(super) struct Stress {
     /// The longest wait for a reply [default: 10s; with --udp 1s]
     ///
     /// For the connection and the welcome too.
-    #[arg(long, value_name = "TIME", value_parser = some_duration, help_heading = "Load")]
+    #[arg(long, value_name = "TIME", value_parser = nonzero_duration, help_heading = "Load")]
     timeout: Option<Duration>,
     /// Addresses to connect from [default: loopback's to loopback, else one]
     ///
@@ -102,8 +103,8 @@ pub(super) struct Stress {
     ///
     /// With --udp the last 8 are its number.
     #[arg(long, value_name = "SIZE", default_value = "16",
-          value_parser = |text: &str| between(text, 0, 65_536), help_heading = "Messages")]
-    size: u64,
+          value_parser = |text: &str| between::<usize>(text, 0, 65_536), help_heading = "Messages")]
+    size: usize,
     /// The name to send, in place of so many bytes.
     ///
     /// With --udp a number is put behind it.
@@ -124,9 +125,9 @@ pub(super) struct Stress {
     /// In the closed loop so many are sent at once; in the open loop so many may wait for their
     /// replies.
     #[arg(long, value_name = "P", default_value = "1",
-          value_parser = |text: &str| between(text, 1, MAX_PIPELINED_MESSAGES.into()),
+          value_parser = |text: &str| between::<u32>(text, 1, MAX_PIPELINED_MESSAGES.into()),
           help_heading = "Messages")]
-    pipeline: u64,
+    pipeline: u32,
     /// Send datagrams, a socket for each client.
     ///
     /// Lost, late, doubled and wrong ones are told apart.
@@ -158,20 +159,15 @@ pub(super) struct Stress {
     serve_flags: Vec<String>,
 }
 
-/// Messages, or connects, a second.
+/// Messages or connects per second.
 fn rate(text: &str) -> Result<NonZeroU64, String> {
-    let rate = positive(text)?;
-    NonZeroU64::new(rate).ok_or_else(|| "must be at least 1".to_owned())
+    between(text, 1, u64::MAX)
 }
 
 impl Stress {
-    /// Whether what was asked for contradicts itself.
-    ///
-    /// # Errors
-    ///
-    /// The words for the person who asked.
+    /// Checks that the flags are consistent. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
-        // The server's address does not matter for that.
+        // The check does not depend on the address.
         self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()
     }
 
@@ -186,7 +182,7 @@ impl Stress {
         let mut plan = self.plan(to);
         let findings = check::check(&plan, descriptors);
         if self.check {
-            say(format_args!("{findings}"))?;
+            print_line(&findings)?;
             return Ok(u8::from(!findings.obstacles.is_empty()));
         }
         for warning in &findings.warnings {
@@ -195,7 +191,7 @@ impl Stress {
         if !findings.obstacles.is_empty() {
             return Err(Failure::new(findings.obstacles.join("; ")));
         }
-        // A file that cannot be written is told before the run, and not after it.
+        // Opened before the run, so that a file that cannot be written does not lose a report.
         let files = self.open_files()?;
         interrupt.install().map_err(Failure::new)?;
         let spawned = self.start_server()?;
@@ -207,20 +203,20 @@ impl Stress {
             None => local_server(&plan),
         };
         let progress = Progress::start();
-        let mut watch = |shared: &Shared, now| progress.show("", shared, now);
-        let run = stress::run(plan, pid, &interrupt, &mut watch)
+        let mut show = |shared: &Shared, now| progress.show("", shared, now);
+        let run = stress::run(plan, pid, &interrupt, &mut show)
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         progress.finish();
-        if nothing_listens(&run.shared.counters) {
+        if all_refused(&run.shared.counters) {
             return Err(Failure::new(format_args!(
-                "nothing listens at {to}: start a server there (`helloop serve --listen {to}`), or \
-                 let this program start one (--spawn)"
+                "no server listens at {to}: start one (`helloop serve --listen {to}`), or use \
+                 --spawn to start one for the run"
             )));
         }
-        let code = publish(&Report::new(&run, &self.slos), files)?;
-        // The report is out: how the server ends does not change what was measured.
+        let code = write_reports(&Report::new(&run, &self.slos), files)?;
+        // Only logged: how the server ends does not change what was measured.
         match spawned.map(SpawnedServer::stop) {
-            Some(Ok(words)) => info!("{words}"),
+            Some(Ok(summary)) => info!("{summary}"),
             Some(Err(error)) => warn!("{error}"),
             None => {}
         }
@@ -233,21 +229,20 @@ impl Stress {
         } else {
             Transport::Tcp(self.framing.into())
         };
-        let usual_timeout = Duration::from_secs(if self.udp { 1 } else { 10 });
-        let clients = as_u32(self.clients);
+        let default_timeout = Duration::from_secs(if self.udp { 1 } else { 10 });
         Plan {
             to,
             transport,
-            clients,
-            active: self.active.map_or(clients, as_u32),
+            clients: self.clients,
+            active: self.active.unwrap_or(self.clients),
             length: self
                 .messages
                 .map_or(Length::Time(self.duration), Length::Messages),
             warmup: self.warmup,
-            pipeline: as_u32(self.pipeline),
+            pipeline: self.pipeline,
             rate: self.rate,
             connect_rate: self.connect_rate,
-            timeout: self.timeout.unwrap_or(usual_timeout),
+            timeout: self.timeout.unwrap_or(default_timeout),
             name: self.message_name(),
             sources: self
                 .source
@@ -259,7 +254,7 @@ impl Stress {
         let number: &[u8] = if self.udp { b"00000000" } else { b"" };
         match &self.name {
             Some(name) => [name.as_bytes(), number].concat(),
-            None => vec![b'x'; usize::try_from(self.size).unwrap_or(usize::MAX)],
+            None => vec![b'x'; self.size],
         }
     }
 
@@ -294,23 +289,23 @@ impl Stress {
     }
 }
 
-/// Where one form of the report goes.
+/// The destination of one format of the report.
 #[derive(Debug)]
 enum Output {
-    /// Nowhere.
+    /// Not wanted.
     None,
-    /// To standard output, in place of the text.
+    /// Standard output, instead of the text report.
     Stdout,
-    /// To a file.
+    /// A file.
     File(File, PathBuf),
 }
 
 impl Output {
-    /// Writes `contents`, if they are wanted.
+    /// Writes the contents, which are generated only if they are wanted.
     fn write(self, contents: impl FnOnce() -> String) -> Result<(), Failure> {
         match self {
             Self::None => Ok(()),
-            Self::Stdout => say(format_args!("{}", contents())).map(drop),
+            Self::Stdout => print_line(contents()).map(drop),
             Self::File(mut file, path) => {
                 writeln!(file, "{}", contents()).map_err(|error| cannot_write(&path, &error))
             }
@@ -328,25 +323,26 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format_args!("cannot write {}: {error}", path.display()))
 }
 
-fn publish(report: &Report, files: Files) -> Result<u8, Failure> {
+fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     let is_stdout = |output: &Output| matches!(output, Output::Stdout);
     let text_wanted = !is_stdout(&files.json) && !is_stdout(&files.html);
-    let json = serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::new(format_args!("cannot write JSON: {error}")))?;
+    let json = to_json(report)?;
     files.json.write(|| json)?;
     files.html.write(|| html::render(report))?;
     if text_wanted {
-        say(format_args!("{report}"))?;
+        print_line(report)?;
     }
     Ok(report.exit_code)
 }
 
-fn nothing_listens(counters: &Counters) -> bool {
+/// Whether every connect was refused.
+fn all_refused(counters: &Counters) -> bool {
     let refused = counters.lost[LossCause::Refused];
     counters.answered_once == 0 && refused > 0 && refused == counters.all_lost()
 }
 
-/// The process that serves a loopback address, for its figures: elsewhere it is none of ours.
+/// The process that listens at a loopback address, to measure it. Any other address may be on
+/// another machine.
 fn local_server(plan: &Plan) -> Option<u32> {
     let findable = plan.to.ip().is_loopback() && plan.transport != Transport::Udp;
     findable
@@ -357,16 +353,12 @@ fn local_server(plan: &Plan) -> Option<u32> {
 fn resolve(name: &str) -> Result<SocketAddr, Failure> {
     let failed = |why: &dyn std::fmt::Display| {
         Failure::new(format_args!(
-            "cannot find {}: {why}; --to takes ADDRESS:PORT, as in 127.0.0.1:9999",
+            "cannot resolve {}: {why}; --to takes ADDRESS:PORT, as in 127.0.0.1:9999",
             name.escape_debug()
         ))
     };
     let mut addresses = name.to_socket_addrs().map_err(|error| failed(&error))?;
     addresses
         .next()
-        .ok_or_else(|| failed(&"the name has no address"))
-}
-
-fn as_u32(count: u64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+        .ok_or_else(|| failed(&"the host has no address"))
 }

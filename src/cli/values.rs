@@ -1,7 +1,7 @@
-//! Durations, sizes and counts as people write them.
+//! Durations, sizes and counts as users write them.
 //!
-//! **Owns** the reading of single values. **Must never touch** a flag's meaning.
-//! **Invariant**: what does not fit its type is refused with an example of what does.
+//! **Owns** the parsing of single values. **Must never touch** the meaning of a flag.
+//! **Invariant**: an invalid value is rejected with an example of a valid one or with the limit.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; a duration is written as in 250ms, 1s or 5m"))
 }
 
-/// A duration that is more than nothing.
-pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
+/// A duration longer than zero.
+pub(super) fn nonzero_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be more than 0s".to_owned()),
         duration => Ok(duration),
     }
 }
 
-/// A silence after which the kernel asks: whole seconds, as far as Linux counts them (tcp(7)).
+/// The idle time before TCP keepalive probes, or zero. The kernel counts whole seconds and Linux
+/// at most 32,767 of them (tcp(7)).
 pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(32_767);
+    const MAX: Duration = Duration::from_secs(32_767);
     match duration(text)? {
-        time if time > LONGEST => Err("must be at most 32767s".to_owned()),
+        time if time > MAX => Err("must be at most 32767s".to_owned()),
         time if !time.is_zero() && time < Duration::from_secs(1) => {
             Err("must be at least 1s, or 0s for never".to_owned())
         }
@@ -37,21 +38,19 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
         .map_err(|error| format!("{error}; written as in 1024, 10k or 64KiB"))
 }
 
-/// A count of at least one.
+/// A count of at least 1.
 pub(super) fn positive(text: &str) -> Result<u64, String> {
     between(text, 1, u64::MAX)
 }
 
-/// A count from `least` to `most`.
-pub(super) fn between(text: &str, least: u64, most: u64) -> Result<u64, String> {
+/// A count from `min` to `max`, which must fit the type.
+pub(super) fn between<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, String> {
     let value = count(text)?;
-    if value < least {
-        return Err(format!("must be at least {least}"));
+    if value < min {
+        return Err(format!("must be at least {min}"));
     }
-    if value > most {
-        return Err(format!("must be at most {most}"));
-    }
-    Ok(value)
+    let value = T::try_from(value).ok().filter(|_| value <= max);
+    value.ok_or_else(|| format!("must be at most {max}"))
 }
 
 #[cfg(test)]
@@ -59,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_read_as_people_write_them() {
+    fn values_are_parsed_as_users_write_them() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
@@ -70,22 +69,22 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_an_example() {
+    fn an_invalid_value_is_rejected_with_an_example() {
         for text in ["", "1", "-1s", "1x", "99999999999999999999s"] {
             assert!(
-                duration(text).is_err_and(|words| words.contains("250ms")),
+                duration(text).is_err_and(|message| message.contains("250ms")),
                 "{text}"
             );
         }
-        assert!(some_duration("0ms").is_err());
+        assert!(nonzero_duration("0ms").is_err());
         assert!(keepalive("1ms").is_err() && keepalive("32768s").is_err());
         assert_eq!(keepalive("0s"), Ok(Duration::ZERO));
         for text in ["", "x", "-1", "99999999999999999999", "64KiBs"] {
             assert!(
-                count(text).is_err_and(|words| words.contains("64KiB")),
+                count(text).is_err_and(|message| message.contains("64KiB")),
                 "{text}"
             );
         }
-        assert!(positive("0").is_err() && between("8", 1, 7).is_err());
+        assert!(positive("0").is_err() && between::<u32>("8", 1, 7).is_err());
     }
 }

@@ -1,155 +1,199 @@
-//! What can go wrong with a client, in words for a person.
+//! The errors of the clients.
 //!
-//! **Owns** every message and exit code of the three clients. **Must never touch** a stream.
-//! **Invariant**: a message is one line, says what happened and what to do, and holds a
-//! server's words only as [`excerpt`](super::excerpt) leaves them.
+//! **Owns** the error messages and exit codes of the three clients. **Must never touch** a stream.
+//! **Invariant**: a message is one line, says what happened and what to do about it, and quotes
+//! bytes from a server only as [`excerpt`](crate::protocol::escape::excerpt) returns them.
 
-use std::fmt;
+use super::http::{ResponseError, UrlError};
+use super::names::NameError;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::http::{Fault, UrlFault};
-use super::names::{MAX_NAME_BYTES, NameFault};
-
-/// The exit code for an HTTP status of 400 and above, as `curl --fail` has it.
+/// The exit code for an HTTP status of 400 or above, as with `curl --fail`.
 const EXIT_HTTP_STATUS: u8 = 22;
 
-/// Who should have been there: it decides what to advise when nobody is.
+/// The kind of server that a client expects: it decides what a refusal advises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// A greeting server's TCP port.
+    /// The TCP port of a greeting server.
     Tcp,
-    /// A greeting server's UDP port.
+    /// The UDP port of a greeting server.
     Udp,
     /// Any HTTP server.
     Http,
 }
 
-/// Why a client gave up. Its text is one line for a person, without an ending.
-#[derive(Debug)]
+impl Service {
+    fn transport(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp | Self::Http => "TCP",
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Tcp | Self::Udp => {
+                "start one with `helloop serve` (or `cargo run --release`), or choose another with --to"
+            }
+            Self::Http => "check the host and the port",
+        }
+    }
+}
+
+/// Why a client stopped. The message is one line without a line ending.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that is not sent; the name is already escaped.
+    /// A name cannot be sent.
+    #[error("cannot send the name \"{name}\": {source}")]
     Name {
         /// The name, escaped and shortened.
         name: String,
         /// What is wrong with it.
-        fault: NameFault,
+        source: NameError,
     },
     /// The next name could not be read.
-    Input(io::Error),
+    #[error("cannot read the next name: {0}")]
+    Input(#[source] io::Error),
     /// A reply could not be written.
-    Output(io::Error),
-    /// Not an address, or a host name without one.
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
+    /// The address is invalid, or its host name has no address.
+    #[error("cannot resolve {to}: {reason}; an address is HOST:PORT, such as 127.0.0.1:9999")]
     Address {
         /// The address as given, escaped.
         to: String,
-        /// The resolver's words.
+        /// The resolver's message, escaped.
         reason: String,
     },
-    /// Nobody listens there.
+    /// No server listens at the address.
+    #[error("no {} server listens at {to}; {}", .service.transport(), .service.advice())]
     Refused {
         /// The server.
         to: String,
-        /// What was looked for.
+        /// What was expected there.
         service: Service,
     },
-    /// A wait reached its limit.
+    /// A wait reached its timeout.
+    #[error("{to}: timed out after {after:?} waiting for {awaited}{hint}")]
     TimedOut {
         /// The server.
         to: String,
-        /// What was waited for, such as `the reply to Michael`.
+        /// What did not happen in time, such as `the reply to Michael`.
         awaited: String,
-        /// The limit.
+        /// The timeout.
         after: Duration,
-        /// What else may be the matter; may be empty.
+        /// A possible cause, or empty.
         hint: &'static str,
     },
-    /// No try was answered.
+    /// None of the datagrams sent for a name was answered.
+    #[error(
+        "{to}: no reply to {name} (tries: {tries}, {wait:?} each){hint}; \
+         is a server running there, and does it serve UDP?"
+    )]
     Unanswered {
         /// The server.
         to: String,
         /// The name, escaped and shortened.
         name: String,
-        /// How many datagrams were sent.
+        /// The number of datagrams sent.
         tries: u32,
-        /// How long each was waited for.
+        /// The timeout of each.
         wait: Duration,
-        /// What else may be the matter; may be empty.
+        /// A possible cause, or empty.
         hint: &'static str,
     },
-    /// End of input where more was due.
-    Ended {
+    /// The server closed the connection too early.
+    #[error("{to} closed the connection before {awaited}{}", after(.got))]
+    UnexpectedEof {
         /// The server.
         to: String,
-        /// What was waited for.
+        /// What was incomplete.
         awaited: String,
-        /// What had come of it, escaped; may be empty.
+        /// The part of it that arrived, escaped; may be empty.
         got: String,
     },
-    /// The server has no room for this client.
+    /// The server is at its limit of clients.
+    #[error("{to} accepts no more clients, try again later: {message}")]
     Busy {
         /// The server.
         to: String,
-        /// Its words, escaped.
-        words: String,
+        /// Its refusal, escaped.
+        message: String,
     },
-    /// Other words than the protocol's.
+    /// The server sent something that is not the protocol.
+    #[error("{to} sent something other than {awaited}: {got}{hint}")]
     Unexpected {
         /// The server.
         to: String,
-        /// What was waited for.
+        /// What was due.
         awaited: String,
-        /// What came instead, escaped.
+        /// What arrived instead, escaped.
         got: String,
-        /// What else may be the matter; may be empty.
+        /// A possible cause, or empty.
         hint: &'static str,
     },
-    /// Any other error of the network.
+    /// Any other network error.
+    #[error("{to}: cannot {doing}: {source}")]
     Network {
         /// The server.
         to: String,
-        /// What was being done, such as `send a name`.
+        /// The failed operation, such as `send a name`.
         doing: &'static str,
         /// The system's error.
         source: io::Error,
     },
-    /// A URL that is not fetched.
-    Url(UrlFault),
-    /// A response that HTTP does not allow, or that ended too soon.
+    /// The URL cannot be fetched.
+    #[error("cannot fetch this URL: {0}")]
+    Url(#[from] UrlError),
+    /// The response is invalid or incomplete.
+    #[error("{to}: {source}")]
     Response {
         /// The server.
-        from: String,
-        /// What is wrong with it.
-        fault: Fault,
+        to: String,
+        /// What is wrong with the response.
+        source: ResponseError,
     },
-    /// A body over the limit.
+    /// The body exceeds the limit.
+    #[error("the body is larger than {max_bytes} bytes, nothing saved; raise --max-bytes")]
     TooLarge {
         /// The limit, in bytes.
         max_bytes: u64,
     },
-    /// A file is there already.
+    /// The file exists already.
+    #[error("{} exists; choose another file with -o, or replace this one with --force", .0.display())]
     Exists(PathBuf),
     /// The body could not be saved.
+    #[error("cannot save {}: {source}", path.display())]
     Save {
-        /// The file it was to become.
+        /// The file that it was to be saved in.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
-    /// A status of 400 and above; the body is saved all the same.
+    /// The status is 400 or above; the body is saved nevertheless.
+    #[error("the server answered with status {status}; the body is in {}", path.display())]
     Status {
         /// The status code.
         status: u16,
-        /// Where the body is.
+        /// The file with the body.
         path: PathBuf,
     },
 }
 
+/// The part of a reply that arrived, for the end of a message.
+fn after(got: &str) -> String {
+    if got.is_empty() {
+        return String::new();
+    }
+    format!(" was complete, after: {got}")
+}
+
 impl Error {
-    /// What the process should exit with: 22 for an HTTP status of 400 and above, 0 where the
-    /// reader of the output has left, and 1 for all else.
+    /// The exit code of the process: 22 for an HTTP status of 400 or above, 0 if the reader of
+    /// the output is gone, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -159,122 +203,10 @@ impl Error {
         }
     }
 
-    /// Whether the reader of the output has left, as in `helloop tcp | head -1`: nothing to
-    /// complain about, and nobody to hear it.
+    /// Whether the reader of the output has closed it, as in `helloop tcp | head -1`. That is no
+    /// failure and needs no message.
     #[must_use]
     pub fn is_closed_output(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
-
-    /// Whether nobody listens there, so that another address of the host may be tried.
-    pub(super) fn is_refused(&self) -> bool {
-        matches!(self, Self::Refused { .. })
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Input(source)
-            | Self::Output(source)
-            | Self::Network { source, .. }
-            | Self::Save { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name { name, fault } => fmt_name(f, name, *fault),
-            Self::Input(error) => write!(f, "cannot read the next name: {error}"),
-            Self::Output(error) => write!(f, "cannot write the output: {error}"),
-            Self::Address { to, reason } => {
-                write!(f, "cannot find {to}: {reason}; ")?;
-                f.write_str("an address is HOST:PORT, such as 127.0.0.1:9999")
-            }
-            Self::Refused { to, service } => fmt_refused(f, to, *service),
-            #[rustfmt::skip]
-            Self::TimedOut { to, awaited, after, hint } => {
-                write!(f, "{to}: waited {after:?} in vain for {awaited}{hint}")
-            }
-            #[rustfmt::skip]
-            Self::Unanswered { to, name, tries, wait, hint } => {
-                write!(f, "{to}: no reply to {name}, tried {tries} times, {wait:?} each{hint}; ")?;
-                f.write_str("is a server there, and does it serve UDP?")
-            }
-            Self::Ended { to, awaited, got } if got.is_empty() => {
-                write!(f, "{to} closed the connection before {awaited}")
-            }
-            Self::Ended { to, awaited, got } => {
-                write!(
-                    f,
-                    "{to} closed the connection within {awaited}, after: {got}"
-                )
-            }
-            Self::Busy { to, words } => {
-                write!(f, "{to} has no room for another client, try later: {words}")
-            }
-            #[rustfmt::skip]
-            Self::Unexpected { to, awaited, got, hint } => {
-                write!(f, "{to} sent this in place of {awaited}: {got}{hint}")
-            }
-            Self::Network { to, doing, source } => write!(f, "{to}: cannot {doing}: {source}"),
-            Self::Url(fault) => write!(f, "cannot fetch this URL: {fault}"),
-            Self::Response { from, fault } => write!(f, "{from}: {fault}"),
-            Self::TooLarge { max_bytes } => {
-                write!(
-                    f,
-                    "the body is larger than {max_bytes} bytes, nothing saved; "
-                )?;
-                f.write_str("--max-bytes allows more")
-            }
-            Self::Exists(path) => {
-                let path = path.display();
-                write!(
-                    f,
-                    "{path} exists; name another with -o, or replace it with --force"
-                )
-            }
-            Self::Save { path, source } => write!(f, "cannot save {}: {source}", path.display()),
-            Self::Status { status, path } => {
-                let path = path.display();
-                write!(f, "the server answered {status}; what it sent is in {path}")
-            }
-        }
-    }
-}
-
-fn fmt_name(f: &mut fmt::Formatter<'_>, name: &str, fault: NameFault) -> fmt::Result {
-    match fault {
-        NameFault::Empty => f.write_str("a name is empty: there is nobody to greet"),
-        NameFault::LineEnding => write!(
-            f,
-            "the name {name} has a line ending in it, which would cut it in two"
-        ),
-        NameFault::TooLong { bytes } => write!(
-            f,
-            "the name {name} has {bytes} bytes; a server takes {MAX_NAME_BYTES} at a time"
-        ),
-    }
-}
-
-fn fmt_refused(f: &mut fmt::Formatter<'_>, to: &str, service: Service) -> fmt::Result {
-    match service {
-        Service::Tcp => write!(
-            f,
-            "{to} refused the connection: no server listens there; start one with \
-             `helloop serve` (or `cargo run --release`), or name another with --to"
-        ),
-        Service::Udp => write!(
-            f,
-            "{to} refused the datagram: no server serves UDP there; start one with \
-             `helloop serve` (or `cargo run --release`), or name another with --to"
-        ),
-        Service::Http => write!(
-            f,
-            "{to} refused the connection: no server listens there; check the host and the port"
-        ),
     }
 }

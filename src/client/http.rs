@@ -1,56 +1,54 @@
-//! The tutorial's page fetch, over a plain TCP socket: the header is shown, the body saved.
+//! The tutorial's page fetch over a plain TCP socket: prints the header, saves the body.
 //!
-//! **Owns** the request and the order of things. **Must never touch** a file but the one it is
-//! asked for and a temporary one beside it, nor the streams of the process.
-//! **Invariant**: the body's file is there whole, or not at all.
+//! **Owns** the request and the sequence of steps. **Must never touch** a file other than the
+//! target and a temporary one beside it, nor the standard streams.
+//! **Invariant**: the target file is complete or absent.
 //!
-//! The tutorial splits what came at the first empty line and calls the rest the page. That holds
-//! where the server closes the connection and sends the body in one piece, as HTTP/1.0 did. In
-//! HTTP/1.1 (RFC 9112) the head says in which of three forms the body comes and so where it
-//! ends: without that, a cut connection passes for a complete page.
+//! The tutorial splits the response at the first empty line and takes the rest as the page. That
+//! works if the server closes the connection and sends the body as it is, as in HTTP/1.0. In
+//! HTTP/1.1 (RFC 9112) the header says which of three framings the body has and so where it
+//! ends; a client that ignores this takes a truncated body for a complete page.
 //!
-//! - `url` reads the URL, and lets nothing into the request that could end its line.
-//! - `head` reads the status line and the header fields.
-//! - `body` finds the body's bytes among those that came.
-//! - `save` writes them aside and gives them their name at the end.
+//! - `url` parses the URL and admits nothing that could end a line of the request.
+//! - `head` parses the status line and the header fields.
+//! - `body` extracts the body from the bytes received.
+//! - `save` writes the body to a temporary file and renames it when it is complete.
 
 mod body;
 mod head;
 mod save;
 mod url;
 
-use std::fmt;
+pub use url::UrlError;
+
+use super::connection::{Connection, Target, deadline};
+use super::{Error, Service, write_line};
+use body::Body;
+use head::{Head, HeadParser};
+use save::PartFile;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use super::wire::{Wire, deadline, is_time_out, resolve};
-use super::{Error, Service, escape};
-use body::Body;
-use head::{Collector, Head};
-use save::Aside;
 use url::Url;
 
-pub use url::UrlFault;
-
-/// The longest head that is read, interim ones included, in bytes. Common servers send at most
-/// 8 KiB; a server that never ends its head must not fill the memory.
+/// The most bytes of header, interim responses included. Common servers send at most 8 KiB; the
+/// limit bounds memory if a server never ends its header.
 pub const MAX_HEAD_BYTES: usize = 64 * 1_024;
 
-/// The most header fields that are read.
+/// The most header fields.
 pub const MAX_HEADERS: usize = 100;
 
-/// The longest line of chunked framing, and all trailers together, in bytes: they carry nothing
-/// that is saved, so a server could otherwise send them up to the time limit.
+/// The longest line of chunked framing, and the limit of all trailers together, in bytes. None of
+/// it is saved, so without a limit a server could send it until the timeout.
 pub const MAX_CHUNK_LINE_BYTES: usize = 16 * 1_024;
 
-/// What one read takes at most, in bytes.
+/// The size of one read, in bytes: few reads for a large page, and little memory.
 const READ_BYTES: usize = 16 * 1_024;
 
-/// From here on a status is an error (RFC 9110, section 15.5).
+/// The lowest status that is an error (RFC 9110, section 15.5).
 const FIRST_ERROR_STATUS: u16 = 400;
 
-/// What to fetch, where to, and within which limits.
+/// What to fetch, where to save it, and the limits.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `http://HOST[:PORT][/PATH][?QUERY]`.
@@ -58,103 +56,83 @@ pub struct Options {
     /// The file for the body. `None`: the last segment of the URL's path, or `index.html`,
     /// in the working directory.
     pub output: Option<PathBuf>,
-    /// Whether a file that exists is replaced.
+    /// Whether to replace an existing file.
     pub force: bool,
     /// The largest body, in bytes.
     pub max_bytes: u64,
-    /// The limit on everything together, from connecting to the body's last byte.
+    /// The timeout of the whole fetch, from connecting to the last byte of the body.
     pub timeout: Duration,
 }
 
-/// A body that is saved whole.
+/// A saved body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// Where it is.
+    /// The file.
     pub path: PathBuf,
     /// Its size, in bytes.
     pub bytes: u64,
-    /// The response's status: below 400.
+    /// The status of the response: below 400.
     pub status: u16,
 }
 
-/// Why a response is not believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a response is rejected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
-    /// No head by RFC 9112; the parser's reason.
-    NotHttp(httparse::Error),
+pub enum ResponseError {
+    /// The header is not one of RFC 9112.
+    #[error("the response is not HTTP/1 ({0}); is the port right?")]
+    NotHttp(#[source] httparse::Error),
     /// Over [`MAX_HEAD_BYTES`].
+    #[error("the header is longer than {MAX_HEAD_BYTES} bytes")]
     HeadTooLong,
-    /// End of input within the head.
-    HeadEndsShort,
-    /// Switched to another protocol, which was not asked for.
-    Switched,
-    /// A `Content-Length` that is not a number of bytes, or two that differ.
-    Length,
+    /// EOF within the header.
+    #[error("the connection was closed before the end of the header")]
+    HeadTruncated,
+    /// Status 101, though no other protocol was requested.
+    #[error("the server switched to another protocol unasked")]
+    SwitchedProtocols,
+    /// A `Content-Length` that is not a number, or two that differ.
+    #[error("the Content-Length is invalid, nothing saved")]
+    InvalidLength,
     /// A `Transfer-Encoding` other than `chunked`; its value, escaped.
-    Coding(String),
-    /// A chunk's size that is not one, or not followed by what must follow.
-    Chunk,
-    /// A chunk's extension or the trailers over [`MAX_CHUNK_LINE_BYTES`].
+    #[error("the Transfer-Encoding {0} is not supported, nothing saved")]
+    UnsupportedCoding(String),
+    /// A chunk with an invalid size or without its line endings.
+    #[error("the chunked body is malformed, nothing saved")]
+    InvalidChunk,
+    /// A chunk extension or the trailers over [`MAX_CHUNK_LINE_BYTES`].
+    #[error("the chunked body has a line of over {MAX_CHUNK_LINE_BYTES} bytes, nothing saved")]
     ChunkLineTooLong,
-    /// End of input within the body.
-    BodyEndsShort,
+    /// EOF within the body.
+    #[error("the connection was closed before the end of the body, nothing saved; try again")]
+    BodyTruncated,
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotHttp(reason) => {
-                write!(f, "the answer is no HTTP/1 ({reason}); is the port right?")
-            }
-            Self::HeadTooLong => {
-                write!(
-                    f,
-                    "the header is longer than {MAX_HEAD_BYTES} bytes, given up"
-                )
-            }
-            Self::HeadEndsShort => f.write_str("the connection ended before the header did"),
-            Self::Switched => f.write_str("the server switched to a protocol nobody asked for"),
-            Self::Length => f.write_str("the Content-Length makes no sense, nothing saved"),
-            Self::Coding(coding) => {
-                write!(f, "the body comes as {coding}, which is not understood")
-            }
-            Self::Chunk => f.write_str("the chunked body is malformed, nothing saved"),
-            Self::ChunkLineTooLong => {
-                f.write_str("the chunked body has a line without end, nothing saved")
-            }
-            Self::BodyEndsShort => {
-                f.write_str("the connection ended before the body did, nothing saved; try again")
-            }
-        }
-    }
-}
-
-/// Fetches the page: writes the response's header to `out`, then saves the body. With `escaped`,
-/// as a terminal needs it, each line is put through [`escape`](super::escape()); otherwise the
-/// bytes are as they came. Redirects are not followed: their header says where to.
+/// Fetches the page: writes the header of the response to `out`, `escaped` for a terminal or as it
+/// is, then saves the body. Redirects are not followed; their header says where they lead.
 ///
 /// # Errors
-/// No file is left by any but [`Error::Status`], which tells of a status of 400 and above: then
-/// the body, which mostly explains it, is saved all the same.
+///
+/// No error leaves a file except [`Error::Status`], a status of 400 or above: the body mostly
+/// explains it and is saved.
 pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Saved, Error> {
-    let url = Url::parse(&options.url).map_err(Error::Url)?;
+    let url = Url::parse(&options.url)?;
     let path = options
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(url.file_name()));
-    // Told before the page is fetched in vain; `Aside::publish` is what makes sure of it.
+    // Fails before the page is fetched; `PartFile::publish` is what guarantees it.
     save::check_target(&path, options.force)?;
     let mut fetch = Fetch::open(&url, options)?;
     let (head, rest) = fetch.head()?;
-    match show_head(out, &head.bytes, escaped) {
-        // Who does not read the header may want the body all the same.
+    match write_head(out, &head.bytes, escaped) {
+        // The body is wanted even if the reader of the header is gone.
         Err(error) if !error.is_closed_output() => return Err(error),
         _ => {}
     }
-    let mut aside = Aside::create(&path)?;
-    let bytes = fetch.body(Body::new(head.form), &rest, &mut aside)?;
-    aside.publish(options.force)?;
+    let mut file = PartFile::create(&path)?;
+    let bytes = fetch.body(head.body, rest, &mut file)?;
+    file.publish(options.force)?;
     let status = head.status;
     if status >= FIRST_ERROR_STATUS {
         return Err(Error::Status { status, path });
@@ -166,131 +144,116 @@ pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Save
     })
 }
 
-/// The lines of the header, without the empty one that ends it.
-fn show_head(out: &mut dyn Write, head: &[u8], escaped: bool) -> Result<(), Error> {
-    let shown = if escaped {
-        let lines = head.split_inclusive(|&byte| byte == b'\n');
-        let escaped: String = lines
-            .map(|line| escape(line.trim_ascii_end()) + "\n")
-            .collect();
-        escaped.into_bytes()
-    } else {
-        head.to_vec()
-    };
-    out.write_all(&shown)
-        .and_then(|()| out.flush())
-        .map_err(Error::Output)
+fn write_head(out: &mut dyn Write, head: &[u8], escaped: bool) -> Result<(), Error> {
+    head.split_inclusive(|&byte| byte == b'\n')
+        .try_for_each(|line| {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            let shown = if escaped { line.trim_ascii_end() } else { line };
+            write_line(out, shown, escaped)
+        })
 }
 
 struct Fetch<'a> {
-    wire: Wire,
+    connection: Connection,
     options: &'a Options,
-    end: Instant,
+    deadline: Instant,
 }
 
 impl<'a> Fetch<'a> {
     /// Connects and sends the request.
     fn open(url: &Url, options: &'a Options) -> Result<Self, Error> {
-        let end = deadline(options.timeout);
-        let to = url.address();
-        let addresses = resolve(&to, (url.host(), url.port()))?;
-        let wire = Wire::connect(&to, &addresses, options.timeout, Service::Http)?;
-        let mut fetch = Self { wire, options, end };
-        fetch
-            .wire
-            .write_all(&request(url), end)
-            .map_err(|error| fetch.failed("send the request", error))?;
+        let deadline = deadline(options.timeout);
+        let target = Target::new(&url.address(), Service::Http, options.timeout);
+        let mut fetch = Self {
+            connection: Connection::open(target, (&*url.host, url.port))?,
+            options,
+            deadline,
+        };
+        let sent = fetch.connection.write_all(&request(url), deadline);
+        sent.map_err(|error| fetch.failed(error, "send the request"))?;
         Ok(fetch)
     }
 
-    /// The final response's head, and what came of the body with it.
+    /// Returns the header of the final response and the part of the body that arrived with it.
     fn head(&mut self) -> Result<(Head, Vec<u8>), Error> {
-        let mut collector = Collector::default();
-        let mut buffer = [0; READ_BYTES];
+        let mut parser = HeadParser::default();
         loop {
-            let count = self
-                .wire
-                .read(&mut buffer, self.end)
-                .map_err(|error| self.failed("receive the header", error))?;
-            let found = collector
-                .feed(&buffer[..count])
-                .map_err(|fault| self.response(fault))?;
-            if let Some(found) = found {
-                return Ok(found);
+            let received = self.receive("receive the header")?;
+            match parser.feed(&received) {
+                Ok(None) => {}
+                Ok(Some(found)) => return Ok(found),
+                Err(error) => return Err(self.rejected(error)),
             }
         }
     }
 
-    /// Saves the body as it comes, and returns its size in bytes.
-    fn body(&mut self, mut body: Body, first: &[u8], aside: &mut Aside) -> Result<u64, Error> {
-        let mut saved = 0;
-        self.save(&mut body, first, aside, &mut saved)?;
-        let mut buffer = vec![0; READ_BYTES];
-        while !body.is_done() {
-            let count = self
-                .wire
-                .read(&mut buffer, self.end)
-                .map_err(|error| self.failed("receive the body", error))?;
-            if count == 0 {
-                body.end().map_err(|fault| self.response(fault))?;
-            } else {
-                self.save(&mut body, &buffer[..count], aside, &mut saved)?;
-            }
-        }
-        Ok(saved)
-    }
-
-    fn save(
-        &self,
-        body: &mut Body,
-        mut input: &[u8],
-        aside: &mut Aside,
-        saved: &mut u64,
-    ) -> Result<(), Error> {
+    /// Saves the body as it arrives, and returns its size in bytes.
+    fn body(
+        &mut self,
+        mut body: Body,
+        mut received: Vec<u8>,
+        file: &mut PartFile,
+    ) -> Result<u64, Error> {
         let max_bytes = self.options.max_bytes;
-        // A length that is too large is told before its body is fetched in vain.
+        // A Content-Length over the limit is an error before the body arrives.
         if body.announced().is_some_and(|length| length > max_bytes) {
             return Err(Error::TooLarge { max_bytes });
         }
-        while !input.is_empty() && !body.is_done() {
-            let data = body
-                .take(&mut input)
-                .map_err(|fault| self.response(fault))?;
-            *saved += data.len() as u64;
-            if *saved > max_bytes {
-                return Err(Error::TooLarge { max_bytes });
+        let mut saved = 0;
+        loop {
+            let mut input = &received[..];
+            while !input.is_empty() && !body.is_done() {
+                let data = body
+                    .decode(&mut input)
+                    .map_err(|error| self.rejected(error))?;
+                saved += data.len() as u64;
+                if saved > max_bytes {
+                    return Err(Error::TooLarge { max_bytes });
+                }
+                file.write(data)?;
             }
-            aside.write(data)?;
+            if body.is_done() {
+                return Ok(saved);
+            }
+            received = self.receive("receive the body")?;
+            if received.is_empty() {
+                body.at_eof().map_err(|error| self.rejected(error))?;
+                return Ok(saved);
+            }
         }
-        Ok(())
     }
 
-    fn response(&self, fault: Fault) -> Error {
-        let from = self.wire.to();
-        Error::Response { from, fault }
+    /// One read; empty at EOF.
+    fn receive(&mut self, doing: &'static str) -> Result<Vec<u8>, Error> {
+        let mut buffer = vec![0; READ_BYTES];
+        let count = self
+            .connection
+            .read(&mut buffer, self.deadline)
+            .map_err(|error| self.failed(error, doing))?;
+        buffer.truncate(count);
+        Ok(buffer)
     }
 
-    fn failed(&self, doing: &'static str, source: io::Error) -> Error {
-        let to = self.wire.to();
-        if is_time_out(&source) {
-            return Error::TimedOut {
-                to,
-                awaited: "the whole response".to_owned(),
-                after: self.options.timeout,
-                hint: ", nothing saved; --timeout allows longer",
-            };
-        }
-        Error::Network { to, doing, source }
+    fn rejected(&self, source: ResponseError) -> Error {
+        let to = self.connection.target.name.clone();
+        Error::Response { to, source }
+    }
+
+    fn failed(&self, error: io::Error, doing: &'static str) -> Error {
+        let hint = ", nothing saved; --timeout allows longer";
+        self.connection
+            .target
+            .error(error, doing, "the whole response", hint)
     }
 }
 
-/// What the tutorial sends, and two fields more: a name, which some servers insist on, and a plea
-/// for the body as it is, since what is saved here is not decompressed.
+/// The tutorial's request, plus `User-Agent`, which some servers require, and `Accept-Encoding:
+/// identity`, because the body is saved without decompression.
 fn request(url: &Url) -> Vec<u8> {
     format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: helloop/{}\r\nAccept-Encoding: identity\r\n\
          Connection: close\r\n\r\n",
-        url.target(),
+        url.target,
         url.host_field(),
         env!("CARGO_PKG_VERSION"),
     )
@@ -302,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_request_is_the_tutorials() {
+    fn the_request_is_that_of_the_tutorial() {
         let url = Url::parse("http://www.sina.com.cn").unwrap();
         let request = String::from_utf8(request(&url)).unwrap();
         assert!(request.starts_with("GET / HTTP/1.1\r\nHost: www.sina.com.cn\r\n"));

@@ -1,89 +1,92 @@
-//! The names to be greeted: which are sent at all, and where they come from.
+//! The names to greet: which ones can be sent, and where they come from.
 //!
-//! **Owns** the rules for a name and the dialogue that asks for one. **Must never touch** the
-//! network: a bad name is refused before anything is sent.
-//! **Invariant**: a name that passed [`check`] is one message in either framing and one datagram.
+//! **Owns** the rules for a name and the prompt for one. **Must never touch** the network: an
+//! invalid name is rejected before anything is sent.
+//! **Invariant**: a name that passed `check` is one message in either framing, and one datagram.
 
-use std::io::{self, BufRead, Write};
-
-use super::{Error, excerpt};
+use super::{Error, write};
+use crate::protocol::escape::excerpt;
 use crate::protocol::greeting::{MAX_CHUNK_BYTES, split_ending};
+use std::io::{BufRead, Write};
 
 /// The longest name, in bytes: one chunk, and the server's default limit for a datagram.
 pub const MAX_NAME_BYTES: usize = MAX_CHUNK_BYTES;
 
-/// The tutorial's three, sent where no name is given.
-pub const TUTORIAL: [&str; 3] = ["Michael", "Tracy", "Sarah"];
+/// The tutorial's three names, sent if none are given.
+const DEFAULT_NAMES: [&str; 3] = ["Michael", "Tracy", "Sarah"];
 
-/// Why a name is not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameFault {
-    /// No bytes are no message in chunk framing: TCP has nothing to send.
+/// Why a name cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// In chunk framing zero bytes are no message: TCP has nothing to send.
+    #[error("it is empty")]
     Empty,
-    /// A CR or LF in it: the server would take it for the message's end, or for two messages.
+    /// A CR or LF: the server would take it as the end of the message, or see two messages.
+    #[error("it contains a line ending, which would end the message there")]
     LineEnding,
     /// Over [`MAX_NAME_BYTES`]: the server would greet each piece of it.
+    #[error("it is {bytes} bytes long, and the limit is {MAX_NAME_BYTES}")]
     TooLong {
-        /// How many it has.
+        /// Its length.
         bytes: usize,
     },
 }
 
-/// Whether a name can be sent and come back whole.
+/// Checks that a name can be sent and comes back whole.
 ///
 /// # Errors
+///
 /// [`Error::Name`] with the reason.
-pub fn check(name: &[u8]) -> Result<(), Error> {
-    let fault = if name.is_empty() {
-        NameFault::Empty
+pub(super) fn check(name: &[u8]) -> Result<(), Error> {
+    let source = if name.is_empty() {
+        NameError::Empty
     } else if name.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        NameFault::LineEnding
+        NameError::LineEnding
     } else if name.len() > MAX_NAME_BYTES {
-        NameFault::TooLong { bytes: name.len() }
+        NameError::TooLong { bytes: name.len() }
     } else {
         return Ok(());
     };
-    Err(Error::Name {
-        name: excerpt(name),
-        fault,
-    })
+    let name = excerpt(name);
+    Err(Error::Name { name, source })
 }
 
-/// The names of a command line, or [`TUTORIAL`] if there are none. All are checked first, so
-/// that a bad one is told before anything is sent.
+/// The names on the command line, or the tutorial's if there are none. All of them are checked
+/// first, so that nothing is sent if one is invalid.
 ///
 /// # Errors
-/// [`Error::Name`] for the first bad one.
-pub fn given(names: Vec<Vec<u8>>) -> Result<impl Iterator<Item = Result<Vec<u8>, Error>>, Error> {
+///
+/// [`Error::Name`] for the first invalid one.
+pub fn from_arguments(
+    mut names: Vec<Vec<u8>>,
+) -> Result<impl Iterator<Item = Result<Vec<u8>, Error>>, Error> {
     names.iter().try_for_each(|name| check(name))?;
-    let names = if names.is_empty() {
-        TUTORIAL.map(|name| name.as_bytes().to_vec()).to_vec()
-    } else {
-        names
-    };
+    if names.is_empty() {
+        names = DEFAULT_NAMES.map(Into::into).into();
+    }
     Ok(names.into_iter().map(Ok))
 }
 
-/// Asks a person for one name after the other, each when the reply before it has come; an empty
-/// line or end of input ends it.
+/// Prompts for names one at a time, the next one after the reply to the previous one; ends at an
+/// empty line or at EOF.
 ///
-/// A bad name is explained and asked for again. `prompt` should be standard error, so that the
-/// replies can be redirected apart from the questions.
-pub fn asked(
+/// An invalid name is explained and asked for again. `prompt` should be standard error, so that
+/// the replies on standard output can be redirected.
+pub fn prompted(
     mut input: impl BufRead,
     mut prompt: impl Write,
 ) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
-    std::iter::from_fn(move || ask(&mut input, &mut prompt).transpose())
+    std::iter::from_fn(move || read_name(&mut input, &mut prompt).transpose())
 }
 
-fn ask(input: &mut impl BufRead, prompt: &mut impl Write) -> Result<Option<Vec<u8>>, Error> {
+fn read_name(input: &mut impl BufRead, prompt: &mut impl Write) -> Result<Option<Vec<u8>>, Error> {
     loop {
-        put(prompt, "Name (empty to end): ")?;
+        write(prompt, b"Name (empty to end): ")?;
         let mut line = Vec::new();
         input.read_until(b'\n', &mut line).map_err(Error::Input)?;
         if line.is_empty() {
-            // End of input echoes no line ending; without one the shell's prompt would follow ours.
-            put(prompt, "\n")?;
+            // A terminal echoes no line ending at EOF, so the shell's prompt would follow ours.
+            write(prompt, b"\n")?;
         }
         let (name, _) = split_ending(&line);
         if name.is_empty() {
@@ -91,25 +94,19 @@ fn ask(input: &mut impl BufRead, prompt: &mut impl Write) -> Result<Option<Vec<u
         }
         match check(name) {
             Ok(()) => return Ok(Some(name.to_vec())),
-            Err(error) => put(prompt, &format!("{error}\n"))?,
+            Err(error) => write(prompt, format!("{error}\n").as_bytes())?,
         }
     }
-}
-
-fn put(prompt: &mut impl Write, text: &str) -> Result<(), Error> {
-    let put: io::Result<()> = prompt
-        .write_all(text.as_bytes())
-        .and_then(|()| prompt.flush());
-    put.map_err(Error::Output)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
-    fn fault(name: &[u8]) -> Option<NameFault> {
+    fn error_of(name: &[u8]) -> Option<NameError> {
         match check(name) {
-            Err(Error::Name { fault, .. }) => Some(fault),
+            Err(Error::Name { source, .. }) => Some(source),
             other => {
                 assert!(other.is_ok());
                 None
@@ -118,49 +115,50 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_not_come_back_whole_is_refused() {
+    fn a_name_that_would_not_come_back_whole_is_rejected() {
         let longest = [b'x'; MAX_NAME_BYTES];
-        let table: &[(&[u8], Option<NameFault>)] = &[
+        let table: &[(&[u8], Option<NameError>)] = &[
             (b"Michael", None),
             ("新 浪".as_bytes(), None),
             (b"\xff\x00", None),
             (&longest, None),
-            (b"", Some(NameFault::Empty)),
-            (b"a\n", Some(NameFault::LineEnding)),
-            (b"a\nb", Some(NameFault::LineEnding)),
-            (b"a\r", Some(NameFault::LineEnding)),
+            (b"", Some(NameError::Empty)),
+            (b"a\n", Some(NameError::LineEnding)),
+            (b"a\nb", Some(NameError::LineEnding)),
+            (b"a\r", Some(NameError::LineEnding)),
         ];
         for (name, expected) in table {
-            assert_eq!(fault(name), *expected, "{}", name.escape_ascii());
+            assert_eq!(error_of(name), *expected, "{}", name.escape_ascii());
         }
         let bytes = MAX_NAME_BYTES + 1;
         assert_eq!(
-            fault(&vec![b'x'; bytes]),
-            Some(NameFault::TooLong { bytes })
+            error_of(&vec![b'x'; bytes]),
+            Some(NameError::TooLong { bytes })
         );
     }
 
     #[test]
-    fn all_given_names_are_checked_at_once_and_none_means_the_tutorials() {
-        assert!(given(vec![b"Michael".to_vec(), b"".to_vec()]).is_err());
-        let names: Vec<_> = given(Vec::new()).unwrap().map(Result::unwrap).collect();
-        assert_eq!(names, TUTORIAL.map(str::as_bytes));
+    fn all_arguments_are_checked_first_and_none_means_the_tutorials_names() {
+        assert!(from_arguments(vec![b"Michael".to_vec(), b"".to_vec()]).is_err());
+        let names = from_arguments(Vec::new()).unwrap();
+        let names: Vec<_> = names.map(Result::unwrap).collect();
+        assert_eq!(names, DEFAULT_NAMES.map(str::as_bytes));
     }
 
     #[test]
-    fn asking_ends_at_an_empty_line_or_the_end_and_explains_a_bad_name() {
+    fn prompting_ends_at_an_empty_line_or_eof_and_explains_an_invalid_name() {
         let long = "x".repeat(MAX_NAME_BYTES + 1);
         let input = format!("Michael\r\n{long}\nTracy\n\nSarah\n");
         let mut prompt = Vec::new();
-        let names: Vec<_> = asked(input.as_bytes(), &mut prompt)
+        let names: Vec<_> = prompted(input.as_bytes(), &mut prompt)
             .map(Result::unwrap)
             .collect();
         assert_eq!(names, [b"Michael".to_vec(), b"Tracy".to_vec()]);
         let prompt = String::from_utf8(prompt).unwrap();
         assert_eq!(prompt.matches("Name (empty to end): ").count(), 4);
-        assert!(prompt.contains("has 1025 bytes"), "{prompt}");
+        assert!(prompt.contains("is 1025 bytes long"), "{prompt}");
 
-        let last: Vec<_> = asked(&b"Sarah"[..], io::sink())
+        let last: Vec<_> = prompted(&b"Sarah"[..], io::sink())
             .map(Result::unwrap)
             .collect();
         assert_eq!(last, [b"Sarah".to_vec()]);

@@ -1,180 +1,175 @@
 //! The tutorial's TCP client: `connect`, `recv`, then `send` and `recv` in turn, `exit`, `close`.
 //!
-//! **Owns** one conversation over one connection. **Must never touch** the protocol's rules,
-//! which are [`greeting`](crate::protocol::greeting)'s, nor the streams of the process.
-//! **Invariant**: a name is sent only when the whole reply to the one before has come.
+//! **Owns** one conversation over one connection. **Must never touch** the rules of the protocol,
+//! which are in [`greeting`](crate::protocol::greeting), nor the standard streams.
+//! **Invariant**: a name is sent only after the whole reply to the previous one has arrived.
 //!
-//! TCP is a stream: one `recv` returns what has come so far, be it half a reply. The tutorial's
-//! `print(s.recv(1024))` prints that half. But this client knows the reply to the last byte, so it
-//! compares as bytes come and needs neither a length nor an ending to see that it is complete.
+//! TCP is a byte stream: one `recv` returns what has arrived so far, which may be half a reply.
+//! The tutorial's `print(s.recv(1024))` would print that half. This client knows every byte of the
+//! reply in advance, so it compares bytes as they arrive and needs neither a length nor a line
+//! ending to know that the reply is complete.
 
-use std::io::Write;
+use super::connection::{Connection, Target, deadline};
+use super::{Error, Service, names, write_line};
+use crate::protocol::escape::excerpt;
+use crate::protocol::greeting::{BUSY, Framing, greet, split_ending};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::wire::{Wire, deadline, is_time_out, resolve};
-use super::{Error, Service, excerpt, names, show};
-use crate::protocol::greeting::{BUSY, Framing, greet};
-
-/// What one read takes at most, in bytes: the longest reply and more, so that a server's other
-/// words come whole.
+/// The size of one read, in bytes: more than the longest reply, so that an unexpected message
+/// usually arrives whole.
 const READ_BYTES: usize = 4_096;
 const _: () = assert!(READ_BYTES > names::MAX_NAME_BYTES + b"Hello, !\n".len());
 
-/// How long the rest of unexpected words is waited for, so that the error quotes the sentence
-/// and not its first byte.
-const REST_OF_WORDS: Duration = Duration::from_secs(1);
+/// How long to wait for the rest of an unexpected message, so that the error quotes more than its
+/// first byte.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The message that ends the conversation.
 pub(crate) const EXIT: &[u8] = b"exit";
 
-/// Whom to greet, and how.
+/// Which server to greet, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The server, `HOST:PORT`.
     pub to: String,
-    /// What makes a message; the server's must be the same.
+    /// What delimits a message; must match the server's.
     pub framing: Framing,
-    /// The longest wait for the connection, and again for each whole reply.
+    /// The timeout of the connect, and of each reply.
     pub timeout: Duration,
 }
 
-/// Holds the conversation: writes `Welcome!` and each reply to `out`, a line each, then says
-/// `exit`. The name `exit` ends it too. With `escaped`, as a terminal needs it, see
-/// [`escape`](super::escape()); otherwise the bytes are as they came.
+/// Holds the conversation: writes the welcome and each reply to `out`, one per line, then sends
+/// `exit`. The name `exit` ends it too. Replies are `escaped` for a terminal or written as they are.
 ///
-/// A name is taken only once the reply before it is written, so [`names::asked`] can ask for it.
+/// A name is taken from `names` only after the reply to the previous one is written, so
+/// [`names::prompted`] can ask for it.
 ///
 /// # Errors
-/// The first thing that goes wrong: a bad name, no connection, a time-out, or other bytes
-/// than the protocol's.
+///
+/// The first failure: an invalid name, no connection, a timeout, or a reply that is not the
+/// protocol's.
 pub fn run(
     options: &Options,
     names: impl IntoIterator<Item = Result<Vec<u8>, Error>>,
     out: &mut dyn Write,
     escaped: bool,
 ) -> Result<(), Error> {
-    let framing = options.framing;
-    let mut conversation = Conversation::open(options)?;
-    conversation.hear(framing.welcome(), "the welcome")?;
-    show(out, shown(framing.welcome()), escaped)?;
+    let (welcome, ending) = split_ending(options.framing.welcome());
+    let target = Target::new(&options.to, Service::Tcp, options.timeout);
+    let mut client = TcpClient {
+        connection: Connection::open(target, &*options.to)?,
+        timeout: options.timeout,
+        ending,
+    };
+    client.expect(options.framing.welcome(), "the welcome")?;
+    write_line(out, welcome, escaped)?;
     for name in names {
         let name = name?;
         names::check(&name)?;
         if name == EXIT {
             break;
         }
-        conversation.say(&name)?;
+        client.send(&name)?;
         let mut reply = Vec::new();
-        greet(&name, ending(framing), &mut reply);
-        conversation.hear(&reply, &format!("the reply to {}", excerpt(&name)))?;
-        show(out, shown(&reply), escaped)?;
+        greet(&name, ending, &mut reply);
+        client.expect(&reply, &format!("the reply to {}", excerpt(&name)))?;
+        write_line(out, split_ending(&reply).0, escaped)?;
     }
-    conversation.leave();
+    client.exit();
     Ok(())
 }
 
-struct Conversation<'a> {
-    wire: Wire,
-    options: &'a Options,
+struct TcpClient {
+    connection: Connection,
+    timeout: Duration,
+    /// What ends a message besides its last byte: the same for requests and replies.
+    ending: &'static [u8],
 }
 
-impl<'a> Conversation<'a> {
-    fn open(options: &'a Options) -> Result<Self, Error> {
-        let addresses = resolve(&options.to, options.to.as_str())?;
-        let wire = Wire::connect(&options.to, &addresses, options.timeout, Service::Tcp)?;
-        Ok(Self { wire, options })
+impl TcpClient {
+    /// Sends a message in one write: in chunk framing each read of the server is a message.
+    fn send(&mut self, name: &[u8]) -> Result<(), Error> {
+        let message = [name, self.ending].concat();
+        self.connection
+            .write_all(&message, deadline(self.timeout))
+            .map_err(|error| {
+                let awaited = "the server to read a name";
+                self.connection
+                    .target
+                    .error(error, "send a name", awaited, "")
+            })
     }
 
-    /// Sends a message in one write: in chunk framing the server greets each segment it reads.
-    fn say(&mut self, name: &[u8]) -> Result<(), Error> {
-        let message = [name, ending(self.options.framing)].concat();
-        let end = deadline(self.options.timeout);
-        self.wire.write_all(&message, end).map_err(|source| {
-            if is_time_out(&source) {
-                return self.timed_out("room to send a name", "");
-            }
-            Error::Network {
-                to: self.wire.to(),
-                doing: "send a name",
-                source,
-            }
-        })
-    }
-
-    /// Waits until exactly these bytes have come, however they are cut.
-    fn hear(&mut self, expected: &[u8], awaited: &str) -> Result<(), Error> {
-        let end = deadline(self.options.timeout);
+    /// Reads until exactly these bytes have arrived, in any number of pieces.
+    fn expect(&mut self, expected: &[u8], awaited: &str) -> Result<(), Error> {
+        let deadline = deadline(self.timeout);
         let mut received = Vec::with_capacity(expected.len());
         loop {
-            match self.read(&mut received, end) {
+            match self.read(&mut received, deadline) {
                 Ok(0) => {
-                    return Err(Error::Ended {
-                        to: self.wire.to(),
+                    return Err(Error::UnexpectedEof {
+                        to: self.connection.target.name.clone(),
                         awaited: awaited.to_owned(),
                         got: excerpt(&received),
                     });
                 }
-                Ok(_) => match compare(expected, &received) {
-                    Match::Whole => return Ok(()),
-                    Match::Partial => {}
-                    Match::Wrong => return Err(self.unexpected(expected, received, awaited)),
+                Ok(_) => match missing(expected, &received) {
+                    Some([]) => return Ok(()),
+                    Some(_) => {}
+                    None => return Err(self.unexpected(expected, received, awaited)),
                 },
-                Err(error) if is_time_out(&error) => {
-                    let hint = match expected.strip_suffix(b"\n") {
-                        Some(rest) if rest == received => {
-                            "; its line's ending alone is missing, try --framing chunk"
-                        }
-                        _ => "; is the server busy, or another program?",
+                Err(error) => {
+                    let hint = match missing(expected, &received) {
+                        Some(b"\n") => "; only the line ending is missing, try --framing chunk",
+                        _ => "; is the server busy, or is it another program?",
                     };
-                    return Err(self.timed_out(awaited, hint));
-                }
-                Err(source) => {
-                    return Err(Error::Network {
-                        to: self.wire.to(),
-                        doing: "receive",
-                        source,
-                    });
+                    return Err(self
+                        .connection
+                        .target
+                        .error(error, "receive", awaited, hint));
                 }
             }
         }
     }
 
-    /// Says `exit` and waits for the server to close, so that its log shows an exit and no
-    /// reset. All replies have come by now: whatever fails here costs nobody anything.
-    fn leave(&mut self) {
-        if let Err(error) = self.say(EXIT) {
+    /// Sends `exit` and waits for EOF, so that the server logs an exit and not a reset. All
+    /// replies have arrived by now, so a failure is only logged.
+    fn exit(mut self) {
+        if let Err(error) = self.send(EXIT) {
             log::debug!("exit not sent: {error}");
             return;
         }
-        match self.read(&mut Vec::new(), deadline(self.options.timeout)) {
-            Ok(0) => log::debug!("{} closed the connection", self.wire.to()),
-            Ok(_) => log::warn!("{} went on talking after exit", self.wire.to()),
-            Err(error) => log::debug!("no end of input after exit: {error}"),
+        let to = self.connection.target.name.clone();
+        match self.read(&mut Vec::new(), deadline(self.timeout)) {
+            Ok(0) => log::debug!("{to} closed the connection"),
+            Ok(_) => log::warn!("{to} sent more data after exit"),
+            Err(error) => log::debug!("no EOF after exit: {error}"),
         }
     }
 
-    fn read(&mut self, received: &mut Vec<u8>, end: Instant) -> std::io::Result<usize> {
+    fn read(&mut self, received: &mut Vec<u8>, deadline: Instant) -> io::Result<usize> {
         let mut buffer = [0; READ_BYTES];
-        let count = self.wire.read(&mut buffer, end)?;
+        let count = self.connection.read(&mut buffer, deadline)?;
         received.extend_from_slice(&buffer[..count]);
         Ok(count)
     }
 
     fn unexpected(&mut self, expected: &[u8], mut got: Vec<u8>, awaited: &str) -> Error {
-        let end = deadline(REST_OF_WORDS.min(self.options.timeout));
+        let deadline = deadline(REST_TIMEOUT.min(self.timeout));
         while !got.ends_with(b"\n") && got.len() < READ_BYTES {
-            // An end or an error now is no news: the words are the error.
-            if !matches!(self.read(&mut got, end), Ok(1..)) {
+            // EOF and errors do not matter here: the message is already the error.
+            if !matches!(self.read(&mut got, deadline), Ok(1..)) {
                 break;
             }
         }
-        let to = self.wire.to();
+        let to = self.connection.target.name.clone();
         if got.starts_with(BUSY) {
-            let words = excerpt(got.trim_ascii_end());
-            return Error::Busy { to, words };
+            let message = excerpt(got.trim_ascii_end());
+            return Error::Busy { to, message };
         }
         let hint = if got == [expected, b"\n"].concat() {
-            " (it speaks in lines: try --framing line)"
+            " (the server uses line framing: try --framing line)"
         } else {
             ""
         };
@@ -185,48 +180,11 @@ impl<'a> Conversation<'a> {
             hint,
         }
     }
-
-    fn timed_out(&self, awaited: &str, hint: &'static str) -> Error {
-        Error::TimedOut {
-            to: self.wire.to(),
-            awaited: awaited.to_owned(),
-            after: self.options.timeout,
-            hint,
-        }
-    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Match {
-    /// The start of what is expected: more must come.
-    Partial,
-    /// All of it and nothing else.
-    Whole,
-    /// A byte that differs, or one too many: nothing is due before the next name is sent.
-    Wrong,
-}
-
-fn compare(expected: &[u8], received: &[u8]) -> Match {
-    if received == expected {
-        Match::Whole
-    } else if expected.starts_with(received) {
-        Match::Partial
-    } else {
-        Match::Wrong
-    }
-}
-
-/// What ends a message besides itself.
-fn ending(framing: Framing) -> &'static [u8] {
-    match framing {
-        Framing::Chunk => b"",
-        Framing::Line => b"\n",
-    }
-}
-
-/// The words without line framing's ending: [`show`] puts its own.
-fn shown(reply: &[u8]) -> &[u8] {
-    reply.strip_suffix(b"\n").unwrap_or(reply)
+/// The part of `expected` that has not arrived; `None` if something else has.
+fn missing<'a>(expected: &'a [u8], received: &[u8]) -> Option<&'a [u8]> {
+    expected.strip_prefix(received)
 }
 
 #[cfg(test)]
@@ -234,15 +192,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_of_a_reply_counts_and_none_may_follow() {
+    fn a_reply_is_complete_only_if_every_byte_matches_and_none_follows() {
         let expected = b"Hello, Michael!";
         for length in 0..expected.len() {
-            assert_eq!(compare(expected, &expected[..length]), Match::Partial);
+            let (arrived, rest) = expected.split_at(length);
+            assert_eq!(missing(expected, arrived), Some(rest));
             let mut wrong = expected[..=length].to_vec();
             wrong[length] ^= 1;
-            assert_eq!(compare(expected, &wrong), Match::Wrong);
+            assert_eq!(missing(expected, &wrong), None);
         }
-        assert_eq!(compare(expected, expected), Match::Whole);
-        assert_eq!(compare(expected, b"Hello, Michael!\n"), Match::Wrong);
+        assert_eq!(missing(expected, expected), Some(&b""[..]));
+        assert_eq!(missing(expected, b"Hello, Michael!\n"), None);
     }
 }

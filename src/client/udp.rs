@@ -1,91 +1,92 @@
-//! The tutorial's UDP client: `sendto` and `recv` for each name, and what the tutorial leaves
-//! out, the datagram that gets lost.
+//! The tutorial's UDP client: `sendto` and `recv` for each name, plus retries for lost datagrams,
+//! which the tutorial leaves out.
 //!
-//! **Owns** the tries and the sockets they go out by. **Must never touch** the protocol's rules,
-//! which are [`greeting`](crate::protocol::greeting)'s, nor the streams of the process.
-//! **Invariant**: a reply is taken only for the name that it answers.
+//! **Owns** the retries and the sockets. **Must never touch** the rules of the protocol, which are
+//! in [`greeting`](crate::protocol::greeting), nor the standard streams.
+//! **Invariant**: a reply counts only for the name that it answers.
 //!
 //! Two choices that the tutorial does not make:
-//! - The sockets are *connected*. Nothing is exchanged for that, but the kernel then drops
-//!   datagrams from anyone else, and reports a closed port as `ECONNREFUSED` at once.
-//! - Each name has a local port of its own. A greeting has no number that would tell which
-//!   datagram it answers: after a second try the first one's reply may still come, and the same
-//!   name twice in a row gets the same bytes. The port is that number. What comes late goes to
-//!   a port that nobody listens on, whereas emptying one common socket before each name would
-//!   miss whatever comes a moment later.
+//! - The sockets are *connected*. Nothing is sent for that, but the kernel then discards
+//!   datagrams from other sources and reports a closed port as `ECONNREFUSED` at once.
+//! - Each name has its own socket and so its own local port. A greeting has no request number:
+//!   after a retry the reply to the first datagram may still arrive, and the same name twice in a
+//!   row gets the same bytes. The port is the request number, and a late reply goes to a closed
+//!   port. Draining one shared socket before each name would miss a reply that arrives after that.
 
-use std::io;
-use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use super::connection::{Target, deadline, retry};
+use super::{Error, Service, names, write_line};
+use crate::protocol::escape::excerpt;
+use crate::protocol::greeting::{answer_datagram, greet};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use super::wire::{deadline, is_time_out, resolve, time_left};
-use super::{Error, Service, excerpt, names, show};
-use crate::protocol::greeting::{answer_datagram, greet};
-
-/// The receive buffer, in bytes: more than the longest reply has, so that a longer one is seen to
-/// differ and is not cut down to what was expected.
+/// The size of the receive buffer, in bytes: more than the longest reply, so that a datagram that
+/// is too long is not truncated to the expected one.
 const RECEIVE_BYTES: usize = 4_096;
 
 const _: () = assert!(RECEIVE_BYTES > names::MAX_NAME_BYTES + b"Hello, !".len());
 
-/// Whom to greet, and how patiently.
+/// Which server to greet, and how often to try.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The server, `HOST:PORT`.
     pub to: String,
-    /// How many datagrams are sent for one name before it is given up; 0 is taken for 1.
+    /// The most datagrams sent for one name; 0 counts as 1.
     pub tries: u32,
-    /// How long each of them is waited for.
+    /// The timeout of each.
     pub wait: Duration,
 }
 
-/// Sends each name and writes its reply to `out`, a line each. With `escaped`, as a terminal
-/// needs it, see [`escape`](super::escape()); otherwise the bytes are as they came.
+/// Sends each name and writes its reply to `out`, one per line, `escaped` for a terminal or as it
+/// is.
 ///
-/// A name is taken only once the reply before it is written, so [`names::asked`] can ask for it.
-/// `exit` is a name here: there is no connection to end.
+/// A name is taken from `names` only after the reply to the previous one is written, so
+/// [`names::prompted`] can ask for it. `exit` is an ordinary name: there is no connection to end.
 ///
 /// # Errors
-/// The first thing that goes wrong: a bad name, a port that nobody serves, no answer to any
-/// try, or another answer than the protocol's.
+///
+/// The first failure: an invalid name, a closed port, no reply to any datagram, or a reply that is
+/// not the protocol's.
 pub fn run(
     options: &Options,
     names: impl IntoIterator<Item = Result<Vec<u8>, Error>>,
     out: &mut dyn Write,
     escaped: bool,
 ) -> Result<(), Error> {
-    let mut asker = Asker {
-        addresses: resolve(&options.to, options.to.as_str())?,
+    let target = Target::new(&options.to, Service::Udp, options.wait);
+    let mut client = UdpClient {
+        addresses: target.resolve(&*options.to)?,
+        target,
         options,
-        last: None,
+        socket: None,
     };
     for name in names {
         let name = name?;
         names::check(&name)?;
-        let reply = asker.ask(&name)?;
-        show(out, &reply, escaped)?;
+        let reply = client.request(&name)?;
+        write_line(out, &reply, escaped)?;
     }
     Ok(())
 }
 
-struct Asker<'a> {
-    /// Those not known to refuse; the one that answered, once one did.
+struct UdpClient<'a> {
+    target: Target,
+    /// The addresses that have not refused; the first that answers becomes the only one.
     addresses: Vec<SocketAddr>,
     options: &'a Options,
-    /// The last name's socket. It stays open until the next is bound, or the system could give
-    /// the next one the same port.
-    last: Option<UdpSocket>,
+    /// The socket of the previous name. It stays open until the next one is bound, otherwise both
+    /// could get the same port.
+    socket: Option<UdpSocket>,
 }
 
-impl Asker<'_> {
-    /// The reply to a name, from the first address where somebody serves: `localhost` is often
-    /// two addresses and the server has one of them.
-    fn ask(&mut self, name: &[u8]) -> Result<Vec<u8>, Error> {
+impl UdpClient<'_> {
+    /// Returns the reply to a name from the first address that does not refuse: `localhost` often
+    /// has two addresses, of which the server uses one.
+    fn request(&mut self, name: &[u8]) -> Result<Vec<u8>, Error> {
         loop {
-            let answer = self.ask_at(self.addresses[0], name);
-            match answer {
-                Err(error) if error.is_refused() && self.addresses.len() > 1 => {
+            match self.request_from(self.addresses[0], name) {
+                Err(Error::Refused { .. }) if self.addresses.len() > 1 => {
                     self.addresses.remove(0);
                 }
                 Err(error) => return Err(error),
@@ -97,79 +98,62 @@ impl Asker<'_> {
         }
     }
 
-    fn ask_at(&mut self, address: SocketAddr, name: &[u8]) -> Result<Vec<u8>, Error> {
-        let socket = open(address).map_err(|error| self.failed("open a socket", error))?;
-        let socket = self.last.insert(socket);
+    fn request_from(&mut self, address: SocketAddr, name: &[u8]) -> Result<Vec<u8>, Error> {
+        let failed = |error, doing| self.target.error(error, doing, "", "");
+        let socket = connect(address).map_err(|error| failed(error, "open a socket"))?;
+        let socket = self.socket.insert(socket);
         let mut expected = Vec::new();
         greet(name, b"", &mut expected);
-        for attempt in 1..=self.options.tries.max(1) {
+        let tries = self.options.tries.max(1);
+        for attempt in 1..=tries {
             log::debug!("{address}: try {attempt}");
-            let reply = exchange(socket, name, self.options.wait);
-            match reply {
-                Ok(Some(reply)) if reply == expected => return Ok(reply),
-                Ok(Some(reply)) => {
+            match exchange(socket, name, self.options.wait) {
+                Ok(reply) if reply == expected => return Ok(reply),
+                Ok(reply) => {
                     return Err(Error::Unexpected {
-                        to: self.options.to.clone(),
+                        to: self.target.name.clone(),
                         awaited: format!("the reply to {}", excerpt(name)),
                         got: excerpt(&reply),
                         hint: "",
                     });
                 }
-                Ok(None) => {}
-                Err(error) => return Err(self.failed("exchange datagrams", error)),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(error) => return Err(failed(error, "exchange datagrams")),
             }
         }
-        Err(self.unanswered(name))
-    }
-
-    fn failed(&self, doing: &'static str, source: io::Error) -> Error {
-        let to = self.options.to.clone();
-        if source.kind() == io::ErrorKind::ConnectionRefused {
-            let service = Service::Udp;
-            return Error::Refused { to, service };
-        }
-        Error::Network { to, doing, source }
-    }
-
-    fn unanswered(&self, name: &[u8]) -> Error {
-        let hint = if answer_datagram(name, &mut Vec::new()) {
-            ""
-        } else {
-            " (a name that is itself a greeting is never answered over UDP)"
-        };
-        Error::Unanswered {
-            to: self.options.to.clone(),
+        Err(Error::Unanswered {
+            to: self.target.name.clone(),
             name: excerpt(name),
-            tries: self.options.tries.max(1),
+            tries,
             wait: self.options.wait,
-            hint,
-        }
+            hint: if answer_datagram(name, &mut Vec::new()) {
+                ""
+            } else {
+                " (over UDP a name that is itself a greeting is never answered)"
+            },
+        })
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
-    }?;
+fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
     socket.connect(address)?;
     Ok(socket)
 }
 
-/// One try: a datagram out, and the next one in, or `None` once the wait is over.
-fn exchange(socket: &UdpSocket, name: &[u8], wait: Duration) -> io::Result<Option<Vec<u8>>> {
-    let end = deadline(wait);
+/// One try: sends a datagram and receives the next one, or fails with
+/// [`io::ErrorKind::TimedOut`].
+fn exchange(socket: &UdpSocket, name: &[u8], wait: Duration) -> io::Result<Vec<u8>> {
     socket.send(name)?;
-    let mut buffer = [0; RECEIVE_BYTES];
-    loop {
-        let Ok(left) = time_left(end) else {
-            return Ok(None);
-        };
+    let mut reply = vec![0; RECEIVE_BYTES];
+    let count = retry(deadline(wait), |left| {
         socket.set_read_timeout(Some(left))?;
-        match socket.recv(&mut buffer) {
-            Ok(count) => return Ok(Some(buffer[..count].to_vec())),
-            Err(error) if is_time_out(&error) || error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+        socket.recv(&mut reply)
+    })?;
+    reply.truncate(count);
+    Ok(reply)
 }

@@ -127,7 +127,7 @@
 //! ```
 //!
 //! What step 4 forgot is answered here, and hidden lines of this page check it: both of the clients
-//! who came together are greeted, and Michael, the rest of 1,031 bytes, gets his reply. SlotInfo at
+//! who came together are greeted, and Michael, the rest of 1,031 bytes, gets his reply. Look at
 //! why. A source may `Park` only where the kernel has said "would block", for exactly then an event
 //! is sure to come; from everywhere else it says `Again`. (A read that comes back short says the
 //! same one call earlier, with an exception: section 1 of [Break it](super::break_it).) Writing is answered by the same rule:

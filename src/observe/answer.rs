@@ -1,107 +1,87 @@
-//! EventKind is where.
+//! The paths that observers can request, and the responses.
 //!
-//! **Owns** the paths, and the answers to them. **Must never touch** a connection.
-//! **Invariant**: every path and every status has an answer that a person can read.
+//! **Owns** the routes and the text of each response. **Must never touch** a connection.
+//! **Invariant**: every path and every status has a response that a person can read.
 
 use super::http::{self, After, Method, Request, Status};
 use super::requests::Question;
 
-/// Nothing but what this server itself serves may be loaded, run or asked by the page, nothing
-/// may frame it, and it sends no forms (CSP level 3).
+/// The page may load, run and connect to nothing but this server's own resources, may not be
+/// framed, and sends no forms (CSP level 3).
 const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; \
     style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'\r\n";
 
-/// EventKind a person reads in a terminal.
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// An answer that is ready.
+/// A complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
-    /// EventKind it says first.
-    pub status: Status,
-    /// EventKind its body is.
-    pub content_type: &'static str,
-    /// Its body.
-    pub body: &'a [u8],
+pub(crate) struct Response<'a> {
+    status: Status,
+    content_type: &'static str,
+    pub(crate) body: &'a [u8],
 }
 
 /// How a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// At once.
-    Now(Answer<'static>),
-    /// When the program has told.
+pub(crate) enum Route {
+    /// With this response, at once.
+    Respond(Response<'static>),
+    /// With what the program answers to this question between turns.
     Ask(Question),
     /// With a stream of snapshots.
     Stream,
 }
 
-/// Finds the answer.
-#[must_use]
-pub fn to(request: &Request, is_serving: bool) -> Reply {
-    let reply = match request.path.as_str() {
-        "/" => now("text/html; charset=utf-8", include_str!("page.html")),
-        "/page.css" => now("text/css; charset=utf-8", include_str!("page.css")),
-        "/page.js" => now("text/javascript; charset=utf-8", include_str!("page.js")),
-        "/healthz" if is_serving => now(PLAIN, "serving\n"),
-        "/healthz" => Reply::Now(Answer {
+/// Finds how a request is answered.
+pub(crate) fn route(request: &Request, is_serving: bool) -> Route {
+    let ok = |content_type, body: &'static str| {
+        Route::Respond(Response {
+            status: Status::Ok,
+            content_type,
+            body: body.as_bytes(),
+        })
+    };
+    let route = match request.path.as_str() {
+        "/" => ok("text/html; charset=utf-8", include_str!("page.html")),
+        "/page.css" => ok("text/css; charset=utf-8", include_str!("page.css")),
+        "/page.js" => ok("text/javascript; charset=utf-8", include_str!("page.js")),
+        "/healthz" if is_serving => ok(PLAIN, "serving\n"),
+        "/healthz" => Route::Respond(Response {
             body: b"draining\n",
-            ..Answer::of(Status::Unavailable)
+            ..Response::of(Status::Unavailable)
         }),
-        "/metrics" => Reply::Ask(Question::Metrics),
-        "/events" => Reply::Stream,
+        "/metrics" => Route::Ask(Question::Metrics),
+        "/events" => Route::Stream,
         path => match path.strip_prefix("/slots/").map(str::parse) {
-            Some(Ok(slot)) => Reply::Ask(Question::History(slot)),
-            _ => return Reply::Now(Answer::of(Status::NotFound)),
+            Some(Ok(slot)) => Route::Ask(Question::History(slot)),
+            _ => return Route::Respond(Response::of(Status::NotFound)),
         },
     };
-    if request.method == Method::Other {
-        return Reply::Now(Answer::of(Status::MethodNotAllowed));
+    match request.method {
+        Method::Get | Method::Head => route,
+        Method::Other => Route::Respond(Response::of(Status::MethodNotAllowed)),
     }
-    reply
 }
 
-fn now(content_type: &'static str, body: &'static str) -> Reply {
-    Reply::Now(Answer {
-        status: Status::Ok,
-        content_type,
-        body: body.as_bytes(),
-    })
-}
-
-/// How a stream of snapshots begins: server-sent events, of which a browser that lost the
-/// server asks for more after a second.
-#[must_use]
-pub fn stream_head() -> String {
+/// The head of a stream of snapshots: server-sent events. A browser that lost the connection
+/// reconnects after one second.
+pub(crate) fn stream_head() -> String {
     http::head(Status::Ok, "text/event-stream", None, After::Close, "") + "retry: 1000\n\n"
 }
 
-impl<'a> Answer<'a> {
-    /// The answer that is no more than its status.
-    #[must_use]
-    pub fn of(status: Status) -> Self {
-        let body: &[u8] = match status {
-            Status::Ok => b"ok\n",
-            Status::BadRequest => b"400: that is no request of HTTP/1.1\n",
-            Status::NotFound => b"404: there are / /events /metrics /healthz and /slots/N\n",
-            Status::MethodNotAllowed => b"405: one can only look here: GET or HEAD\n",
-            Status::RequestTimeout => b"408: the request took too long to come\n",
-            Status::UriTooLong => b"414: the path is too long\n",
-            Status::HeadTooLarge => b"431: the request's head is too large\n",
-            Status::Unavailable => b"503: there are as many observers as there may be\n",
-            Status::VersionNotSupported => b"505: HTTP/1.1 or 1.0 is spoken here\n",
-        };
+impl<'a> Response<'a> {
+    /// The response that says no more than its status.
+    pub(crate) fn of(status: Status) -> Self {
         Self {
             status,
             content_type: PLAIN,
-            body,
+            body: status.text().as_bytes(),
         }
     }
 
-    /// The answer that the program gave.
-    #[must_use]
-    pub fn told(question: Question, body: &'a [u8]) -> Self {
+    /// The response with the program's answer to `question`.
+    pub(crate) fn to(question: Question, body: &'a [u8]) -> Self {
         Self {
             status: Status::Ok,
             content_type: match question {
@@ -113,9 +93,8 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// How it begins.
-    #[must_use]
-    pub fn head(&self, after: After) -> String {
+    /// The head of the response.
+    pub(crate) fn head(&self, after: After) -> String {
         let policy = if self.content_type.starts_with("text/html") {
             POLICY
         } else {

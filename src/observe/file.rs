@@ -1,68 +1,63 @@
-//! The recording's file.
+//! The file that recordings are saved to.
 //!
-//! **Owns** where a recording goes and how it gets there. **Must never touch** what is in it.
-//! **Invariant**: under its name the file is always a whole recording: it is written aside and
-//! renamed.
+//! **Owns** the path, and how the file is replaced. **Must never touch** the content.
+//! **Invariant**: the file is always a complete recording, since a recording is written to
+//! another file first, which is then renamed.
 
 use super::recorder::TurnRecorder;
 use super::trace;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// A file that recordings are saved to, each over the one before.
+/// A file that recordings are saved to; each replaces the one before.
 #[derive(Debug)]
 pub struct RecordingFile {
     path: PathBuf,
-    /// Beside the file, for a rename is only within one file system.
-    aside: PathBuf,
+    /// What is written before it is renamed: in the same directory, since a rename cannot cross
+    /// file systems.
+    partial: PathBuf,
 }
 
 impl RecordingFile {
-    /// Makes sure, before anything is recorded, that `path` can be written to.
+    /// Checks that recordings can be saved to `path`, before anything is recorded.
     ///
     /// # Errors
     ///
-    /// The directory is not there or takes no file; or `path` is something else than a file.
-    pub fn new(path: &Path) -> io::Result<Self> {
+    /// No file can be created in the directory, or `path` exists and is not a file.
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(io::Error::other("it is not a file"));
         }
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(format!(".{}.partial", std::process::id()));
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(format!(".{}.partial", std::process::id()));
         let file = Self {
             path: path.to_owned(),
-            aside: aside.into(),
+            partial: partial.into(),
         };
-        File::create(&file.aside)?;
-        fs::remove_file(&file.aside)?;
+        File::create(&file.partial)?;
+        fs::remove_file(&file.partial)?;
         Ok(file)
     }
 
     /// Where recordings are saved.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Saves what `recorder` remembers. Blocks for as long as that takes: a second for some
-    /// hundred thousand entries, in which the loop does nothing else.
+    /// Saves what `recorder` holds. Blocks the loop until it is done: about a second per few
+    /// hundred thousand entries.
     ///
     /// # Errors
     ///
-    /// The file system's; what was saved before is then still there.
-    pub fn save(&self, recorder: &TurnRecorder) -> io::Result<()> {
-        self.write(recorder)
-            .and_then(|()| fs::rename(&self.aside, &self.path))
+    /// The file system's. The recording saved before is then still there.
+    pub(crate) fn save(&self, recorder: &TurnRecorder) -> io::Result<()> {
+        File::create(&self.partial)
+            .and_then(|file| trace::write(recorder, &mut BufWriter::new(file)))
+            .and_then(|()| fs::rename(&self.partial, &self.path))
             .inspect_err(|_| {
-                // Best effort: the error that counts is the first one.
-                let _ = fs::remove_file(&self.aside);
+                // Best effort: the first error is the one to report.
+                let _ = fs::remove_file(&self.partial);
             })
-    }
-
-    fn write(&self, recorder: &TurnRecorder) -> io::Result<()> {
-        let mut out = BufWriter::new(File::create(&self.aside)?);
-        trace::write(recorder, &mut out)?;
-        out.flush()
     }
 }

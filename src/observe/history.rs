@@ -1,119 +1,80 @@
-//! One slot's story, for the page.
+//! The history of one slot, for the page.
 //!
-//! **Owns** the answer of `/slots/N`. **Must never touch** the sources: it tells what the
-//! recorder has seen. **Invariant**: at most [`MAX_LINES`] lines, the last ones.
+//! **Owns** the response to `/slots/N`. **Must never touch** a source: it reads the recorder.
+//! **Invariant**: at most [`MAX_LINES`] lines, the last ones.
 
-use super::State;
-use super::describe::{self, Story};
+use super::describe::{Detail, PHASES, phase_index};
 use super::recorder::{EventKind, TurnRecorder};
-use super::trace::Bits;
-use crate::reactor::{Time, Token, TurnPhase};
-use serde::Serialize;
+use super::{State, microseconds};
+use crate::reactor::{Time, Token};
+use serde_json::json;
 use std::collections::VecDeque;
 
-/// Lines of one story: as many as are taken in at a glance.
-pub const MAX_LINES: usize = 12;
+/// Lines of one history: as many as a reader takes in at a glance.
+const MAX_LINES: usize = 12;
 
-/// EventKind the program knows of the slot by itself.
+/// What the program knows about a slot.
 #[derive(Clone, Copy, Debug)]
-pub struct SlotInfo {
-    /// The owner, or the next one if the slot is free.
-    pub token: Token,
-    /// EventKind the owner is about; `None`: the slot is free.
-    pub state: Option<State>,
-    /// Bytes kept for it.
-    pub owed: usize,
+pub(crate) struct SlotInfo {
+    /// The token of the source in the slot, or of the next source if the slot is free.
+    pub(crate) token: Token,
+    /// `None`: the slot is free.
+    pub(crate) state: Option<State>,
+    /// Bytes buffered for the source.
+    pub(crate) owed: usize,
 }
 
-#[derive(Serialize)]
-struct Told {
-    token: String,
-    state: &'static str,
-    owed: usize,
-    /// The oldest first; of earlier owners too.
-    lines: VecDeque<Line>,
-}
-
-#[derive(Serialize)]
-struct Line {
-    /// In microseconds since the loop was made.
-    at: f64,
-    turn: u64,
-    token: String,
-    words: String,
-}
-
-/// The story as JSON; `look` is `None` for a slot that never was.
-#[must_use]
-pub fn tell(slot: u32, look: Option<SlotInfo>, recorder: &TurnRecorder) -> Vec<u8> {
-    let mut lines = VecDeque::with_capacity(MAX_LINES);
-    let (mut turn, mut phase) = (0, TurnPhase::Between);
+/// The history of `slot` as JSON. `info` is `None` if the slot was never used. Lines are oldest
+/// first, those about earlier sources in the slot included; times are in microseconds since the
+/// reactor was made.
+pub(crate) fn to_json(slot: u32, info: Option<SlotInfo>, recorder: &TurnRecorder) -> Vec<u8> {
+    let mut last = VecDeque::with_capacity(MAX_LINES);
+    let (mut turn, mut phase) = (0, "");
     for entry in recorder.entries() {
-        if let EventKind::TurnPhase(number, now) = entry.what {
-            (turn, phase) = (number, now);
+        if let EventKind::TurnPhase(number, began) = entry.what {
+            (turn, phase) = (number, PHASES[phase_index(began)]);
         }
-        let Some(token) = entry.what.token().filter(|token| token.key == slot) else {
-            continue;
-        };
-        if lines.len() == MAX_LINES {
-            lines.pop_front();
+        if entry.what.token().is_some_and(|token| token.key == slot) {
+            if last.len() == MAX_LINES {
+                last.pop_front();
+            }
+            last.push_back((turn, phase, entry));
         }
-        lines.push_back(Line {
-            at: entry.at.since(Time::ZERO).as_secs_f64() * 1e6,
-            turn,
-            token: token.to_string(),
-            words: words(&entry.what, phase),
-        });
     }
-    let told = Told {
-        token: look.map_or_else(|| format!("#{slot}"), |look| look.token.to_string()),
-        state: look.and_then(|look| look.state).map_or("free", State::name),
-        owed: look.map_or(0, |look| look.owed),
-        lines,
-    };
-    // Nothing in it can fail to be written to memory.
-    serde_json::to_vec(&told).unwrap_or_default()
+    let lines = last.iter().filter_map(|(turn, phase, entry)| {
+        let line = detail(&entry.what)?.line(phase)?;
+        Some(json!({
+            "at": microseconds(entry.at.since(Time::ZERO)),
+            "turn": turn,
+            "token": line.token?.to_string(),
+            "words": format!("{}: {}", line.event, line.text),
+        }))
+    });
+    let state = info.and_then(|info| info.state);
+    let history = json!({
+        "token": info.map_or_else(|| format!("#{slot}"), |info| info.token.to_string()),
+        "state": state.map_or_else(|| "free".to_owned(), |state| state.to_string()),
+        "owed": info.map_or(0, |info| info.owed),
+        "lines": lines.collect::<Vec<_>>(),
+    });
+    history.to_string().into_bytes()
 }
 
-fn words(what: &EventKind, phase: TurnPhase) -> String {
-    match what {
+/// What a recording says about this event of a source; `None` for an event of the loop.
+fn detail(event: &EventKind) -> Option<Detail> {
+    Some(match *event {
         EventKind::Marked {
+            token,
             readiness,
-            is_current,
-            ..
-        } => {
-            let gone = if *is_current {
-                ""
-            } else {
-                ", for one that is gone"
-            };
-            format!("event: {}{gone}", Bits(*readiness))
-        }
-        EventKind::Called {
-            call, did, was, is, ..
-        } => {
-            let why = match phase {
-                TurnPhase::Drive => "driven",
-                TurnPhase::Expire => "expired",
-                TurnPhase::Wait(_) | TurnPhase::Mark | TurnPhase::Settle | TurnPhase::Between => {
-                    "visited"
-                }
-            };
-            let story = Story {
-                did: *did,
-                before: call.before,
-                after: call.after,
-            };
-            let verdict = describe::verdict(call.verdict);
-            let change = if was == is {
-                String::new()
-            } else {
-                format!(", {was} → {is}")
-            };
-            format!("{why}: {story}; {verdict}{change}")
-        }
-        EventKind::Born(_, state) => format!("born, {state}"),
-        EventKind::Died(_) => "gone; the slot is free".to_owned(),
-        EventKind::TurnPhase(..) | EventKind::Counted { .. } => String::new(),
-    }
+            is_current: current,
+        } => Detail::Mark {
+            token,
+            readiness,
+            current,
+        },
+        EventKind::Called { call, .. } => Detail::Call(call),
+        EventKind::Born(token, state) => Detail::Born { token, state },
+        EventKind::Died(token) => Detail::Died { token },
+        EventKind::TurnPhase(..) | EventKind::Counted { .. } => return None,
+    })
 }

@@ -1,114 +1,105 @@
-//! As much of HTTP/1.1 as an observer needs: a request's head in, a response's head out.
+//! The part of HTTP/1.1 that observers need: parses request heads, writes response heads.
 //!
-//! **Owns** what a request means and how a response begins. **Must never touch** a socket, a
-//! clock or what is answered. **Invariant**: whatever comes in is a request, a need for more, or
-//! a status that says what is wrong; after anything wrong the connection ends, for nobody knows
-//! where the next request would begin (RFC 9112, 2.2).
+//! **Owns** the meaning of a request and the head of a response. **Must never touch** a socket, a
+//! clock or the content of a response. **Invariant**: any input is a request, the beginning of
+//! one, or an error status; after an error the connection is closed, since it is not known where
+//! the next request begins (RFC 9112, 2.2).
 
 use std::fmt::Write as _;
 
-/// The longest head of a request, in bytes. A browser's has a few hundred.
-pub const MAX_HEAD_BYTES: usize = 8 * 1_024;
+/// The longest request head. A browser's takes a few hundred bytes.
+pub(crate) const MAX_HEAD_BYTES: usize = 8 * 1_024;
 
-/// The longest target of a request, in bytes; the longest that means something has 20.
-pub const MAX_TARGET_BYTES: usize = 1_024;
+/// The longest request target. The longest meaningful one takes 20 bytes.
+const MAX_TARGET_BYTES: usize = 1_024;
 
-/// The most header lines of a request: a browser sends some twenty.
+/// The most header lines of a request: a browser sends about twenty.
 const MAX_HEADERS: usize = 64;
 
-/// EventKind an answer says first.
+/// The status of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Here it is.
+pub(crate) enum Status {
     Ok,
-    /// No request of HTTP.
     BadRequest,
-    /// Nothing is there.
     NotFound,
-    /// Looking is all that can be done here.
     MethodNotAllowed,
-    /// The request took too long to come.
     RequestTimeout,
-    /// The target is too long.
     UriTooLong,
-    /// The head is too long.
     HeadTooLarge,
     /// The server drains, or has too many observers.
     Unavailable,
-    /// Not HTTP/1.0 or 1.1.
     VersionNotSupported,
 }
 
 impl Status {
-    /// The status line's code and reason (RFC 9110, 15).
-    #[must_use]
-    pub fn line(self) -> &'static str {
+    /// The code and the reason phrase (RFC 9110, 15), then what the client can do.
+    pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::Ok => "200 OK",
-            Self::BadRequest => "400 Bad Request",
-            Self::NotFound => "404 Not Found",
-            Self::MethodNotAllowed => "405 Method Not Allowed",
-            Self::RequestTimeout => "408 Request Timeout",
-            Self::UriTooLong => "414 URI Too Long",
-            Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::Unavailable => "503 Service Unavailable",
-            Self::VersionNotSupported => "505 HTTP Version Not Supported",
+            Self::Ok => "200 OK\n",
+            Self::BadRequest => "400 Bad Request: this is not an HTTP/1.1 request\n",
+            Self::NotFound => {
+                "404 Not Found: the paths are / /events /metrics /healthz and /slots/N\n"
+            }
+            Self::MethodNotAllowed => "405 Method Not Allowed: use GET or HEAD\n",
+            Self::RequestTimeout => {
+                "408 Request Timeout: the request head did not arrive in time\n"
+            }
+            Self::UriTooLong => "414 URI Too Long\n",
+            Self::HeadTooLarge => "431 Request Header Fields Too Large\n",
+            Self::Unavailable => "503 Service Unavailable: too many observers are connected\n",
+            Self::VersionNotSupported => "505 HTTP Version Not Supported: use HTTP/1.1 or 1.0\n",
         }
     }
 }
 
-/// How a request asks.
+/// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// For all of it.
+pub(crate) enum Method {
     Get,
-    /// For the head alone.
     Head,
-    /// For something else than looking.
+    /// A method that is not allowed.
     Other,
 }
 
-/// EventKind happens to the connection behind an answer.
+/// What happens to the connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// The next request may come.
+pub(crate) enum After {
+    /// It stays open for the next request.
     KeepAlive,
-    /// It ends.
+    /// It is closed.
     Close,
 }
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// How it asks.
-    pub method: Method,
-    /// EventKind for: the path, without a query.
-    pub path: String,
-    /// EventKind comes after the answer.
-    pub after: After,
-    /// Bytes of its head.
-    pub length: usize,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    /// The path, without the query.
+    pub(crate) path: String,
+    pub(crate) after: After,
+    /// The length of the head in bytes.
+    pub(crate) length: usize,
 }
 
-/// Takes one request's head off the front of `input`; `None` while it is not complete.
+/// Parses the request head at the start of `input`; `None` if it is not complete yet.
 ///
 /// # Errors
 ///
-/// The status that tells what is wrong with it.
-pub fn parse(input: &[u8]) -> Result<Option<Request>, Status> {
+/// The status that says what is wrong with it.
+pub(crate) fn parse(input: &[u8]) -> Result<Option<Request>, Status> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let head = &input[..input.len().min(MAX_HEAD_BYTES)];
     match request.parse(head) {
-        Ok(httparse::Status::Complete(length)) => understand(&request, length).map(Some),
+        Ok(httparse::Status::Complete(length)) => interpret(&request, length).map(Some),
         Ok(httparse::Status::Partial) => check_length(head),
         Err(httparse::Error::TooManyHeaders) => Err(Status::HeadTooLarge),
-        Err(httparse::Error::Version) if names_http(head) => Err(Status::VersionNotSupported),
+        Err(httparse::Error::Version) if has_http_version(head) => Err(Status::VersionNotSupported),
         Err(_) => Err(Status::BadRequest),
     }
 }
 
-fn understand(request: &httparse::Request<'_, '_>, length: usize) -> Result<Request, Status> {
+fn interpret(request: &httparse::Request<'_, '_>, length: usize) -> Result<Request, Status> {
     let target = request.path.unwrap_or_default();
     if target.len() > MAX_TARGET_BYTES {
         return Err(Status::UriTooLong);
@@ -120,15 +111,14 @@ fn understand(request: &httparse::Request<'_, '_>, length: usize) -> Result<Requ
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
             .map(|header| header.value)
     };
-    // RFC 9112, 3.2: without exactly one Host, a request of 1.1 is a bad one.
+    // RFC 9112, 3.2: a request of 1.1 must have exactly one Host.
     if is_1_1 && values("host").count() != 1 {
         return Err(Status::BadRequest);
     }
     let says_close = values("connection")
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
-    // EventKind is asked for here never depends on a body: it is not read, and so the connection
-    // cannot be used again.
+    // No response depends on a body. It is not read, so the connection cannot be reused.
     let has_body = values("transfer-encoding").next().is_some()
         || values("content-length").any(|value| value.trim_ascii() != b"0");
     let after = if is_1_1 && !says_close && !has_body {
@@ -148,22 +138,20 @@ fn understand(request: &httparse::Request<'_, '_>, length: usize) -> Result<Requ
     })
 }
 
-/// The path in `/path?query`, or in the `http://host/path` that a proxy's client sends.
+/// The path of `/path?query`, or of the absolute form `http://host/path` (RFC 9112, 3.2.2).
 fn path_of(target: &str) -> &str {
     let target = match target.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains('/') => rest
-            .find('/')
-            .and_then(|slash| rest.get(slash..))
-            .unwrap_or("/"),
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            rest.find('/').map_or("/", |slash| &rest[slash..])
+        }
         _ => target,
     };
     target.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// A head that is not complete although it is as long as it may be.
+/// Rejects an incomplete head that has reached a limit.
 fn check_length(head: &[u8]) -> Result<Option<Request>, Status> {
-    let line_end = head.iter().position(|byte| *byte == b'\n');
-    if line_end.is_none() && head.len() > MAX_TARGET_BYTES + "OPTIONS  HTTP/1.1\r".len() {
+    if !head.contains(&b'\n') && head.len() > MAX_TARGET_BYTES + "OPTIONS  HTTP/1.1\r".len() {
         return Err(Status::UriTooLong);
     }
     if head.len() >= MAX_HEAD_BYTES {
@@ -172,32 +160,30 @@ fn check_length(head: &[u8]) -> Result<Option<Request>, Status> {
     Ok(None)
 }
 
-/// Whether the first line speaks of HTTP at all.
-fn names_http(head: &[u8]) -> bool {
+/// Whether the first line has an HTTP version.
+fn has_http_version(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     memchr::memmem::find(line, b" HTTP/").is_some()
 }
 
-/// Fields that are in every answer. Nothing may keep it, for it is old at once; nothing may
-/// guess at its type; nothing may frame it.
+/// The fields of every response: it is outdated at once and must not be cached, its type must not
+/// be guessed, and its address must not leak.
 const COMMON_FIELDS: &str = "Cache-Control: no-store\r\n\
     X-Content-Type-Options: nosniff\r\n\
     Referrer-Policy: no-referrer\r\n";
 
-/// The head of an answer. `length` is that of its body in bytes; `None`: until the connection
-/// ends. `fields` are further lines, each with its CRLF.
-#[must_use]
-pub fn head(
+/// The head of a response. `length` is that of its body in bytes; `None`: the body ends with the
+/// connection. `fields` are further lines, each with its CRLF.
+pub(crate) fn head(
     status: Status,
     content_type: &str,
     length: Option<usize>,
     after: After,
     fields: &str,
 ) -> String {
-    let mut head = format!(
-        "HTTP/1.1 {}\r\nContent-Type: {content_type}\r\n{COMMON_FIELDS}{fields}",
-        status.line()
-    );
+    let line = status.text().split([':', '\n']).next().unwrap_or_default();
+    let mut head =
+        format!("HTTP/1.1 {line}\r\nContent-Type: {content_type}\r\n{COMMON_FIELDS}{fields}");
     // Writing to a String cannot fail.
     if let Some(length) = length {
         let _ = write!(head, "Content-Length: {length}\r\n");
@@ -222,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_understood() {
+    fn a_request_is_parsed_and_any_part_of_it_is_incomplete() {
         let head = b"GET /slots/3?x=1 HTTP/1.1\r\nHost: here\r\nAccept: */*\r\n\r\nGET";
         let request = parse(head).unwrap().unwrap();
         assert_eq!(
@@ -239,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_kept_only_if_both_know_where_the_next_request_begins() {
+    fn a_connection_is_kept_open_only_if_the_next_request_can_be_found() {
         let after = |head: &str| parse(head.as_bytes()).unwrap().unwrap().after;
         assert_eq!(
             after("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -259,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_status() {
+    fn each_error_has_its_status() {
         assert_eq!(status(b"\x16\x03\x01\x02\x00"), Status::BadRequest);
         assert_eq!(status(b"hello\r\n\r\n"), Status::BadRequest);
         assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), Status::BadRequest);
@@ -289,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_may_name_its_host() {
+    fn a_target_may_contain_the_host() {
         for (target, path) in [
             ("/", "/"),
             ("/a?b/c", "/a"),
@@ -304,7 +290,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_answered(input in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_input_is_accepted_or_rejected(input in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(Some(request)) = parse(&input) {
                 prop_assert!(request.length <= input.len());
             }

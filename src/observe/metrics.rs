@@ -1,113 +1,83 @@
-//! Counters for Prometheus.
+//! Metrics for Prometheus.
 //!
 //! **Owns** the text exposition format, version 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>). **Must never touch** what is
-//! counted: the program lists it. **Invariant**: each family has its help and its type, once;
-//! a counter's name ends in `_total`; units are base units.
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>). **Must never touch** the
+//! counters: the program lists their values. **Invariant**: each family has its help and its type
+//! once; the name of a counter, and of nothing else, ends in `_total`; units are base units.
 
 use std::fmt::Write as _;
 
-/// The format, as it is announced.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// EventKind a family's values do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// They rise.
-    Counter,
-    /// They rise and fall.
-    Gauge,
-}
+/// The content type of the format.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// One family of values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
-    /// Its name, without the program's.
-    pub name: &'static str,
-    /// EventKind it means, in one line.
-    pub help: &'static str,
-    /// EventKind its values do.
-    pub kind: Kind,
-    /// The values, each with its label, if the family has one.
-    pub samples: Vec<(Option<(&'static str, &'static str)>, f64)>,
+    /// Its name, without the program's prefix.
+    name: &'static str,
+    help: &'static str,
+    metric_type: &'static str,
+    /// The values, each with its label set, which may be empty.
+    samples: Vec<(String, f64)>,
 }
 
 impl Family {
-    /// A counter of one value.
-    #[must_use]
-    pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self::new(name, help, Kind::Counter, vec![(None, number(value))])
+    /// A counter with one value.
+    pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self::new(name, help, "counter", vec![(String::new(), number(value))])
     }
 
-    /// A gauge of one value.
-    #[must_use]
-    pub fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self::new(name, help, Kind::Gauge, vec![(None, value)])
+    /// A gauge with one value.
+    pub(crate) fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self::new(name, help, "gauge", vec![(String::new(), value)])
     }
 
-    /// A counter of several causes.
-    pub fn causes(
+    /// A counter with one value per cause.
+    pub(crate) fn causes(
         name: &'static str,
         help: &'static str,
         causes: impl Iterator<Item = (&'static str, u64)>,
     ) -> Self {
-        let samples = causes.map(|(cause, value)| (Some(("cause", cause)), number(value)));
-        Self::new(name, help, Kind::Counter, samples.collect())
+        // For the names of causes, Rust's escapes in quotes are those of the format.
+        let samples = causes.map(|(cause, value)| (format!("{{cause={cause:?}}}"), number(value)));
+        Self::new(name, help, "counter", samples.collect())
     }
 
     fn new(
         name: &'static str,
         help: &'static str,
-        kind: Kind,
-        samples: Vec<(Option<(&'static str, &'static str)>, f64)>,
+        metric_type: &'static str,
+        samples: Vec<(String, f64)>,
     ) -> Self {
-        debug_assert_eq!(kind == Kind::Counter, name.ends_with("_total"), "{name}");
+        debug_assert_eq!(metric_type == "counter", name.ends_with("_total"), "{name}");
         Self {
             name,
             help,
-            kind,
+            metric_type,
             samples,
         }
     }
 }
 
-/// A count as the format has it: exact up to 2^53, as in Prometheus itself.
+/// A count as a sample value: exact up to 2^53, as in Prometheus itself.
 #[allow(clippy::cast_precision_loss)]
-#[must_use]
-pub fn number(count: u64) -> f64 {
+pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 
 /// All families as text.
-#[must_use]
-pub fn render(families: &[Family]) -> String {
+pub(crate) fn render(families: &[Family]) -> String {
     let mut text = String::new();
     for family in families {
-        let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        let name = family.name;
+        let Family { name, help, .. } = family;
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "# HELP helloop_{name} {}", family.help);
-        let _ = writeln!(text, "# TYPE helloop_{name} {kind}");
-        for (label, value) in &family.samples {
-            let _ = match label {
-                None => writeln!(text, "helloop_{name} {value}"),
-                Some((label, of)) => {
-                    writeln!(text, "helloop_{name}{{{label}=\"{}\"}} {value}", escape(of))
-                }
-            };
+        let _ = writeln!(text, "# HELP helloop_{name} {help}");
+        let _ = writeln!(text, "# TYPE helloop_{name} {}", family.metric_type);
+        for (labels, value) in &family.samples {
+            let _ = writeln!(text, "helloop_{name}{labels} {value}");
         }
     }
     text
-}
-
-fn escape(label: &str) -> String {
-    label
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -115,18 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_family_is_told_with_help_and_type() {
+    fn each_family_is_rendered_with_help_and_type() {
         let causes = [("exit", 2), ("a \"b\"\\", 0)].into_iter();
         let families = [
             Family::gauge("clients", "Clients connected.", 3.0),
-            Family::counter("turns_total", "LoopStats.", u64::from(u32::MAX)),
+            Family::counter("turns_total", "Turns.", u64::from(u32::MAX)),
             Family::causes("closed_total", "Ends.", causes),
             Family::gauge("longest_turn_seconds", "Longest.", 0.000_25),
         ];
         let expected = "# HELP helloop_clients Clients connected.\n\
             # TYPE helloop_clients gauge\n\
             helloop_clients 3\n\
-            # HELP helloop_turns_total LoopStats.\n\
+            # HELP helloop_turns_total Turns.\n\
             # TYPE helloop_turns_total counter\n\
             helloop_turns_total 4294967295\n\
             # HELP helloop_closed_total Ends.\n\

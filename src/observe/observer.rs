@@ -6,7 +6,7 @@
 //! keeps at most a request head and one answer. One that does not read misses snapshots, and no
 //! source waits for it (pitfall 7).
 
-use super::answer::{self, Answer};
+use super::answer::{self, Response, Route};
 use super::http::{self, After, Method, Request, Status};
 use super::requests::{ObserverRequests, Question};
 use crate::net::outbox::Outbox;
@@ -211,14 +211,14 @@ impl<T: Stream> Observer<T> {
 
     fn respond(&mut self, request: &Request, cx: &mut Context<'_, ObserverRequests>) {
         let Request { method, after, .. } = *request;
-        match answer::to(request, !cx.shared.is_draining) {
-            answer::Reply::Now(answer) => self.answer(&answer, method, after, cx),
-            answer::Reply::Ask(question) => {
+        match answer::route(request, !cx.shared.is_draining) {
+            Route::Respond(response) => self.answer(&response, method, after, cx),
+            Route::Ask(question) => {
                 self.state = ObserverState::Asking(question, method, after);
                 cx.clear_deadline();
                 cx.shared.ask(cx.token, question);
             }
-            answer::Reply::Stream => {
+            Route::Stream => {
                 self.output.push(answer::stream_head().as_bytes());
                 if method == Method::Head {
                     self.state = ObserverState::Sending(After::Close);
@@ -244,25 +244,25 @@ impl<T: Stream> Observer<T> {
         let Some(body) = cx.shared.take_answer(cx.token) else {
             return Some(Verdict::Hold);
         };
-        self.answer(&Answer::told(question, &body), method, after, cx);
+        self.answer(&Response::to(question, &body), method, after, cx);
         None
     }
 
     /// Answers with a status alone, and closes.
     fn refuse(&mut self, status: Status, cx: &mut Context<'_, ObserverRequests>) {
-        self.answer(&Answer::of(status), Method::Get, After::Close, cx);
+        self.answer(&Response::of(status), Method::Get, After::Close, cx);
     }
 
     fn answer(
         &mut self,
-        answer: &Answer<'_>,
+        response: &Response<'_>,
         method: Method,
         after: After,
         cx: &mut Context<'_, ObserverRequests>,
     ) {
-        self.output.push(answer.head(after).as_bytes());
+        self.output.push(response.head(after).as_bytes());
         if method != Method::Head {
-            self.output.push(answer.body);
+            self.output.push(response.body);
         }
         self.state = ObserverState::Sending(after);
         cx.set_deadline(WRITE_TIMEOUT);

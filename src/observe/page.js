@@ -1,14 +1,14 @@
-// The page's eyes: draws what /events streams.
+// Draws the snapshots that /events streams.
 //
-// Owns nothing of the server: it asks with GET alone. Each event stands for itself, so a lost
-// one is no harm. Text from the server is set as text, never as markup. Nothing moves but when an
-// event has come: ten times a second at most, and not at all while the page is hidden.
+// The page only reads: it sends nothing but GET requests. Each snapshot is complete, so a missed one
+// is harmless. Text from the server is inserted as text, never as markup. The page is redrawn once per
+// snapshot, at most ten times per second, and not while it is hidden.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
 
-// The letters of observe/snapshot.rs, with the colour of page.css and the shape that tells the
-// state without the colour.
+// The letters of observe/snapshot.rs. The colours are defined in page.css; the shapes make the states
+// distinguishable without colour.
 const STATES = {
   "g": { name: "greeting", colour: "--greeting", shape: "ring" },
   "w": { name: "waiting", colour: "--waiting", shape: "full" },
@@ -24,23 +24,23 @@ const STATES = {
 const LETTERS = Object.keys(STATES);
 const PHASES = ["wait", "mark", "drive", "expire", "settle", "between"];
 
-const HISTORY = 600; // a minute, ten a second
-const KEPT_WHILE_PAUSED = 600; // steps that can be taken behind a pause
-const SILENCE_MS = 3000; // without an event for so long, the server is as good as lost
-const LARGEST_CELL = 34, LABELLED_CELL = 22, SHAPED_CELL = 9; // in pixels, with the gap
-const FLASH_STEPS = 4; // events for which what worked or changed stays lit, fading
+const HISTORY = 600; // one minute at ten snapshots per second
+const KEPT_WHILE_PAUSED = 600; // snapshots kept for stepping
+const SILENCE_MS = 3000; // without an event for this long, the server counts as lost
+const LARGEST_CELL = 34, LABELLED_CELL = 22, SHAPED_CELL = 9; // in pixels, gap included
+const FLASH_STEPS = 4; // snapshots until the highlight of an active or changed slot has faded
 
 let colours = {};
 let shown = null; // the snapshot on the page
-let before = null; // the one before it, for the rates
-let queue = []; // what has come since the pause
+let before = null; // the previous one, to compute rates
+let queue = []; // snapshots received while paused
 let paused = false, wantsStep = false;
 let cell = { slot: -1, columns: 1, size: 1 };
 let turnCursor = -1;
 let codes = new Uint8Array(0), generations = new Uint32Array(0), flash = new Uint8Array(0);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-// ---- words ----
+// ---- number formats ----
 
 const whole = new Intl.NumberFormat("en");
 function count(n) {
@@ -104,7 +104,7 @@ function updateFigures(now, last) {
     const value = figure.of(now, rate);
     figure.history.push(value);
     if (figure.history.length > HISTORY) figure.history.shift();
-    // The number is calmer than the curve: the mean of half a second.
+    // The number is smoothed: the mean of half a second.
     const recent = figure.history.slice(-5);
     const level = figure.id === "clients" || figure.id === "owed" || figure.id === "longest";
     const mean = recent.reduce((sum, one) => sum + one, 0) / recent.length;
@@ -116,7 +116,7 @@ function updateFigures(now, last) {
 function drawHistory(figure) {
   const { context, width, height } = prepare(figure.canvas, 34);
   const top = Math.max(...figure.history, 1e-9);
-  // A young curve is drawn wider, so that there is something to see from the start.
+  // A short history is stretched, so that there is something to see from the start.
   const span = Math.max(HISTORY / 6, figure.history.length) - 1;
   const x = (i) => width - (figure.history.length - 1 - i) * width / span;
   const y = (value) => height - 1.5 - value / top * (height - 4);
@@ -136,7 +136,7 @@ function drawHistory(figure) {
 
 // ---- the slab ----
 
-// Fits the canvas to its place on the screen, in its pixels, and clears it.
+// Sizes the canvas to its element in device pixels, and clears it.
 function prepare(canvas, height) {
   const width = canvas.clientWidth || 1, ratio = devicePixelRatio || 1;
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -178,7 +178,7 @@ function readCells(now) {
   [codes, generations, flash] = [next, nextGenerations, nextFlash];
 }
 
-// The largest cells with which all slots fit.
+// Finds the largest cell size at which all slots fit.
 function layOut(slots, width) {
   const room = Math.max(220, Math.min(620, innerHeight * 0.46));
   let size = LARGEST_CELL;
@@ -248,8 +248,8 @@ function drawCell(context, x, y, inner, shape) {
   }
 }
 
-// How often a slot was reused: its number in a large cell, else a bar at its foot that grows by
-// a step with each doubling.
+// How often each slot was reused: a number if cells are large, else a bar at the bottom, whose length
+// is logarithmic.
 function drawGenerations(context, inner) {
   const { size, columns } = cell;
   context.fillStyle = colours["--ink"];
@@ -313,7 +313,7 @@ function drawSwatches() {
 
 // ---- the turns ----
 
-const LABELS = 66, VALUES = 76, LANE = 30, TURNS = 48; // widths, a height, and MAX_LANES
+const LABELS = 66, VALUES = 76, LANE = 30, TURNS = 48; // two widths, a height, and MAX_LANES of observe/snapshot.rs
 
 function drawLanes() {
   const { context, width } = prepare($("lanes"), PHASES.length * LANE + 4);
@@ -335,7 +335,7 @@ function drawLanes() {
     context.fillRect(LABELS, foot, width - LABELS - VALUES, 1);
     context.fillStyle = colours["--" + phase];
     lanes.forEach((lane, i) => {
-      // From a tenth of a microsecond to a second, a lane is seven powers of ten high.
+      // Logarithmic: the height of a lane is seven decades, from 0.1 µs to 1 s.
       const powers = Math.log10(Math.max(lane[2][row], 0.1)) + 1;
       const tall = Math.max(1.5, Math.min(1, powers / 7) * (LANE - 5));
       context.fillRect(x(i) + 1, foot - tall, Math.max(1, step - 2), tall);
@@ -357,7 +357,7 @@ function tellTurn(lanes, chosen) {
     : `${some(lanes.length, "turn")} in ${time(span)}; the mean of each phase; point at a turn for its own`;
 }
 
-// ---- a slot's story ----
+// ---- the history of a slot ----
 
 let storyAsked = 0, storyBusy = false;
 
@@ -370,7 +370,7 @@ async function askStory() {
   try {
     const answer = await fetch("slots/" + cell.slot);
     if (answer.ok) tellStory(await answer.json());
-  } catch { /* lost: the stream says so */ }
+  } catch { /* the event stream reports a lost server */ }
   storyBusy = false;
 }
 
@@ -400,7 +400,7 @@ function choose(slot) {
   askStory();
 }
 
-// ---- what comes, and what is pressed ----
+// ---- events ----
 
 function show(now) {
   [before, shown] = [shown, now];
@@ -428,7 +428,7 @@ function receive(event) {
   const now = JSON.parse(event.data);
   heard = performance.now();
   lost = false;
-  if (shown && now.at < shown.at) start(); // another server: its past is not this one's
+  if (shown && now.at < shown.at) start(); // the server was restarted
   if (paused && shown) {
     queue.push(now);
     if (queue.length > KEPT_WHILE_PAUSED) queue.shift();
@@ -455,7 +455,7 @@ function pause() {
 
 function step() {
   if (!paused) return;
-  wantsStep = queue.length === 0; // then the next one that comes
+  wantsStep = queue.length === 0; // show the next one on arrival
   if (queue.length) show(queue.shift());
   tell();
 }
@@ -472,7 +472,7 @@ function connect() {
   source.onerror = () => {
     lost = true;
     tell();
-    // The browser gives up for good when it is answered with an error: too many observers, say.
+    // After an error status (too many observers, for example) EventSource does not reconnect.
     if (source && source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
   };
 }
@@ -530,7 +530,7 @@ $("lanes").addEventListener("keydown", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  // On a button the space bar presses that button.
+  // The space bar activates a focused button.
   if (event.key === " " && event.target.tagName !== "BUTTON") { event.preventDefault(); pause(); }
   if (event.key === ".") step();
 });

@@ -8,7 +8,7 @@
 //! What a source *did* is the difference that its call made to the program's counters, so that no
 //! source reports anything itself.
 
-use super::describe::CallStats;
+use super::describe::{CallRecord, CallStats};
 use super::{Observable, State, WorkCounters};
 use crate::reactor::{CallReport, Readiness, Recorder, Time, Token, TurnPhase};
 use std::collections::VecDeque;
@@ -44,16 +44,10 @@ pub enum EventKind {
     },
     /// A source worked.
     Called {
-        /// The loop's report.
-        call: CallReport,
-        /// When the call began.
+        /// The call.
+        call: CallRecord,
+        /// When it began.
         began: Time,
-        /// What the call did.
-        did: CallStats,
-        /// The source's state before the call.
-        was: State,
-        /// The source's state after the call.
-        is: State,
     },
     /// A source was born.
     Born(Token, State),
@@ -295,9 +289,9 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
     }
 
     fn called(&mut self, call: CallReport, at: Time, source: &S, world: &S::Shared) {
-        let (counters, is) = (S::work_counters(world), source.state());
+        let (counters, is) = (S::counters(world), source.state());
         let before = self.counters.replace(counters).unwrap_or(counters);
-        let did = CallStats::between(&before, &counters);
+        let stats = CallStats::between(&before, &counters);
         let (began, at) = (self.last, at.max(self.last));
         let life = self.life_mut(call.token);
         let known = life.filter(|life| life.token == call.token);
@@ -306,14 +300,9 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
             state: is,
             worked: at,
         });
-        let called = EventKind::Called {
-            call,
-            began,
-            did,
-            was: known.map_or(is, |life| life.state),
-            is,
-        };
-        self.remember(at, called);
+        let was = known.map_or(is, |life| life.state);
+        let call = CallRecord::new(call, stats, was, is);
+        self.remember(at, EventKind::Called { call, began });
     }
 
     fn born(&mut self, token: Token, source: &S) {

@@ -1,44 +1,46 @@
-//! A recording as a ladder in the terminal: time, turn, token, what happened.
+//! Prints a recording as a ladder: time, turn, token, what happened.
 //!
-//! **Owns** the ladder's words. **Must never touch** the recording's file: it reads from what it
-//! is given, and writes to what it is given. **Invariant**: nothing of the file is printed as it
-//! stands; every line is made anew from what was understood, so that no stranger's file moves,
-//! colours or reorders anything on a terminal.
+//! **Owns** the layout of the ladder. **Must never touch** a file: it reads from its input and
+//! writes to its output. **Invariant**: every line is built from parsed values, so that a
+//! recording from an untrusted source cannot control the terminal.
 
-use super::describe::{self, Story};
-use super::is_meant;
-use super::trace::{self, Detail, Event, Kind, Who};
-use crate::reactor::Token;
+use super::TokenFilter;
+use super::describe::{Detail, Line};
+use super::trace::{self, Event};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::mem;
-use std::time::Duration;
 
-/// Which lines are wanted; by default all.
+/// Which lines are printed; by default all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Those of this turn.
+    /// Only those of this turn.
     pub turn: Option<u64>,
-    /// Those of this slot, or of one owner of it.
-    pub token: Option<(u32, Option<u32>)>,
+    /// Only those about these sources.
+    pub token: Option<TokenFilter>,
 }
 
-/// Why there is no ladder.
+/// Why no ladder was printed.
 #[derive(Debug)]
 pub enum Error {
-    /// The input is no recording.
-    Input(trace::Error),
-    /// The recording has nothing that the filter lets through.
+    /// The input cannot be read, or is not a recording.
+    Input(serde_json::Error),
+    /// No line passes the filter.
     Nothing,
-    /// The output is broken.
+    /// The output cannot be written.
     Output(io::Error),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(error) => error.fmt(formatter),
-            Self::Nothing => formatter.write_str("has nothing of that turn or token"),
+            Self::Input(error) if error.is_io() => write!(formatter, "cannot be read: {error}"),
+            // The parser's message quotes the input.
+            Self::Input(error) => write!(
+                formatter,
+                "is not a recording of `helloop serve --record`: {}",
+                error.to_string().escape_debug()
+            ),
+            Self::Nothing => formatter.write_str("has no event of that turn or token"),
             Self::Output(error) => write!(formatter, "cannot be shown: {error}"),
         }
     }
@@ -56,9 +58,9 @@ pub fn show(input: impl Read, filter: Filter, out: &mut impl Write) -> Result<()
     let mut ladder = Ladder {
         filter,
         turn: 0,
+        phase: "",
         shown_turn: None,
         shown_us: 0.0,
-        phase: "",
         out,
     };
     for event in &events {
@@ -72,130 +74,55 @@ pub fn show(input: impl Read, filter: Filter, out: &mut impl Write) -> Result<()
 
 struct Ladder<'a, W> {
     filter: Filter,
-    /// The turn that the events now belong to.
+    /// The turn and the phase of the current event.
     turn: u64,
-    /// The turn whose number stands on the ladder already.
+    phase: &'a str,
+    /// The turn of the last line; `None` before the first.
     shown_turn: Option<u64>,
-    /// The time that the last rung stood at, in microseconds.
+    /// The time of the last line, in microseconds.
     shown_us: f64,
-    /// EventKind calls are called at present.
-    phase: &'static str,
     out: &'a mut W,
 }
 
-impl<W: Write> Ladder<'_, W> {
-    fn add(&mut self, event: &Event) -> io::Result<()> {
+impl<'a, W: Write> Ladder<'a, W> {
+    fn add(&mut self, event: &'a Event) -> io::Result<()> {
         match &event.detail {
-            Detail::Turn { turn } => {
-                self.turn = *turn;
-                Ok(())
+            Detail::Turn { turn } => self.turn = *turn,
+            Detail::Phase {} => self.phase = &event.name,
+            detail => {
+                let line = detail.line(self.phase);
+                if let Some(line) = line.filter(|line| self.is_wanted(line)) {
+                    self.print(event.begins_us, &line)?;
+                }
             }
-            Detail::Wait { timeout_us } => {
-                let words = match timeout_us.map(from_microseconds) {
-                    None => "for ever".to_owned(),
-                    Some(Duration::ZERO) => "not at all".to_owned(),
-                    Some(timeout) => format!("up to {timeout:?}"),
-                };
-                self.line(event, None, "wait", &words)
-            }
-            Detail::TurnPhase {} => {
-                self.phase = match event.name.as_str() {
-                    "drive" => "drive",
-                    "expire" => "expire",
-                    _ => "visit",
-                };
-                Ok(())
-            }
-            Detail::Mark {
-                token,
-                readiness,
-                current,
-            } => {
-                let gone = if *current {
-                    ""
-                } else {
-                    ", for one that is gone"
-                };
-                self.line(event, Some(*token), "event", &format!("{readiness}{gone}"))
-            }
-            Detail::Call { .. } => self.call(event),
-            Detail::Born { token, state } => self.line(event, Some(*token), "born", state.name()),
-            Detail::Died { token } => self.line(event, Some(*token), "gone", "its slot is free"),
-            Detail::Name { .. }
-            | Detail::Life {}
-            | Detail::State {}
-            | Detail::Work {}
-            | Detail::Count { .. } => Ok(()),
         }
+        Ok(())
     }
 
-    fn call(&mut self, event: &Event) -> io::Result<()> {
-        let Detail::Call {
-            token,
-            did,
-            before,
-            after,
-            verdict,
-            was,
-            is,
-        } = &event.detail
-        else {
-            return Ok(());
-        };
-        let story = Story {
-            did: *did,
-            before: before.0,
-            after: after.0,
-        };
-        let verdict = describe::verdict(*verdict);
-        let change = if was == is {
-            String::new()
-        } else {
-            format!(" ({was} -> {is})")
-        };
-        let words = format!("{story}; {verdict}{change}");
-        self.line(event, Some(*token), self.phase, &words)
+    fn is_wanted(&self, line: &Line) -> bool {
+        let Filter { turn, token } = self.filter;
+        let matches = |filter: TokenFilter| line.token.is_some_and(|token| filter.matches(token));
+        turn.is_none_or(|turn| turn == self.turn) && token.is_none_or(matches)
     }
 
-    fn line(
-        &mut self,
-        event: &Event,
-        token: Option<Who>,
-        word: &str,
-        words: &str,
-    ) -> io::Result<()> {
-        debug_assert!(event.ph != Kind::Name, "names are no moments");
-        let of_turn = self.filter.turn.is_none_or(|turn| turn == self.turn);
-        let of_token = match (self.filter.token, token) {
-            (None, _) => true,
-            (Some(meant), Some(Who(token))) => is_meant(token, meant),
-            (Some(_), None) => false,
-        };
-        if !of_turn || !of_token {
-            return Ok(());
-        }
+    /// Prints one line: the turn's number only once, and the time only where it changes.
+    fn print(&mut self, at_us: f64, line: &Line) -> io::Result<()> {
         if self.shown_turn.is_none() {
             writeln!(self.out, "    seconds    turn  token   what happened")?;
         }
-        let seconds = from_microseconds(event.begins_us).as_secs_f64();
-        // A rung says only what is new: the turn's number once, a time once within the turn.
         let is_new_turn = self.shown_turn.replace(self.turn) != Some(self.turn);
-        let is_new_time = mem::replace(&mut self.shown_us, event.begins_us) != event.begins_us;
+        let is_new_time = std::mem::replace(&mut self.shown_us, at_us) != at_us;
         let turn = is_new_turn.then(|| self.turn.to_string());
-        let seconds = (is_new_turn || is_new_time).then(|| format!("{seconds:.6}"));
-        let token = token.map(|Who(token): Who| Token::to_string(&token));
+        let seconds = (is_new_turn || is_new_time).then(|| format!("{:.6}", at_us / 1e6));
+        let token = line.token.map(|token| token.to_string());
         writeln!(
             self.out,
-            "{:>12} {:>6}  {:<7} {word:<7} {words}",
+            "{:>12} {:>6}  {:<7} {:<7} {}",
             seconds.unwrap_or_default(),
             turn.unwrap_or_default(),
             token.unwrap_or_default(),
+            line.event,
+            line.text,
         )
     }
-}
-
-/// A recording's time; nothing for one that no clock shows, so that no number in a file can
-/// end the program.
-fn from_microseconds(microseconds: f64) -> Duration {
-    Duration::try_from_secs_f64(microseconds / 1e6).unwrap_or_default()
 }

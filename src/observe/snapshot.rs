@@ -1,73 +1,75 @@
-//! How all of it looks at one moment, for the page.
+//! The state of the whole loop at one moment, for the page.
 //!
-//! **Owns** the event that `/events` streams. **Must never touch** the sources: the program
-//! tells of each. **Invariant**: a snapshot stands for itself, so that one who missed any number
-//! of them has all with the next; and it is bounded, by [`MAX_CELLS`] and [`MAX_LANES`].
+//! **Owns** the event that `/events` streams. **Must never touch** a source: the program passes
+//! the state of each slot. **Invariant**: a snapshot is complete, so that a reader that missed
+//! any number of them needs only the next; and it is bounded by [`MAX_CELLS`] and [`MAX_LANES`].
 //!
-//! Slots are told as runs, since most of many thousand clients do the same: nothing.
+//! Slots are run-length encoded, since most of many thousand clients are in the same state: idle.
 
+use super::describe::{PHASES, phase_index};
 use super::recorder::{EventKind, TurnRecorder};
-use super::{State, WorkCounters};
+use super::{State, WorkCounters, microseconds};
 use crate::reactor::{LoopStats, Time, Token, TurnPhase};
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-/// Slots shown: more are no longer told apart on a screen. At worst 12 bytes each.
-pub const MAX_CELLS: u32 = 32_768;
+/// Slots in a snapshot: a screen cannot show more as separate cells. Each takes at most 12 bytes.
+const MAX_CELLS: u32 = 32_768;
 
-/// LoopStats shown, the last ones.
-pub const MAX_LANES: usize = 48;
+/// Turns in a snapshot, the last ones.
+const MAX_LANES: usize = 48;
 
-/// How many phases a turn has: the five of its picture, and the time between turns.
-const PHASES: usize = 6;
-
-/// One event of the stream. Times are in microseconds since the loop was made.
+/// One event of the stream. Times are in microseconds since the reactor was made.
 #[derive(Debug, Serialize)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     at: f64,
     serving: bool,
-    accepted: u64,
-    messages: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    datagrams: u64,
-    clients: u64,
-    owed: u64,
+    #[serde(flatten)]
+    counters: WorkCounters,
     turns: u64,
     events: u64,
     calls: u64,
-    /// The longest turn of late.
+    /// The longest recent turn.
     longest: f64,
     observers: usize,
-    /// All slots, those not shown included.
+    /// All slots, those beyond [`MAX_CELLS`] included.
     slots: u32,
-    /// Runs of a state's letter and how often it stands there, 1 left out: `w300.g2`.
+    /// Runs of a state: its letter, and the length unless it is 1, as in `w300.g2`.
     cells: String,
-    /// Runs of a generation and how often: `[0, 300, 1, 3]`.
+    /// Runs of a generation: it and the length, as in `[0, 300, 1, 3]`.
     generations: Vec<u32>,
-    /// Runs of slots that did not, and did, work within the last period: `[5, 2]`.
+    /// Lengths of runs of slots that were in turn idle and active in the last period.
     active: Vec<u32>,
     lanes: Vec<Lane>,
 }
 
-/// One turn: its number, when its wait began, how long each phase lasted, events, calls.
-type Lane = (u64, f64, [f64; PHASES], u32, u32);
+/// One turn: its number, when its wait began, the duration of each phase, events, calls.
+type Lane = (u64, f64, [f64; PHASES.len()], u32, u32);
 
-/// The runs of slots, as they are told one by one.
+/// Run-length encoding: values and how often each is repeated.
 #[derive(Debug, Default)]
-pub struct Cells {
-    count: u32,
-    letters: String,
-    run: Option<(char, u32)>,
-    generations: Vec<u32>,
-    /// Ends with a run of the active if its length is even.
-    active: Vec<u32>,
+struct Runs<T>(Vec<(T, u32)>);
+
+impl<T: PartialEq> Runs<T> {
+    fn push(&mut self, value: T) {
+        match self.0.last_mut() {
+            Some((last, length)) if *last == value => *length += 1,
+            _ => self.0.push((value, 1)),
+        }
+    }
 }
 
-/// The letter of a state on the page; a free slot is a dot.
-#[must_use]
-pub fn letter(state: Option<State>) -> char {
+/// The slots of a snapshot, pushed in order.
+#[derive(Debug, Default)]
+pub(crate) struct Cells {
+    count: u32,
+    letters: Runs<char>,
+    generations: Runs<u32>,
+    active: Runs<bool>,
+}
+
+/// The letter of a state on the page; a dot for a free slot.
+fn letter(state: Option<State>) -> char {
     match state {
         None => '.',
         Some(State::Greeting) => 'g',
@@ -83,116 +85,108 @@ pub fn letter(state: Option<State>) -> char {
 }
 
 impl Cells {
-    /// Tells of the next slot: whose it is, and whether that one has worked of late.
-    pub fn push(&mut self, token: Token, state: Option<State>, is_active: bool) {
+    /// Adds the next slot. `state` is `None` if it is free; `is_active` says whether its source
+    /// worked in the last period.
+    pub(crate) fn push(&mut self, token: Token, state: Option<State>, is_active: bool) {
         self.count += 1;
         if self.count > MAX_CELLS {
             return;
         }
-        let letter = letter(state);
-        match &mut self.run {
-            Some((last, length)) if *last == letter => *length += 1,
-            _ => {
-                self.end_run();
-                self.run = Some((letter, 1));
-            }
-        }
-        match self.generations.as_mut_slice() {
-            [.., last, length] if *last == token.generation => *length += 1,
-            _ => self.generations.extend([token.generation, 1]),
-        }
-        let ends_active = self.active.len().is_multiple_of(2);
-        match self.active.last_mut() {
-            Some(length) if ends_active == is_active => *length += 1,
-            None if is_active => self.active.extend([0, 1]),
-            _ => self.active.push(1),
-        }
+        self.letters.push(letter(state));
+        self.generations.push(token.generation);
+        self.active.push(is_active);
     }
 
-    fn end_run(&mut self) {
-        // Writing to a String cannot fail.
-        let _ = match self.run.take() {
-            None => Ok(()),
-            Some((letter, 1)) => write!(self.letters, "{letter}"),
-            Some((letter, length)) => write!(self.letters, "{letter}{length}"),
-        };
+    fn encode_letters(&self) -> String {
+        let mut text = String::new();
+        for &(letter, length) in &self.letters.0 {
+            text.push(letter);
+            if length > 1 {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{length}");
+            }
+        }
+        text
+    }
+
+    fn encode_generations(&self) -> Vec<u32> {
+        let runs = self.generations.0.iter();
+        runs.flat_map(|&(generation, length)| [generation, length])
+            .collect()
+    }
+
+    fn encode_activity(&self) -> Vec<u32> {
+        // The first run is one of idle slots, if need be of none.
+        let none_idle = self.active.0.first().filter(|run| run.0).map(|_| 0);
+        let lengths = self.active.0.iter().map(|run| run.1);
+        none_idle.into_iter().chain(lengths).collect()
     }
 }
 
 impl Snapshot {
-    /// Puts together what is to be seen at `now`.
-    #[must_use]
-    pub fn new(
+    /// The snapshot at `now`, without what the recorder holds.
+    pub(crate) fn new(
         now: Time,
         serving: bool,
-        tally: &WorkCounters,
+        counters: &WorkCounters,
         turns: LoopStats,
-        mut cells: Cells,
+        cells: Cells,
     ) -> Self {
-        cells.end_run();
         Self {
-            at: microseconds(now),
+            at: microseconds(now.since(Time::ZERO)),
             serving,
-            accepted: tally.accepted,
-            messages: tally.messages,
-            bytes_in: tally.bytes_in,
-            bytes_out: tally.bytes_out,
-            datagrams: tally.datagrams,
-            clients: tally.clients,
-            owed: tally.owed,
+            counters: *counters,
             turns: turns.turns,
             events: turns.events,
             calls: turns.calls,
             longest: 0.0,
             observers: 0,
             slots: cells.count,
-            cells: cells.letters,
-            generations: cells.generations,
-            active: cells.active,
+            cells: cells.encode_letters(),
+            generations: cells.encode_generations(),
+            active: cells.encode_activity(),
             lanes: Vec::new(),
         }
     }
 
-    /// Adds what the recorder has seen, and how many observe.
-    #[must_use]
-    pub fn watched(mut self, recorder: &TurnRecorder, observers: usize) -> Self {
+    /// Adds the last turns, and the number of observers.
+    pub(crate) fn with_recorder(mut self, recorder: &TurnRecorder, observers: usize) -> Self {
         self.observers = observers;
-        self.longest = length(recorder.longest());
+        self.longest = microseconds(recorder.longest());
         self.lanes = lanes(recorder);
         self
     }
 
     /// The event as it is streamed.
-    #[must_use]
-    pub fn event(&self) -> Vec<u8> {
+    pub(crate) fn event(&self) -> Vec<u8> {
         let mut event = b"data: ".to_vec();
-        // Nothing in it can fail to be written to memory: no maps, no foreign text.
+        // Cannot fail: strings and numbers, written to memory.
         let _ = serde_json::to_writer(&mut event, self);
         event.extend_from_slice(b"\n\n");
         event
     }
 }
 
-/// The last turns that are over, the oldest first.
+/// The last complete turns, oldest first.
 fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::with_capacity(MAX_LANES);
-    // Walked backwards, a phase ends where the one seen before begins.
+    // In reverse, a phase ends where the one seen before begins.
     let mut end = recorder.last();
     let (mut events, mut calls) = (0, 0);
-    let mut lane: Option<Lane> = None;
-    let present = recorder.turn();
+    let mut phases = [0.0; PHASES.len()];
     for entry in recorder.entries().rev() {
         match entry.what {
             EventKind::Marked { .. } => events += 1,
             EventKind::Called { .. } => calls += 1,
             EventKind::TurnPhase(turn, phase) => {
-                let open = lane.get_or_insert((turn, 0.0, [0.0; PHASES], 0, 0));
-                open.2[index(phase)] += length(end.since(entry.at));
+                phases[phase_index(phase)] += microseconds(end.since(entry.at));
                 end = entry.at;
                 if let TurnPhase::Wait(_) = phase {
-                    (open.1, open.3, open.4) = (microseconds(entry.at), events, calls);
-                    (events, calls) = (0, 0);
-                    lanes.extend(lane.take().filter(|lane| lane.0 != present));
+                    let began = microseconds(entry.at.since(Time::ZERO));
+                    if turn != recorder.turn() {
+                        lanes.push((turn, began, phases, events, calls));
+                    }
+                    (phases, events, calls) = ([0.0; PHASES.len()], 0, 0);
                     if lanes.len() == MAX_LANES {
                         break;
                     }
@@ -205,31 +199,17 @@ fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
     lanes
 }
 
-fn index(phase: TurnPhase) -> usize {
-    match phase {
-        TurnPhase::Wait(_) => 0,
-        TurnPhase::Mark => 1,
-        TurnPhase::Drive => 2,
-        TurnPhase::Expire => 3,
-        TurnPhase::Settle => 4,
-        TurnPhase::Between => 5,
-    }
-}
-
-fn microseconds(time: Time) -> f64 {
-    length(time.since(Time::ZERO))
-}
-
-fn length(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn snapshot_of(cells: Cells) -> Snapshot {
+        let counters = WorkCounters::default();
+        Snapshot::new(Time::ZERO, true, &counters, LoopStats::default(), cells)
+    }
+
     #[test]
-    fn slots_are_told_as_runs() {
+    fn slots_are_run_length_encoded() {
         let mut cells = Cells::default();
         let waiting = Some(State::Waiting);
         for (key, generation, state, is_active) in [
@@ -242,12 +222,11 @@ mod tests {
         ] {
             cells.push(Token { key, generation }, state, is_active);
         }
-        let tally = WorkCounters::default();
-        let shown = Snapshot::new(Time::ZERO, true, &tally, LoopStats::default(), cells);
-        assert_eq!((shown.cells.as_str(), shown.slots), ("Lw3.2", 6));
-        assert_eq!(shown.generations, [0, 3, 5, 2, 0, 1]);
-        assert_eq!(shown.active, [1, 2, 3]);
-        let event = String::from_utf8(shown.event()).unwrap();
+        let snapshot = snapshot_of(cells);
+        assert_eq!((snapshot.cells.as_str(), snapshot.slots), ("Lw3.2", 6));
+        assert_eq!(snapshot.generations, [0, 3, 5, 2, 0, 1]);
+        assert_eq!(snapshot.active, [1, 2, 3]);
+        let event = String::from_utf8(snapshot.event()).unwrap();
         let json = event.strip_prefix("data: ").unwrap().trim_end();
         assert!(event.ends_with("\n\n") && !json.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
@@ -255,19 +234,28 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_bounded_however_many_slots_there_are() {
+    fn runs_of_active_slots_begin_with_the_idle_ones() {
+        let mut cells = Cells::default();
+        for key in 0..3 {
+            let token = Token { key, generation: 0 };
+            cells.push(token, Some(State::Waiting), key < 2);
+        }
+        assert_eq!(snapshot_of(cells).active, [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_snapshot_is_bounded_with_any_number_of_slots() {
+        let states = [State::Greeting, State::Waiting, State::Owed, State::Held];
         let mut cells = Cells::default();
         for key in 0..MAX_CELLS + 1_000 {
-            let state = Some(State::ALL[key as usize % 5]);
             let token = Token {
                 key,
                 generation: key % 7,
             };
-            cells.push(token, state, key % 2 == 0);
+            cells.push(token, Some(states[key as usize % 4]), key % 2 == 0);
         }
-        let tally = WorkCounters::default();
-        let shown = Snapshot::new(Time::ZERO, true, &tally, LoopStats::default(), cells);
-        assert_eq!(shown.slots, MAX_CELLS + 1_000);
-        assert!(shown.event().len() < 12 * MAX_CELLS as usize);
+        let snapshot = snapshot_of(cells);
+        assert_eq!(snapshot.slots, MAX_CELLS + 1_000);
+        assert!(snapshot.event().len() < 12 * MAX_CELLS as usize);
     }
 }

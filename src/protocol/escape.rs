@@ -1,50 +1,50 @@
-//! A stranger's bytes made safe to look at.
+//! Escapes untrusted bytes for display.
 //!
-//! **Owns** which bytes a terminal may get from a server. **Must never touch** the terminal.
-//! **Invariant**: what comes out is valid UTF-8 without a control character, so that it stays on
-//! its line and moves, colours or reorders nothing; printable text passes unchanged.
+//! **Owns** which bytes from the network may reach a terminal. **Must never touch** the terminal.
+//! **Invariant**: the output is valid UTF-8 without control characters, so it stays on one line and
+//! cannot move the cursor, change colours or reorder text; printable text is unchanged.
 
 use std::fmt::Write as _;
 
-/// The most of a server's words that one error message quotes, in bytes before escaping: enough
-/// to recognise a page or a banner, and a screen is not flooded.
+/// The most bytes that [`excerpt`] quotes, before escaping: enough to recognise a page or a banner,
+/// too few to flood a screen.
 const EXCERPT_BYTES: usize = 200;
 
-/// Escapes control characters (`\u{1b}`, `\n`), bytes that are not UTF-8 (`\xff`) and the format
-/// characters that reorder or hide text (`\u{202e}`); leaves all else alone.
+/// Escapes control characters (`\u{1b}`, `\n`), bytes that are not UTF-8 (`\xff`) and format
+/// characters that reorder or hide text (`\u{202e}`). Everything else is unchanged.
 #[must_use]
-pub fn escape(bytes: &[u8]) -> String {
-    let mut shown = String::with_capacity(bytes.len());
+pub(crate) fn escape(bytes: &[u8]) -> String {
+    let mut escaped = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             if character.is_ascii_control() {
-                shown.extend(character.escape_default());
+                escaped.extend(character.escape_default());
             } else if character.is_control() || is_deceptive(character) {
-                shown.extend(character.escape_unicode());
+                escaped.extend(character.escape_unicode());
             } else {
-                shown.push(character);
+                escaped.push(character);
             }
         }
         for byte in chunk.invalid() {
             // Writing to a String cannot fail.
-            let _ = write!(shown, "\\x{byte:02x}");
+            let _ = write!(escaped, "\\x{byte:02x}");
         }
     }
-    shown
+    escaped
 }
 
-/// The first 200 bytes, escaped; `…` marks what was left out.
+/// The first 200 bytes, escaped. A `…` marks that there were more.
 #[must_use]
-pub fn excerpt(bytes: &[u8]) -> String {
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     match bytes.split_at_checked(EXCERPT_BYTES) {
         Some((start, rest)) if !rest.is_empty() => escape(start) + "…",
         _ => escape(bytes),
     }
 }
 
-/// Printable by Unicode's categories, and yet able to show a line as what it is not: invisible
-/// ones, line separators and the bidirectional controls (CVE-2021-42574). The joiners U+200C and
-/// U+200D stay: scripts and emoji need them.
+/// Whether a character that is not a control character can still disguise text: invisible
+/// characters, line separators and the bidirectional controls (CVE-2021-42574). The joiners U+200C
+/// and U+200D are not escaped, because scripts and emoji need them.
 fn is_deceptive(character: char) -> bool {
     matches!(
         character,
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_harms_a_terminal_is_escaped() {
+    fn only_harmful_characters_are_escaped() {
         let table: &[(&[u8], &str)] = &[
             (b"Hello, Michael!", "Hello, Michael!"),
             (
@@ -74,14 +74,14 @@ mod tests {
             ("abc\u{202e}fed".as_bytes(), "abc\\u{202e}fed"),
             ("\u{feff}x\u{2028}".as_bytes(), "\\u{feff}x\\u{2028}"),
         ];
-        for (bytes, shown) in table {
-            assert_eq!(escape(bytes), *shown);
+        for (bytes, expected) in table {
+            assert_eq!(escape(bytes), *expected);
             assert!(!escape(bytes).contains(char::is_control));
         }
     }
 
     #[test]
-    fn an_excerpt_says_that_it_is_one() {
+    fn an_excerpt_is_marked_as_shortened() {
         let whole = vec![b'x'; EXCERPT_BYTES];
         assert_eq!(excerpt(&whole).len(), EXCERPT_BYTES);
         let longer = vec![b'x'; EXCERPT_BYTES + 1];

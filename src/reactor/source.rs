@@ -144,6 +144,10 @@ impl<S> Births<S> {
         self.0.push((source, readiness));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn drain(&mut self) -> vec::Drain<'_, (S, Readiness)> {
         self.0.drain(..)
     }

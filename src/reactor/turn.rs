@@ -84,6 +84,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// nothing, nor does one that says what is known already: the source rests although it knows.
     fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) {
         self.begin(TurnPhase::Mark);
+        let is_recorded = self.recorder.is_on();
         let mut events = 0;
         for (token, readiness) in marks {
             events += 1;
@@ -92,7 +93,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             if is_current && !self.ready.get(token.key).contains(readiness) {
                 self.ready.mark(token.key, readiness);
             }
-            if self.recorder.is_on() {
+            if is_recorded {
                 self.recorder.marked(token, readiness, is_current);
             }
         }
@@ -183,6 +184,9 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// Deaths first, so that the next accept finds their descriptors free; then births.
     pub(super) fn settle(&mut self, shared: &mut S::Shared) {
         self.begin(TurnPhase::Settle);
+        if self.deaths.is_empty() && self.births.is_empty() {
+            return;
+        }
         for token in self.deaths.drain(..) {
             drop(self.slots.free(token.key));
             if self.recorder.is_on() {
@@ -220,13 +224,19 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
 
     /// Reports which phase the loop enters. Reads the clock for a recorder that is on, and not
     /// otherwise.
+    #[inline]
     pub(super) fn begin(&mut self, phase: TurnPhase) {
         if self.recorder.is_on() {
-            let is_next = matches!(phase, TurnPhase::Wait(_));
-            let turn = self.stats.turns + u64::from(is_next);
-            let at = clock(self.epoch, self.now);
-            self.recorder.phase(turn, phase, at);
+            self.report_phase(phase);
         }
+    }
+
+    #[cold]
+    fn report_phase(&mut self, phase: TurnPhase) {
+        let is_next = matches!(phase, TurnPhase::Wait(_));
+        let turn = self.stats.turns + u64::from(is_next);
+        self.recorder
+            .phase(turn, phase, clock(self.epoch, self.now));
     }
 }
 

@@ -134,7 +134,7 @@ fn datagrams(stats: &Stats) -> Vec<Family> {
 
 fn loop_itself(turns: &LoopStats) -> Vec<Family> {
     vec![
-        Family::counter("turns_total", "LoopStats of the loop.", turns.turns),
+        Family::counter("turns_total", "Turns of the loop.", turns.turns),
         Family::counter("events_total", "Events taken from the poll.", turns.events),
         Family::counter(
             "calls_total",

@@ -68,7 +68,7 @@ impl<N: Net> Observable for ServerSource<N> {
         }
     }
 
-    fn work_counters(shared: &Shared) -> WorkCounters {
+    fn counters(shared: &Shared) -> WorkCounters {
         work_counters(shared)
     }
 }
@@ -108,7 +108,7 @@ impl<N: Net> Server<N> {
         let counters = work_counters(&self.shared);
         let (now, stats) = (self.reactor.now(), self.reactor.stats());
         Snapshot::new(now, !self.shared.is_draining(), &counters, stats, cells)
-            .watched(recorder, self.shared.observers.observers)
+            .with_recorder(recorder, self.shared.observers.observers)
     }
 
     fn history(&self, slot: u32) -> Vec<u8> {
@@ -121,7 +121,7 @@ impl<N: Net> Server<N> {
                 _ => 0,
             },
         });
-        history::tell(slot, info, self.reactor.recorder())
+        history::to_json(slot, info, self.reactor.recorder())
     }
 
     /// Saves the recording, if one is made.

@@ -55,7 +55,7 @@ pub const MAX_IDLE_CLIENT_BYTES: usize = 64;
 // Slot, generation, readiness, ready-list entry, deadline and heap entry. mio's sockets are larger
 // in debug builds, where they check which poll they belong to.
 #[cfg(not(debug_assertions))]
-const _: () = assert!(reactor::bytes_per_source::<ServerSource>() <= MAX_IDLE_CLIENT_BYTES);
+const _: () = assert!(crate::reactor::bytes_per_source::<ServerSource>() <= MAX_IDLE_CLIENT_BYTES);
 
 impl<N: Net> Source for ServerSource<N> {
     type Shared = Shared;

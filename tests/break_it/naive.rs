@@ -1,15 +1,15 @@
-//! EventKind each pitfall looks like from inside: code that reads well, and is wrong.
+//! The naive code: functions that read well, and ignore one pitfall each.
 //!
-//! **Owns** the naive lines that the guide's chapter shows, word for word; a test compares them.
-//! **Must never touch** the loop that drives them, which is the real one. **Invariant**: each
-//! function is wrong in one way, the one that it is named after.
+//! **Owns** the code that the guide's chapter shows, line by line; a test compares the two. **Must
+//! never touch** the loop that drives it, which is the real one. **Invariant**: each function is
+//! wrong in exactly one way.
 
 #![allow(unreachable_pub)]
 
-use crate::program::{Client, greeting, sleep};
+use crate::naive_server::{Client, greeting, sleep};
+use helloop::net::Accept;
+use helloop::net::udp::DatagramSocket;
 use helloop::reactor::{Readiness, Time, Verdict};
-use helloop::server::sources::datagrams::DatagramSocket;
-use helloop::server::sources::listener::Accept;
 use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -38,7 +38,7 @@ pub fn short_means_drained(client: &mut Client) -> io::Result<Verdict> {
         }
         client.greet(&chunk[..count])?;
         if count < chunk.len() {
-            return Ok(Verdict::Park); // that was all: an event will come for more
+            return Ok(Verdict::Park); // drained: an event will report more
         }
     }
 }
@@ -52,11 +52,11 @@ pub fn the_rest_next_time(client: &mut Client) -> io::Result<Verdict> {
         }
         client.greet(&chunk[..count])?;
     }
-    Ok(Verdict::Park) // the others want their turn too
+    Ok(Verdict::Park) // let the other clients have their turn
 }
 
-pub fn whose<C>(clients: &mut Slab<C>, event: mio::Token) -> Option<&mut C> {
-    clients.get_mut(event.0) // whoever has the slot now
+pub fn owner_of<C>(clients: &mut Slab<C>, event: mio::Token) -> Option<&mut C> {
+    clients.get_mut(event.0) // the slot's current owner
 }
 
 pub fn accept_all<A: Accept>(listener: &A, clients: &mut Vec<A::Stream>) -> Verdict {
@@ -71,7 +71,7 @@ pub fn accept_or_try_again<A: Accept>(listener: &A, clients: &mut Vec<A::Stream>
         match listener.accept() {
             Ok((stream, _)) => clients.push(stream),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Verdict::Park,
-            Err(_) => return Verdict::Again, // not accepted yet, so once more
+            Err(_) => return Verdict::Again, // not accepted yet: try again
         }
     }
 }
@@ -81,9 +81,9 @@ pub fn read_all(client: &mut Client) -> io::Result<Verdict> {
     loop {
         let count = client.stream.read(&mut chunk)?;
         if count == 0 {
-            return Ok(Verdict::Close); // the client has gone
+            return Ok(Verdict::Close); // the client is gone
         }
-        client.greet(&chunk[..count])?; // and keep what the socket does not take
+        client.greet(&chunk[..count])?; // keeps what the socket does not take
     }
 }
 
@@ -107,20 +107,20 @@ pub fn closed_means_gone(client: &mut Client) -> io::Result<Verdict> {
 
 pub fn answer_and_drop(mut stream: TcpStream, replies: &[u8]) -> io::Result<()> {
     let mut exit = [0; 5];
-    stream.read_exact(&mut exit)?; // there is more behind it, which nobody wants
+    stream.read_exact(&mut exit)?; // any further input is left unread
     stream.write_all(replies)
-} // dropped, and so closed
+} // the stream is dropped, which closes it
 
-pub fn heard(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time, slot: usize) {
+pub fn add_deadline(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time, slot: usize) {
     deadlines.push(Reverse((now.after(Duration::from_secs(5)), slot)));
 }
 
-pub fn overdue(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time) -> Option<usize> {
-    deadlines.peek().filter(|Reverse((due, _))| *due <= now)?;
-    deadlines.pop().map(|Reverse((_, slot))| slot) // it has been idle: close it
+pub fn expired(deadlines: &mut BinaryHeap<Reverse<(Time, usize)>>, now: Time) -> Option<usize> {
+    deadlines.peek().filter(|Reverse((at, _))| *at <= now)?;
+    deadlines.pop().map(|Reverse((_, slot))| slot) // it was idle: close it
 }
 
-pub fn answer_everybody(socket: &impl DatagramSocket) -> io::Result<Verdict> {
+pub fn answer_every_datagram(socket: &impl DatagramSocket) -> io::Result<Verdict> {
     let mut name = [0; 65_535];
     loop {
         let (count, from) = socket.recv_from(&mut name)?;

@@ -1,46 +1,50 @@
-//! EventKind a run has shown, and what the guide shows of it.
+//! The text that a section of the guide's chapter shows of its runs.
 //!
-//! **Owns** the texts beside the guide's chapter. **Must never touch** a run. **Invariant**: a
-//! text that is compared is written anew only where `BLESS` asks for it.
+//! **Owns** the text files beside the chapter. **Must never touch** a run. **Invariant**: a text
+//! file is only written if `BLESS` is set; it is compared in every case.
 
 #![allow(unreachable_pub)]
 
-use crate::stage::{Program, Stage};
+use crate::harness::{Harness, Program};
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
-/// EventKind a run has shown, piece by piece.
+/// A ladder longer than this is hard to follow.
+const MAX_RUNGS: usize = 25;
+
+/// The text of one section, built piece by piece.
 #[derive(Debug, Default)]
 pub struct Text(String);
 
 impl Text {
-    pub fn line(&mut self, words: impl Display) -> &mut Self {
-        writeln!(self.0, "{words}").unwrap();
+    pub fn line(&mut self, line: impl Display) -> &mut Self {
+        writeln!(self.0, "{line}").unwrap();
         self
     }
 
-    /// The run of the naive code, and what came of it.
-    pub fn naive<P: Program>(&mut self, stage: &Stage<P>, outcome: &str) -> &mut Self {
-        self.line("The naive code:").ladder(&stage.ladder());
+    /// The run of the naive code, and its outcome.
+    pub fn naive<P: Program>(&mut self, harness: &Harness<P>, outcome: &str) -> &mut Self {
+        self.line("The naive code:").ladder(&harness.ladder());
         self.line(outcome).line("")
     }
 
-    /// The run of the code here, and what came of it.
-    pub fn here<P: Program>(&mut self, stage: &Stage<P>, outcome: &str) -> &mut Self {
-        self.line("The code here:").ladder(&stage.ladder());
+    /// The run of the real server, and its outcome.
+    pub fn real<P: Program>(&mut self, harness: &Harness<P>, outcome: &str) -> &mut Self {
+        self.line("The code here:").ladder(&harness.ladder());
         self.line(outcome)
     }
 
     fn ladder(&mut self, ladder: &str) -> &mut Self {
         let rungs = ladder.lines().count();
-        assert!(rungs <= 25, "{rungs} rungs are too many:\n{ladder}");
+        assert!(rungs <= MAX_RUNGS, "{rungs} rungs are too many:\n{ladder}");
         self.0.push_str(ladder);
         self
     }
 
-    /// Compares with what the guide shows, or writes that.
+    /// Asserts that the chapter shows this text under `name`; writes it there first if `BLESS` is
+    /// set.
     #[track_caller]
-    pub fn is_shown_as(&self, name: &str) {
+    pub fn assert_shown_as(&self, name: &str) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/break_it");
         let path = Path::new(folder).join(name).with_extension("txt");
         if std::env::var_os("BLESS").is_some() {

@@ -1,5 +1,5 @@
-//! A real browser: headless Chromium, driven through chromedriver by the WebDriver protocol
-//! (<https://www.w3.org/TR/webdriver2/>), as far as the page's tests need it.
+//! A real browser: headless Chromium, controlled through chromedriver by the part of the WebDriver
+//! protocol (<https://www.w3.org/TR/webdriver2/>) that the tests of the page need.
 
 #![allow(dead_code, unreachable_pub)]
 
@@ -12,10 +12,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long the driver waits between two looks at a page that is to change.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The interval at which a condition on the page is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What keeps Chromium to itself, and to this machine.
+/// Chromium's flags: no window, no sandbox, no connection to other machines.
 const FLAGS: [&str; 10] = [
     "--headless",
     "--hide-scrollbars",
@@ -29,7 +29,7 @@ const FLAGS: [&str; 10] = [
     "--disable-dev-shm-usage",
 ];
 
-/// A browser with one window. Gone when dropped.
+/// A browser with one window, closed on drop.
 #[derive(Debug)]
 pub struct Browser {
     driver: Process,
@@ -39,7 +39,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser with an empty profile and a window of this size.
+    /// Starts a browser with an empty profile and a window of the given size.
     #[track_caller]
     pub fn start(width: u32, height: u32, dark: bool) -> Self {
         let (driver, port) = start_driver();
@@ -70,13 +70,13 @@ impl Browser {
         self.command("url", &json!({ "url": url }));
     }
 
-    /// What a function's body returns in the page.
+    /// Runs a function body in the page and returns its result.
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The text of the one element with this id.
+    /// The text of the element with this id.
     #[track_caller]
     pub fn text(&self, id: &str) -> String {
         let script = format!("return document.getElementById({id:?}).textContent");
@@ -105,11 +105,11 @@ impl Browser {
                 "not {expression} in {}",
                 self.run(page)
             );
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Clicks as a person does.
+    /// Clicks the element with this id.
     #[track_caller]
     pub fn click(&self, id: &str) {
         let found = self.command(
@@ -121,7 +121,7 @@ impl Browser {
         self.command(&format!("element/{element}/click"), &json!({}));
     }
 
-    /// Moves the pointer to this place of the window.
+    /// Moves the pointer to this position in the window.
     #[track_caller]
     pub fn point(&self, x: f64, y: f64) {
         let place = json!({ "type": "pointerMove", "duration": 0, "x": x as i64, "y": y as i64 });
@@ -140,7 +140,7 @@ impl Browser {
         self.command("actions", &actions);
     }
 
-    /// Saves what the window shows as a PNG, if HELLOOP_SCREENSHOTS names a folder to look at.
+    /// Saves a screenshot as a PNG, if HELLOOP_SCREENSHOTS names a directory for it.
     #[track_caller]
     pub fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("HELLOOP_SCREENSHOTS") else {
@@ -178,7 +178,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser ends with its session; the driver alone is our child.
+        // Deleting the session ends the browser, which is the driver's child, not ours.
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return;
         };
@@ -192,8 +192,8 @@ impl Drop for Browser {
     }
 }
 
-/// The driver on a free port. It cannot find one itself: asked for port 0 it takes one of IPv6,
-/// and gives up if the same one is in use in IPv4.
+/// Starts the driver on a free port. With port 0 it would pick a free port of IPv6, and exit if the
+/// same port is in use in IPv4.
 fn start_driver() -> (Process, u16) {
     for _ in 0..10 {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -206,7 +206,7 @@ fn start_driver() -> (Process, u16) {
             return (driver, port);
         }
     }
-    panic!("chromedriver finds no port");
+    panic!("chromedriver did not start on any of 10 ports");
 }
 
 fn from_base64(text: &str) -> Vec<u8> {

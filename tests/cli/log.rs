@@ -1,4 +1,4 @@
-//! What the server logs, at each level.
+//! What the server logs at each level.
 
 use crate::util::{Model, Server, Setup, ask_udp, expect_last};
 use socket2::SockRef;
@@ -7,12 +7,13 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 both_models! {
-    the_story_of_each_connection,
-    quiet_is_quiet,
+    debug_logs_each_connection_and_datagram,
+    quiet_logs_nothing_but_errors,
 }
 
-/// At -v: who came, by address and token; who went and why, by token; each datagram's source.
-fn the_story_of_each_connection(model: Model) {
+/// With -v: the address and token of each accepted client, the token and cause of each closed one,
+/// and the source of each datagram.
+fn debug_logs_each_connection_and_datagram(model: Model) {
     let server = model.start(&["-v"]);
     for cause in ["exit", "end of input", "reset"] {
         let stream = server.connect();
@@ -20,7 +21,7 @@ fn the_story_of_each_connection(model: Model) {
         let line = server.stderr().wait_for(&accepted);
         let token = line.rsplit(' ').next().unwrap();
         let before = server.stderr().len();
-        leave(stream, cause);
+        close(stream, cause);
         let closed = server
             .stderr()
             .wait_after(before, &format!("closed {token}: "));
@@ -34,12 +35,12 @@ fn the_story_of_each_connection(model: Model) {
     ask_udp(&socket, b"Ada", b"Hello, Ada!");
     let source = format!("datagram of 3 bytes from {}", socket.local_addr().unwrap());
     server.stderr().wait_for(&source);
-    // Names are strangers' words, and not in the log.
+    // Names are untrusted input and are not logged.
     let ended = server.stop();
     assert!(!ended.stderr.contains("Ada"), "{ended:?}");
 }
 
-fn leave(mut stream: TcpStream, cause: &str) {
+fn close(mut stream: TcpStream, cause: &str) {
     match cause {
         "exit" => stream.write_all(b"exit").unwrap(),
         "end of input" => stream.shutdown(Shutdown::Write).unwrap(),
@@ -51,9 +52,9 @@ fn leave(mut stream: TcpStream, cause: &str) {
     expect_last(&mut stream, b"");
 }
 
-/// Without flags: the start, the stop, and trouble. No connection's story.
+/// Without flags: start, stop and warnings, but no connections.
 #[test]
-fn the_log_is_short_by_default() {
+fn the_default_log_is_short() {
     let server = Server::start(&[]);
     server.assert_serves();
     let ended = server.stop();
@@ -67,32 +68,32 @@ fn the_log_is_short_by_default() {
 }
 
 #[test]
-fn at_vv_each_event_is_told() {
+fn trace_logs_each_event() {
     let server = Server::start(&["-vv"]);
     server.assert_serves();
     server.stderr().wait_for("event for #");
     server.stderr().wait_for("closed #");
 }
 
-fn quiet_is_quiet(model: Model) {
+fn quiet_logs_nothing_but_errors(model: Model) {
     let setup = model.setup(&["-q"]).environment("RUST_LOG", "trace");
     let server = setup.start();
     server.assert_serves();
-    assert_unanswered_greeting(&server);
+    assert_greeting_unanswered(&server);
     let ended = server.stop();
     assert_eq!(ended.stderr, "");
-    assert!(ended.stdout.contains("served 1 clients"), "{ended:?}");
+    assert!(ended.stdout.contains("served 1 client,"), "{ended:?}");
 }
 
-fn assert_unanswered_greeting(server: &Server) {
+fn assert_greeting_unanswered(server: &Server) {
     let socket = server.udp();
     socket.send(b"Hello, Ada!").unwrap();
     ask_udp(&socket, b"Ada", b"Hello, Ada!");
 }
 
-/// RUST_LOG counts where no flag is given, in both its forms.
+/// With or without module names.
 #[test]
-fn rust_log_counts_where_no_flag_is_given() {
+fn rust_log_applies_if_no_flag_is_given() {
     let log = |value: &str, flags: &[&str]| {
         let server = Setup::new(flags).environment("RUST_LOG", value).start();
         server.assert_serves();
@@ -110,10 +111,10 @@ fn rust_log_counts_where_no_flag_is_given() {
     assert!(stderr.contains("accepted 127"), "{stderr}");
 }
 
-/// However many are asked for, the descriptors are what counts.
+/// The limit of file descriptors bounds `--max-clients`.
 #[test]
-fn it_promises_no_more_clients_than_fit() {
+fn the_log_states_no_more_clients_than_descriptors_allow() {
     let server = Server::start(&["--max-clients", "1000000000000000"]);
-    let promise = server.stderr().wait_for("one thread serves up to ");
-    assert!(!promise.contains("1000000000000000"), "{promise}");
+    let line = server.stderr().wait_for("one thread serves up to ");
+    assert!(!line.contains("1000000000000000"), "{line}");
 }

@@ -1,5 +1,5 @@
-//! What a person meets at the command line of `serve`: its words when it is used wrongly, its
-//! flags and environment variables; its log and its ports in modules of their own.
+//! The command line of `serve`: its errors, flags and environment variables. The log and the ports
+//! have their own modules.
 
 #[macro_use]
 #[path = "../util/mod.rs"]
@@ -16,9 +16,9 @@ use util::{
     Ended, Model, Process, Server, Setup, ask, ask_udp, connect, expect, helloop, run, run_helloop,
 };
 
-/// One line of `error: ...` on standard error, nothing on standard output, and exit code 1.
+/// Checks for one `error: ...` line on standard error, empty standard output, and exit code 1.
 #[track_caller]
-fn assert_refused(ended: &Ended, words: &[&str]) {
+fn assert_failed(ended: &Ended, parts: &[&str]) {
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
         (Some(1), ""),
@@ -26,21 +26,21 @@ fn assert_refused(ended: &Ended, words: &[&str]) {
     );
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     assert!(ended.stderr.starts_with("error: "), "{ended:?}");
-    for word in words {
-        assert!(ended.stderr.contains(word), "no {word:?} in {ended:?}");
+    for part in parts {
+        assert!(ended.stderr.contains(part), "no {part:?} in {ended:?}");
     }
 }
 
-/// Exit code 2, and words on standard error alone.
+/// Checks for exit code 2 and a message on standard error only.
 #[track_caller]
-fn assert_misused(ended: &Ended, words: &[&str]) {
+fn assert_wrong_usage(ended: &Ended, parts: &[&str]) {
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
         (Some(2), ""),
         "{ended:?}"
     );
-    for word in words {
-        assert!(ended.stderr.contains(word), "no {word:?} in {ended:?}");
+    for part in parts {
+        assert!(ended.stderr.contains(part), "no {part:?} in {ended:?}");
     }
 }
 
@@ -49,8 +49,8 @@ fn serve_at(address: &str, flags: &[&str]) -> Ended {
 }
 
 #[test]
-fn wrong_usage() {
-    for (flags, words) in [
+fn wrong_usage_is_explained() {
+    for (flags, parts) in [
         (["--framing", "words"], ["--framing", "chunk"]),
         (["--delay", "1"], ["--delay", "250ms"]),
         (["--delay=-1s", "-v"], ["--delay", "250ms"]),
@@ -82,12 +82,16 @@ fn wrong_usage() {
             stderr: ended.stderr.to_lowercase() + &ended.stderr,
             ..ended
         };
-        assert_misused(&lower, &words);
+        assert_wrong_usage(&lower, &parts);
     }
-    assert_misused(&run_helloop(&["no-such-command"]), &["no-such-command"]);
-    assert_misused(
+    assert_wrong_usage(&run_helloop(&["no-such-command"]), &["no-such-command"]);
+    assert_wrong_usage(
+        &run_helloop(&["--delay", "1s", "tcp"]),
+        &["--delay must follow the command"],
+    );
+    assert_wrong_usage(
         &run_helloop(&["tcp", "Ada", "exit", "Tracy"]),
-        &["Tracy could not be greeted", "Usage: helloop tcp "],
+        &["cannot greet Tracy", "Usage: helloop tcp "],
     );
 }
 
@@ -100,15 +104,15 @@ const FLAGS_OF_THE_REACTOR: [(&str, &str); 6] = [
     ("--keepalive", "1s"),
 ];
 
-/// A limit that is asked for and not kept would be worse than none.
+/// A limit that is requested and ignored would be worse than none.
 #[test]
-fn the_thread_model_refuses_what_it_does_not_have() {
+fn the_thread_model_rejects_flags_that_it_does_not_support() {
     for (flag, value) in FLAGS_OF_THE_REACTOR {
         let mut flags = vec!["--model", "threads", flag];
         if !value.is_empty() {
             flags.push(value);
         }
-        assert_misused(
+        assert_wrong_usage(
             &serve_at("127.0.0.1:0", &flags),
             &[
                 "--model threads does not have",
@@ -116,21 +120,21 @@ fn the_thread_model_refuses_what_it_does_not_have() {
                 "Usage: helloop serve ",
             ],
         );
-        // Without the command's name too.
+        // The same without the name of the command.
         flags.extend(["--listen", "127.0.0.1:0"]);
-        assert_misused(&run_helloop(&flags), &[flag]);
-        // By its variable, and with the model by its own.
+        assert_wrong_usage(&run_helloop(&flags), &[flag]);
+        // The same with environment variables.
         let value = if value.is_empty() { "1" } else { value };
         let variable = variable_of(flag);
         let by_variable = Setup::new(&[])
             .environment("HELLOOP_MODEL", "threads")
             .environment(&variable, value);
-        assert_misused(&run(by_variable.command()), &[flag]);
+        assert_wrong_usage(&run(by_variable.command()), &[flag]);
     }
 }
 
 #[test]
-fn the_thread_model_has_the_rest() {
+fn the_thread_model_supports_the_other_flags() {
     let flags = [
         ["--framing", "line"],
         ["--delay", "1ms"],
@@ -150,7 +154,7 @@ fn variable_of(flag: &str) -> String {
 }
 
 #[test]
-fn each_flag_has_its_variable() {
+fn each_flag_has_an_environment_variable() {
     let help = run_helloop(&["serve", "--help"]);
     assert_eq!(help.code, Some(0));
     let names = help.stdout.split_whitespace().filter_map(|word| {
@@ -173,7 +177,7 @@ fn each_flag_has_its_variable() {
 }
 
 #[test]
-fn variables_are_heard() {
+fn environment_variables_set_the_defaults() {
     let server = Setup::new(&[])
         .listen(&[])
         .environment("HELLOOP_LISTEN", "127.0.0.1:0,127.0.0.1:0")
@@ -206,16 +210,16 @@ fn variables_are_heard() {
 }
 
 #[test]
-fn a_bad_variable_is_wrong_usage() {
+fn an_invalid_environment_variable_is_wrong_usage() {
     for (variable, value) in [("HELLOOP_FRAMING", "words"), ("HELLOOP_DELAY", "soon")] {
         let setup = Setup::new(&[]).environment(variable, value);
-        assert_misused(&run(setup.command()), &[value]);
+        assert_wrong_usage(&run(setup.command()), &[value]);
     }
 }
 
 #[test]
-fn a_flag_wins_over_its_variable() {
-    // An address that nobody has, so that a variable that won would be seen.
+fn a_flag_takes_precedence_over_its_environment_variable() {
+    // No machine has this address, so the server would fail if the variable took precedence.
     let server = Setup::new(&["--framing", "chunk", "--delay", "0s", "--model", "reactor"])
         .environment("HELLOOP_LISTEN", "192.0.2.1:0")
         .environment("HELLOOP_FRAMING", "line")
@@ -228,7 +232,7 @@ fn a_flag_wins_over_its_variable() {
 }
 
 #[test]
-fn without_a_command_it_serves() {
+fn serve_is_the_default_command() {
     let help = run_helloop(&["-h"]).stdout;
     let serve = help.lines().find(|line| line.starts_with("  serve "));
     assert!(serve.unwrap().ends_with("(the default)"), "{help}");
@@ -243,9 +247,9 @@ fn without_a_command_it_serves() {
     assert_eq!(process.wait().code, Some(0));
 }
 
-/// `helloop ... | head`: a reader that has left is not an error, and not a panic.
+/// As in `helloop ... | head`: neither an error nor a panic.
 #[test]
-fn a_closed_standard_output_ends_quietly() {
+fn a_closed_standard_output_is_no_error() {
     let server = Server::start(&["--framing", "line"]);
     let to = server.tcp_address().to_string();
     for arguments in [

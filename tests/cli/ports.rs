@@ -1,50 +1,54 @@
-//! Addresses and ports: what cannot be bound and how that is said, what can be shared, and what
-//! is free again.
+//! Addresses and ports: what cannot be bound and the error for it, what can be shared, and what can
+//! be bound again.
 
 use crate::util::{
     HELLOOP, Model, Process, Server, Setup, ask, ask_udp, connect, expect_last, run,
 };
-use crate::{assert_refused, serve_at};
+use crate::{assert_failed, serve_at};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
 both_models! {
-    a_tcp_port_in_use_is_named,
-    a_udp_port_in_use_is_named,
-    a_restart_binds_at_once,
+    a_tcp_port_in_use_is_an_error,
+    a_udp_port_in_use_is_an_error,
+    a_restarted_server_binds_at_once,
 }
 
-fn a_tcp_port_in_use_is_named(model: Model) {
+fn a_tcp_port_in_use_is_an_error(model: Model) {
     let first = model.start(&["--no-udp"]);
     let address = first.tcp_address().to_string();
     let ended = serve_at(&address, &["--model", model.name()]);
-    assert_refused(&ended, &[&address, "tcp", "the port is in use", "--listen"]);
+    assert_failed(&ended, &[&address, "tcp", "the port is in use", "--listen"]);
     first.assert_serves();
 }
 
-/// A socket that would share its port does not make the server share it: one of the two would
-/// hear nothing.
-fn a_udp_port_in_use_is_named(model: Model) {
-    // Somebody else may have the number for TCP by chance, but not time and again.
-    let refused = (0..5).any(|_| {
+/// The server does not share a port with a socket that has SO_REUSEADDR: one of the two would
+/// receive nothing.
+fn a_udp_port_in_use_is_an_error(model: Model) {
+    // Another program may take the TCP port in between by chance, but not five times.
+    let failed = (0..5).any(|_| {
+        // Free for TCP: the listener is dropped at once.
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|tcp| tcp.local_addr());
+        let free = free.unwrap();
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        socket.bind(&any.into()).unwrap();
+        if socket.bind(&free.into()).is_err() {
+            return false;
+        }
         let socket = UdpSocket::from(socket);
         let address = socket.local_addr().unwrap().to_string();
         let ended = serve_at(&address, &["--model", model.name()]);
-        assert_refused(&ended, &[&address, "the port is in use", "--listen"]);
+        assert_failed(&ended, &[&address, "the port is in use", "--listen"]);
         ended.stderr.contains("(udp)")
     });
-    assert!(refused);
+    assert!(failed);
 }
 
-/// Port 0 finds a number that is free for both, however often the first is not.
+/// The server retries until a port is free for both protocols.
 #[test]
-fn port_0_is_one_number_for_both() {
+fn port_0_chooses_one_number_for_tcp_and_udp() {
     for _ in 0..10 {
         let server = Server::start(&[]);
         assert!(server.addresses(1)[0].1);
@@ -54,16 +58,16 @@ fn port_0_is_one_number_for_both() {
 }
 
 #[test]
-fn a_low_port_without_the_right() {
+fn a_privileged_port_without_the_privilege_is_an_error() {
     let first_free = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     if first_free.is_ok_and(|port| port.trim() == "0") {
-        eprintln!("skipped: everybody may bind every port here");
+        eprintln!("skipped: any user may bind any port here");
         return;
     }
     let mut serve = Setup::new(&[]).listen(&["127.0.0.1:1"]).command();
-    let own = TcpListener::bind("127.0.0.1:1").map_err(|error| error.kind());
-    if own.err() != Some(io::ErrorKind::PermissionDenied) {
-        // We have the right, so the server is started without it.
+    let ours = TcpListener::bind("127.0.0.1:1").map_err(|error| error.kind());
+    if ours.err() != Some(io::ErrorKind::PermissionDenied) {
+        // This process has the privilege, so the server is started without it.
         let arguments: Vec<_> = serve.get_args().map(ToOwned::to_owned).collect();
         serve = Command::new("setpriv");
         serve.args(["--bounding-set", "-net_bind_service", HELLOOP]);
@@ -73,28 +77,28 @@ fn a_low_port_without_the_right() {
             .stderr(Stdio::null())
             .status();
         if !probe.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: nobody can be without the right here");
+            eprintln!("skipped: the privilege cannot be dropped here");
             return;
         }
     }
-    assert_refused(
+    assert_failed(
         &run(serve),
         &["127.0.0.1:1", "ports below 1024 need the right", "--listen"],
     );
 }
 
-/// 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
+/// 192.0.2.0/24 is reserved for documentation (RFC 5737), so no machine has it.
 #[test]
-fn an_address_of_another_machine() {
-    assert_refused(
+fn an_address_of_another_machine_is_an_error() {
+    assert_failed(
         &serve_at("192.0.2.1:0", &[]),
         &["192.0.2.1:0", "not an address of this machine", "--listen"],
     );
 }
 
 #[test]
-fn a_bad_name() {
-    // None of these reaches a name server.
+fn an_unresolvable_address_is_an_error() {
+    // None of these needs a name server.
     for name in [
         "no..such..host:9999",
         "localhost",
@@ -102,25 +106,25 @@ fn a_bad_name() {
         "127.0.0.1:65536",
         ":1:2",
     ] {
-        assert_refused(&serve_at(name, &[]), &[name, "ADDRESS:PORT"]);
+        assert_failed(&serve_at(name, &[]), &[name, "ADDRESS:PORT"]);
     }
-    // What is shown on a terminal cannot command it.
+    // The quoted address cannot control the terminal.
     let ended = serve_at("\u{1b}[31m", &[]);
-    assert_refused(&ended, &["\\u{1b}"]);
+    assert_failed(&ended, &["\\u{1b}"]);
     assert!(!ended.stderr.contains('\u{1b}'));
 }
 
-/// All addresses or none.
+/// The server binds all addresses or none.
 #[test]
-fn one_bad_address_of_several() {
+fn one_invalid_address_of_several_is_an_error() {
     let listen = ["127.0.0.1:0", "192.0.2.1:0"];
     let ended = run(Setup::new(&[]).listen(&listen).command());
-    assert_refused(&ended, &["192.0.2.1:0"]);
+    assert_failed(&ended, &["192.0.2.1:0"]);
 }
 
-/// The server has closed these connections itself, so the system remembers its end of them.
-fn a_restart_binds_at_once(model: Model) {
-    // Somebody may take the port in between by chance, but not time and again.
+/// The server closes these connections first, so its ends are in TIME_WAIT.
+fn a_restarted_server_binds_at_once(model: Model) {
+    // Another program may take the port in between by chance, but not three times.
     let restarted = (0..3).any(|_| {
         let first = model.start(&[]);
         for _ in 0..3 {
@@ -131,8 +135,8 @@ fn a_restart_binds_at_once(model: Model) {
         let address = first.tcp_address();
         assert_eq!(first.stop().code, Some(0));
         #[cfg(target_os = "linux")]
-        if !waits_in_time_wait(address) {
-            eprintln!("no connection waits: this restart shows nothing");
+        if !is_in_time_wait(address) {
+            eprintln!("no connection is in TIME_WAIT: this restart proves nothing");
         }
         let again = model.setup(&[]).listen(&[&address.to_string()]);
         let process = Process::start(again.command());
@@ -145,9 +149,9 @@ fn a_restart_binds_at_once(model: Model) {
     assert!(restarted);
 }
 
-/// Whether this end of a connection is in TIME_WAIT (state 06).
+/// Whether a connection from this local address is in TIME_WAIT (state 06).
 #[cfg(target_os = "linux")]
-fn waits_in_time_wait(address: SocketAddr) -> bool {
+fn is_in_time_wait(address: SocketAddr) -> bool {
     let local = format!(":{:04X}", address.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     table.lines().any(|line| {
@@ -157,26 +161,26 @@ fn waits_in_time_wait(address: SocketAddr) -> bool {
 }
 
 #[test]
-fn reuse_port_lets_two_share() {
+fn reuse_port_lets_two_servers_share_a_port() {
     let first = Server::start(&["--reuse-port"]);
     let address = first.tcp_address();
     let shared = Setup::new(&["--reuse-port"]).listen(&[&address.to_string()]);
     let second = shared.start();
-    // The system chooses who gets a client; with the first gone there is one to choose.
+    // The kernel chooses the server of each client; once the first has stopped there is only one.
     for _ in 0..10 {
         ask(&mut connect(address), b"Ada", b"Welcome!Hello, Ada!");
     }
     assert_eq!(first.stop().code, Some(0));
     second.assert_serves();
     ask_udp(&second.udp(), b"Ada", b"Hello, Ada!");
-    // One who does not share is refused.
+    // A server without --reuse-port cannot bind.
     let ended = serve_at(&address.to_string(), &[]);
-    assert_refused(&ended, &["the port is in use"]);
+    assert_failed(&ended, &["the port is in use"]);
 }
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[test]
-fn a_backlog_that_the_system_cuts_is_warned_of() {
+fn a_backlog_above_the_limit_of_the_system_is_a_warning() {
     let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let limit: u32 = limit.trim().parse().unwrap();
     let over = (limit + 1).to_string();
@@ -192,12 +196,12 @@ fn a_backlog_that_the_system_cuts_is_warned_of() {
     assert!(!within.stderr.contains("--backlog"), "{within:?}");
 }
 
-/// A port of the test's own, to be sure that it is the server that is refused.
+/// The listener belongs to the test, and does not share its port.
 #[test]
-fn a_listener_of_somebody_else_is_not_taken_over() {
+fn reuse_port_does_not_take_over_the_port_of_another_program() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = other.local_addr().unwrap().to_string();
-    assert_refused(
+    assert_failed(
         &serve_at(&address, &["--reuse-port"]),
         &[&address, "all who listen there", "--reuse-port"],
     );

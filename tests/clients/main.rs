@@ -1,8 +1,7 @@
-//! The TCP and the UDP client against servers that behave, and many that do not.
+//! The TCP and the UDP client against correct servers and many faulty ones.
 //!
-//! Each server is a thread with one script, on a port of its own. No client's success depends on
-//! time: [`PATIENCE`] only ends a test that hangs, and the time-outs that are tested are
-//! awaited in full.
+//! Each server is a thread that runs one script on its own port. No success depends on timing:
+//! [`TIMEOUT`] only ends a test that hangs, and a timeout under test runs to its end.
 
 mod tcp_client;
 mod udp_client;
@@ -14,20 +13,21 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Far more than any of this takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than any step takes.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A time-out that is to be reached.
-pub(crate) const SOON: Duration = Duration::from_millis(300);
+/// A timeout that a test waits for.
+pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
-pub(crate) fn given(names: &[&[u8]]) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
-    names::given(names.iter().map(|name| name.to_vec()).collect()).unwrap()
+pub(crate) fn arguments(names: &[&[u8]]) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
+    names::from_arguments(names.iter().map(|name| name.to_vec()).collect()).unwrap()
 }
 
-pub(crate) fn text(error: &Error) -> String {
-    let text = error.to_string();
-    assert!(!text.contains(char::is_control), "one line: {text:?}");
-    text
+/// The message of an error, which must be one line without control characters.
+pub(crate) fn message_of(error: &Error) -> String {
+    let message = error.to_string();
+    assert!(!message.contains(char::is_control), "one line: {message:?}");
+    message
 }
 
 /// Runs a script as the server of one connection.
@@ -38,29 +38,29 @@ pub(crate) fn tcp_server<T: Send + 'static>(
     let to = listener.local_addr().unwrap().to_string();
     let server = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         script(stream)
     });
     (to, server)
 }
 
-/// What the client sends next, in chunk framing.
-pub(crate) fn hear(stream: &mut TcpStream) -> Vec<u8> {
+/// Receives the next message of the client, in chunk framing; empty at EOF.
+pub(crate) fn receive(stream: &mut TcpStream) -> Vec<u8> {
     let mut buffer = [0; 2_048];
     let count = stream.read(&mut buffer).unwrap();
     buffer[..count].to_vec()
 }
 
-/// The tutorial's server for one client.
+/// Serves one client as the tutorial's server does, and returns its messages.
 pub(crate) fn serve_chunks(mut stream: TcpStream) -> Vec<Vec<u8>> {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     stream.write_all(b"Welcome!").unwrap();
     loop {
-        let name = hear(&mut stream);
-        heard.push(name.clone());
+        let name = receive(&mut stream);
+        received.push(name.clone());
         if name.is_empty() || name == b"exit" {
-            return heard;
+            return received;
         }
         stream
             .write_all(&[b"Hello, ", &name[..], b"!"].concat())
@@ -68,17 +68,17 @@ pub(crate) fn serve_chunks(mut stream: TcpStream) -> Vec<Vec<u8>> {
     }
 }
 
-/// A server that says these bytes to the client's every message, then closes.
-pub(crate) fn say(replies: &'static [&'static [u8]]) -> (String, JoinHandle<()>) {
+/// A server that sends the first reply at once and one more per message, then shuts down.
+pub(crate) fn replying_server(replies: &'static [&'static [u8]]) -> (String, JoinHandle<()>) {
     tcp_server(move |mut stream| {
-        for (turn, reply) in replies.iter().enumerate() {
-            if turn > 0 {
-                hear(&mut stream);
+        for (index, reply) in replies.iter().enumerate() {
+            if index > 0 {
+                receive(&mut stream);
             }
             stream.write_all(reply).unwrap();
         }
         stream.shutdown(Shutdown::Write).unwrap();
-        // To the client's end: closing on unread input would reset the connection.
+        // Reads until EOF: closing with unread input would reset the connection.
         let _ = io::copy(&mut stream, &mut io::sink());
     })
 }
@@ -88,7 +88,7 @@ pub(crate) fn greet_tcp(
     framing: Framing,
     names: &[&[u8]],
 ) -> (Vec<u8>, Result<(), Error>) {
-    greet_tcp_within(PATIENCE, to, framing, names)
+    greet_tcp_within(TIMEOUT, to, framing, names)
 }
 
 pub(crate) fn greet_tcp_within(
@@ -103,7 +103,7 @@ pub(crate) fn greet_tcp_within(
         timeout,
     };
     let mut out = Vec::new();
-    let result = tcp::run(&options, given(names), &mut out, false);
+    let result = tcp::run(&options, arguments(names), &mut out, false);
     (out, result)
 }
 
@@ -111,12 +111,12 @@ pub(crate) fn udp_server<T: Send + 'static>(
     script: impl FnOnce(UdpSocket) -> T + Send + 'static,
 ) -> (String, JoinHandle<T>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let to = socket.local_addr().unwrap().to_string();
     (to, thread::spawn(move || script(socket)))
 }
 
-pub(crate) fn hear_datagram(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+pub(crate) fn receive_datagram(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 2_048];
     let (count, from) = socket.recv_from(&mut buffer).unwrap();
     (buffer[..count].to_vec(), from)
@@ -127,11 +127,11 @@ pub(crate) fn reply(socket: &UdpSocket, name: &[u8], to: SocketAddr) {
     socket.send_to(&reply, to).unwrap();
 }
 
-/// The tutorial's UDP server, for so many datagrams.
-pub(crate) fn answer(socket: &UdpSocket, datagrams: usize) -> Vec<Vec<u8>> {
+/// Answers this many datagrams as the tutorial's UDP server does, and returns their names.
+pub(crate) fn serve_datagrams(socket: &UdpSocket, datagrams: usize) -> Vec<Vec<u8>> {
     (0..datagrams)
         .map(|_| {
-            let (name, from) = hear_datagram(socket);
+            let (name, from) = receive_datagram(socket);
             reply(socket, &name, from);
             name
         })
@@ -154,12 +154,12 @@ pub(crate) fn greet_udp_in_tries(
         wait,
     };
     let mut out = Vec::new();
-    let result = udp::run(&options, given(names), &mut out, false);
+    let result = udp::run(&options, arguments(names), &mut out, false);
     (out, result)
 }
 
 #[test]
-pub(crate) fn an_address_that_is_none_is_told() {
+pub(crate) fn an_invalid_address_is_an_error_with_an_example() {
     for to in [
         "",
         "127.0.0.1",
@@ -169,23 +169,23 @@ pub(crate) fn an_address_that_is_none_is_told() {
     ] {
         for error in [
             greet_tcp(to, Framing::Chunk, &[]).1.unwrap_err(),
-            greet_udp(to, PATIENCE, &[]).1.unwrap_err(),
+            greet_udp(to, TIMEOUT, &[]).1.unwrap_err(),
         ] {
             assert!(matches!(error, Error::Address { .. }), "{error:?}");
-            assert!(text(&error).contains("HOST:PORT"), "{error}");
+            assert!(message_of(&error).contains("HOST:PORT"), "{error}");
         }
     }
 }
 
 #[test]
-pub(crate) fn a_host_name_reaches_the_one_of_its_addresses_that_serves() {
+pub(crate) fn a_host_name_reaches_the_address_that_is_served() {
     let (to, server) = tcp_server(serve_chunks);
     let to = to.replace("127.0.0.1", "localhost");
     greet_tcp(&to, Framing::Chunk, &[b"Michael"]).1.unwrap();
     server.join().unwrap();
 
-    let (to, server) = udp_server(|socket| answer(&socket, 2));
+    let (to, server) = udp_server(|socket| serve_datagrams(&socket, 2));
     let to = to.replace("127.0.0.1", "localhost");
-    greet_udp(&to, PATIENCE, &[b"Michael", b"Tracy"]).1.unwrap();
+    greet_udp(&to, TIMEOUT, &[b"Michael", b"Tracy"]).1.unwrap();
     server.join().unwrap();
 }

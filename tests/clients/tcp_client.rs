@@ -1,7 +1,8 @@
 //! The TCP client.
 
 use crate::{
-    PATIENCE, SOON, given, greet_tcp, greet_tcp_within, hear, say, serve_chunks, tcp_server, text,
+    SHORT_TIMEOUT, TIMEOUT, arguments, greet_tcp, greet_tcp_within, message_of, receive,
+    replying_server, serve_chunks, tcp_server,
 };
 use helloop::client::{Error, Service, names, tcp};
 use helloop::protocol::greeting::Framing;
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::Instant;
 
 #[test]
-fn tcp_says_what_the_tutorials_client_says() {
+fn tcp_sends_and_prints_what_the_tutorials_client_does() {
     let (to, server) = tcp_server(serve_chunks);
     let (out, result) = greet_tcp(&to, Framing::Chunk, &[]);
     result.unwrap();
@@ -19,20 +20,20 @@ fn tcp_says_what_the_tutorials_client_says() {
         out,
         b"Welcome!\nHello, Michael!\nHello, Tracy!\nHello, Sarah!\n"
     );
-    let heard = server.join().unwrap();
-    assert_eq!(heard, [&b"Michael"[..], b"Tracy", b"Sarah", b"exit"]);
+    let received = server.join().unwrap();
+    assert_eq!(received, [&b"Michael"[..], b"Tracy", b"Sarah", b"exit"]);
 }
 
 #[test]
-fn tcp_speaks_in_lines_too() {
+fn tcp_supports_line_framing() {
     let (to, server) = tcp_server(|mut stream| {
         stream.write_all(b"Welcome!\n").unwrap();
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         for reply in [&b"Hello, Michael!\n"[..], b"Hello, exit now!\n", b""] {
-            heard.extend(hear(&mut stream));
+            received.extend(receive(&mut stream));
             stream.write_all(reply).unwrap();
         }
-        heard
+        received
     });
     let (out, result) = greet_tcp(&to, Framing::Line, &[b"Michael", b"exit now"]);
     result.unwrap();
@@ -41,7 +42,7 @@ fn tcp_speaks_in_lines_too() {
 }
 
 #[test]
-fn tcp_waits_for_the_whole_reply_however_it_is_cut() {
+fn tcp_waits_for_the_whole_reply_however_it_is_split() {
     let (to, server) = tcp_server(|mut stream| {
         let mut early = 0;
         for reply in [&b"Welcome!"[..], b"Hello, Michael!", b"Hello, Tracy!"] {
@@ -49,26 +50,26 @@ fn tcp_waits_for_the_whole_reply_however_it_is_cut() {
             for byte in start {
                 stream.write_all(&[*byte]).unwrap();
             }
-            // A client that takes the start for all of it sends its next name now. One that is
-            // right passes whatever the time; the wait only gives a wrong one its chance.
-            stream.set_read_timeout(Some(SOON)).unwrap();
+            // A client that takes the first part for the whole reply sends its next name now. A
+            // correct client passes however long this takes.
+            stream.set_read_timeout(Some(SHORT_TIMEOUT)).unwrap();
             early += stream.peek(&mut [0; 64]).unwrap_or(0);
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             stream.write_all(&[*last]).unwrap();
-            hear(&mut stream);
+            receive(&mut stream);
         }
         early
     });
     let (out, result) = greet_tcp(&to, Framing::Chunk, &[b"Michael", b"Tracy"]);
     result.unwrap();
     assert_eq!(out, b"Welcome!\nHello, Michael!\nHello, Tracy!\n");
-    assert_eq!(server.join().unwrap(), 0, "a name was sent before its turn");
+    assert_eq!(server.join().unwrap(), 0, "a name was sent too early");
 }
 
 #[test]
-fn tcp_shows_bytes_as_they_are_or_escaped() {
+fn tcp_prints_bytes_unchanged_or_escaped() {
     let names: &[&[u8]] = &[b"\xff\x1b[2J", "新浪".as_bytes()];
-    for (escaped, shown) in [
+    for (escaped, expected) in [
         (
             false,
             &b"Welcome!\nHello, \xff\x1b[2J!\nHello, \xe6\x96\xb0\xe6\xb5\xaa!\n"[..],
@@ -82,53 +83,56 @@ fn tcp_shows_bytes_as_they_are_or_escaped() {
         let options = tcp::Options {
             to,
             framing: Framing::Chunk,
-            timeout: PATIENCE,
+            timeout: TIMEOUT,
         };
         let mut out = Vec::new();
-        tcp::run(&options, given(names), &mut out, escaped).unwrap();
-        assert_eq!(out, shown);
+        tcp::run(&options, arguments(names), &mut out, escaped).unwrap();
+        assert_eq!(out, expected);
         server.join().unwrap();
     }
 }
 
 #[test]
-fn tcp_takes_a_name_only_when_its_turn_has_come() {
+fn tcp_takes_the_next_name_only_after_the_reply() {
     let (to, server) = tcp_server(serve_chunks);
     let options = tcp::Options {
         to,
         framing: Framing::Chunk,
-        timeout: PATIENCE,
+        timeout: TIMEOUT,
     };
     let mut out = Vec::new();
-    let asked = names::asked(&b"Michael\nexit\nTracy\n"[..], io::sink());
-    tcp::run(&options, asked, &mut out, false).unwrap();
-    // The name `exit` ends it, and is said once.
+    let names = names::prompted(&b"Michael\nexit\nTracy\n"[..], io::sink());
+    tcp::run(&options, names, &mut out, false).unwrap();
+    // The name `exit` ends the conversation and is sent once.
     assert_eq!(out, b"Welcome!\nHello, Michael!\n");
     assert_eq!(server.join().unwrap(), [&b"Michael"[..], b"exit"]);
 }
 
 #[test]
-fn tcp_sends_no_bad_name() {
+fn tcp_sends_no_invalid_name() {
     for name in [
         &b""[..],
         b"a\nb",
         b"a\r",
         &[b'x'; names::MAX_NAME_BYTES + 1],
     ] {
-        let refused = names::given(vec![b"Michael".to_vec(), name.to_vec()]);
+        let refused = names::from_arguments(vec![b"Michael".to_vec(), name.to_vec()]);
         assert!(matches!(refused.map(|_| ()), Err(Error::Name { .. })));
 
         let (to, server) = tcp_server(serve_chunks);
         let options = tcp::Options {
             to,
             framing: Framing::Chunk,
-            timeout: PATIENCE,
+            timeout: TIMEOUT,
         };
         let names = [Ok(name.to_vec())];
         let error = tcp::run(&options, names, &mut Vec::new(), false).unwrap_err();
         assert!(matches!(error, Error::Name { .. }), "{error:?}");
-        assert_eq!((error.exit_code(), text(&error).is_empty()), (1, false));
-        assert_eq!(server.join().unwrap(), [b""], "end of input and no name");
+        assert_eq!(
+            (error.exit_code(), message_of(&error).is_empty()),
+            (1, false)
+        );
+        assert_eq!(server.join().unwrap(), [b""], "EOF and no name");
     }
 }
 
@@ -142,7 +146,7 @@ fn tcp_greets_the_longest_name() {
 }
 
 #[test]
-fn tcp_tells_what_came_in_place_of_the_protocol() {
+fn tcp_quotes_an_unexpected_reply() {
     type Row = (&'static [&'static [u8]], Framing, &'static [&'static str]);
     let table: &[Row] = &[
         (
@@ -164,26 +168,26 @@ fn tcp_tells_what_came_in_place_of_the_protocol() {
             &["the welcome", "SSH-2.0-OpenSSH_9.9\\r\\n"],
         ),
     ];
-    for (replies, framing, words) in table {
-        let (to, server) = say(replies);
+    for (replies, framing, parts) in table {
+        let (to, server) = replying_server(replies);
         let (_, result) = greet_tcp(&to, *framing, &[b"Michael"]);
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Unexpected { .. }), "{error:?}");
         assert_eq!(error.exit_code(), 1);
-        for word in [to.as_str()].iter().chain(*words) {
-            assert!(text(&error).contains(word), "{word} in {error}");
+        for part in [to.as_str()].iter().chain(*parts) {
+            assert!(message_of(&error).contains(part), "{part} in {error}");
         }
         server.join().unwrap();
     }
 }
 
 #[test]
-fn tcp_tells_that_the_server_is_busy() {
+fn tcp_reports_that_the_server_is_full() {
     let (to, server) = tcp_server(|mut stream| {
-        // The first byte alone differs from the welcome: the sentence must still come whole.
+        // The first byte already differs from the welcome, and the error still quotes the whole line.
         stream.write_all(b"B").unwrap();
-        // Lets the client read that byte by itself; it waits much longer for the rest.
-        thread::sleep(SOON / 6);
+        // Lets the client read that byte separately; it waits much longer for the rest.
+        thread::sleep(SHORT_TIMEOUT / 6);
         stream.write_all(b"usy: 100 of 100 clients ").unwrap();
         stream.write_all(b"connected\n").unwrap();
     });
@@ -191,7 +195,7 @@ fn tcp_tells_that_the_server_is_busy() {
     let error = result.unwrap_err();
     assert!(matches!(error, Error::Busy { .. }), "{error:?}");
     assert!(
-        text(&error).contains("Busy: 100 of 100 clients connected"),
+        message_of(&error).contains("Busy: 100 of 100 clients connected"),
         "{error}"
     );
     assert_eq!((error.exit_code(), out.len()), (1, 0));
@@ -199,7 +203,7 @@ fn tcp_tells_that_the_server_is_busy() {
 }
 
 #[test]
-fn tcp_tells_that_the_server_left() {
+fn tcp_reports_an_early_eof() {
     type Row = (&'static [&'static [u8]], &'static str, &'static str);
     let table: [Row; 4] = [
         (&[b""], "before the welcome", ""),
@@ -212,31 +216,31 @@ fn tcp_tells_that_the_server_left() {
         ),
     ];
     for (replies, awaited, got) in table {
-        let (to, server) = say(replies);
+        let (to, server) = replying_server(replies);
         let (_, result) = greet_tcp(&to, Framing::Chunk, &[b"Michael"]);
         let error = result.unwrap_err();
-        assert!(matches!(error, Error::Ended { .. }), "{error:?}");
-        assert!(text(&error).contains(awaited), "{error}");
-        assert!(text(&error).ends_with(got), "{error}");
+        assert!(matches!(error, Error::UnexpectedEof { .. }), "{error:?}");
+        assert!(message_of(&error).contains(awaited), "{error}");
+        assert!(message_of(&error).ends_with(got), "{error}");
         assert_eq!(error.exit_code(), 1);
         server.join().unwrap();
     }
 }
 
 #[test]
-fn tcp_waits_for_no_one_for_ever() {
+fn tcp_times_out_however_slowly_bytes_arrive() {
     let never = |stream: TcpStream| drop(io::copy(&mut &stream, &mut io::sink()));
-    // Each byte would start a time-out of the socket anew; the deadline stands.
+    // Each byte would restart a socket timeout, but not the deadline.
     let drip = |mut stream: TcpStream| {
         stream.write_all(b"Welcome!").unwrap();
-        hear(&mut stream);
+        receive(&mut stream);
         let long = [b"Hello, ", &[b'x'; names::MAX_NAME_BYTES][..]].concat();
         let mut bytes = long.iter();
         while bytes
             .next()
             .is_some_and(|byte| stream.write_all(&[*byte]).is_ok())
         {
-            thread::sleep(SOON / 6);
+            thread::sleep(SHORT_TIMEOUT / 6);
         }
     };
     let no_line_ending = |mut stream: TcpStream| {
@@ -250,35 +254,35 @@ fn tcp_waits_for_no_one_for_ever() {
         (tcp_server(no_line_ending), Framing::Line, "--framing chunk"),
     ] {
         let start = Instant::now();
-        let (_, result) = greet_tcp_within(3 * SOON, &to, framing, &[&longest]);
+        let (_, result) = greet_tcp_within(3 * SHORT_TIMEOUT, &to, framing, &[&longest]);
         let error = result.unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
-        assert!(text(&error).contains(word), "{error}");
-        assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+        assert!(message_of(&error).contains(word), "{error}");
+        assert!(start.elapsed() < TIMEOUT / 2, "{:?}", start.elapsed());
         server.join().unwrap();
     }
 }
 
 #[test]
-fn tcp_has_succeeded_once_all_replies_are_there() {
-    // Neither closes after `exit`, nor stays for it.
+fn tcp_succeeds_once_all_replies_have_arrived() {
+    // The first server does not close after `exit`, the second closes before it.
     let (to, server) = tcp_server(|mut stream| {
         stream.write_all(b"Welcome!").unwrap();
-        hear(&mut stream);
+        receive(&mut stream);
         stream.write_all(b"Hello, Michael!").unwrap();
         let _ = io::copy(&mut stream, &mut io::sink());
     });
-    greet_tcp_within(5 * SOON, &to, Framing::Chunk, &[b"Michael"])
+    greet_tcp_within(5 * SHORT_TIMEOUT, &to, Framing::Chunk, &[b"Michael"])
         .1
         .unwrap();
     server.join().unwrap();
 
-    let (to, server) = say(&[b"Welcome!", b"Hello, Michael!"]);
+    let (to, server) = replying_server(&[b"Welcome!", b"Hello, Michael!"]);
     greet_tcp(&to, Framing::Chunk, &[b"Michael"]).1.unwrap();
     server.join().unwrap();
 }
 
-/// A TCP port that is taken, so that nobody else gets it, and does not listen.
+/// A TCP port that is bound and not listening, so that connects are refused.
 fn refusing_port() -> (socket2::Socket, String) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -288,8 +292,8 @@ fn refusing_port() -> (socket2::Socket, String) {
 }
 
 #[test]
-fn tcp_tells_how_to_start_a_server_where_there_is_none() {
-    let (_held, to) = refusing_port();
+fn tcp_advises_how_to_start_a_server_if_refused() {
+    let (_bound, to) = refusing_port();
     let error = greet_tcp(&to, Framing::Chunk, &[]).1.unwrap_err();
     let service = Service::Tcp;
     assert!(
@@ -297,13 +301,13 @@ fn tcp_tells_how_to_start_a_server_where_there_is_none() {
         "{error:?}"
     );
     for word in [&to, "helloop serve", "cargo run --release"] {
-        assert!(text(&error).contains(word), "{error}");
+        assert!(message_of(&error).contains(word), "{error}");
     }
     assert_eq!(error.exit_code(), 1);
 }
 
 #[test]
-fn a_reader_that_left_is_no_trouble() {
+fn a_closed_output_is_no_failure() {
     struct Closed;
     impl Write for Closed {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -313,13 +317,13 @@ fn a_reader_that_left_is_no_trouble() {
             Ok(())
         }
     }
-    let (to, server) = say(&[b"Welcome!"]);
+    let (to, server) = replying_server(&[b"Welcome!"]);
     let options = tcp::Options {
         to,
         framing: Framing::Chunk,
-        timeout: PATIENCE,
+        timeout: TIMEOUT,
     };
-    let error = tcp::run(&options, given(&[]), &mut Closed, false).unwrap_err();
+    let error = tcp::run(&options, arguments(&[]), &mut Closed, false).unwrap_err();
     assert!(error.is_closed_output(), "{error:?}");
     assert_eq!(error.exit_code(), 0);
     server.join().unwrap();

@@ -1,19 +1,20 @@
 //! The UDP client.
 
 use crate::{
-    PATIENCE, SOON, answer, greet_udp, greet_udp_in_tries, hear_datagram, reply, text, udp_server,
+    SHORT_TIMEOUT, TIMEOUT, greet_udp, greet_udp_in_tries, message_of, receive_datagram, reply,
+    serve_datagrams, udp_server,
 };
 use helloop::client::{Error, Service, names};
 use std::net::UdpSocket;
 use std::time::Instant;
 
 /// More tries than a slow machine needs.
-const MANY: u32 = 100;
+const MANY_TRIES: u32 = 100;
 
 #[test]
-fn udp_says_what_the_tutorials_client_says() {
-    let (to, server) = udp_server(|socket| answer(&socket, 3));
-    let (out, result) = greet_udp(&to, PATIENCE, &[]);
+fn udp_sends_and_prints_what_the_tutorials_client_does() {
+    let (to, server) = udp_server(|socket| serve_datagrams(&socket, 3));
+    let (out, result) = greet_udp(&to, TIMEOUT, &[]);
     result.unwrap();
     assert_eq!(out, b"Hello, Michael!\nHello, Tracy!\nHello, Sarah!\n");
     assert_eq!(
@@ -25,24 +26,24 @@ fn udp_says_what_the_tutorials_client_says() {
 #[test]
 fn udp_has_no_exit_and_greets_the_longest_name() {
     let longest = [b'x'; names::MAX_NAME_BYTES];
-    let (to, server) = udp_server(|socket| answer(&socket, 2));
-    let (out, result) = greet_udp(&to, PATIENCE, &[b"exit", &longest]);
+    let (to, server) = udp_server(|socket| serve_datagrams(&socket, 2));
+    let (out, result) = greet_udp(&to, TIMEOUT, &[b"exit", &longest]);
     result.unwrap();
     assert!(out.starts_with(b"Hello, exit!\nHello, xxx"));
     server.join().unwrap();
 }
 
 #[test]
-fn udp_tries_again_what_was_lost() {
+fn udp_retries_a_lost_datagram() {
     let (to, server) = udp_server(|socket| {
-        let first = hear_datagram(&socket);
-        let second = hear_datagram(&socket);
+        let first = receive_datagram(&socket);
+        let second = receive_datagram(&socket);
         assert_eq!(first, second, "the same name from the same port");
-        // A slow machine sees more tries than these two.
+        // A slow machine receives more than these two tries.
         reply(&socket, &second.0, second.1);
-        while answer(&socket, 1) != [b"Tracy"] {}
+        while serve_datagrams(&socket, 1) != [b"Tracy"] {}
     });
-    let (out, result) = greet_udp_in_tries(MANY, &to, SOON, &[b"Michael", b"Tracy"]);
+    let (out, result) = greet_udp_in_tries(MANY_TRIES, &to, SHORT_TIMEOUT, &[b"Michael", b"Tracy"]);
     result.unwrap();
     assert_eq!(out, b"Hello, Michael!\nHello, Tracy!\n");
     server.join().unwrap();
@@ -52,20 +53,20 @@ fn udp_tries_again_what_was_lost() {
 fn udp_gives_up_after_its_tries() {
     let (to, server) = udp_server(|socket| {
         for _ in 0..3 {
-            hear_datagram(&socket);
+            receive_datagram(&socket);
         }
-        // For one try too many to come in; a client that is right passes whatever the time.
-        socket.set_read_timeout(Some(2 * SOON)).unwrap();
+        // Time for one try too many to arrive. A correct client passes however long this takes.
+        socket.set_read_timeout(Some(2 * SHORT_TIMEOUT)).unwrap();
         socket.recv_from(&mut [0; 64]).is_err()
     });
-    let (out, result) = greet_udp(&to, SOON, &[b"Michael", b"Tracy"]);
+    let (out, result) = greet_udp(&to, SHORT_TIMEOUT, &[b"Michael", b"Tracy"]);
     let error = result.unwrap_err();
     assert!(
         matches!(error, Error::Unanswered { tries: 3, .. }),
         "{error:?}"
     );
     assert!(
-        text(&error).contains("no reply to Michael, tried 3 times"),
+        message_of(&error).contains("no reply to Michael (tries: 3, "),
         "{error}"
     );
     assert_eq!((error.exit_code(), out.len()), (1, 0));
@@ -73,104 +74,106 @@ fn udp_gives_up_after_its_tries() {
 }
 
 #[test]
-fn udp_takes_no_late_reply_for_the_next_names() {
+fn udp_does_not_take_a_late_reply_for_that_of_the_next_name() {
     let (to, server) = udp_server(|socket| {
-        let (name, first) = hear_datagram(&socket);
-        assert_eq!(hear_datagram(&socket), (name.clone(), first));
+        let (name, first) = receive_datagram(&socket);
+        assert_eq!(receive_datagram(&socket), (name.clone(), first));
         reply(&socket, &name, first);
-        // The same name again: only the port tells its reply from the one still owed.
+        // The same name again: only the port distinguishes its reply from the late one.
         let second = loop {
-            let (again, from) = hear_datagram(&socket);
+            let (again, from) = receive_datagram(&socket);
             assert_eq!(again, name);
             if from != first {
                 break from;
             }
         };
         reply(&socket, &name, first);
-        // Had that been taken for this one's, no second try would come.
-        while hear_datagram(&socket).1 != second {}
+        // If the late reply had been accepted, there would be no second try.
+        while receive_datagram(&socket).1 != second {}
         reply(&socket, &name, second);
     });
     let names: [&[u8]; 2] = [b"Michael", b"Michael"];
-    let (out, result) = greet_udp_in_tries(MANY, &to, SOON, &names);
+    let (out, result) = greet_udp_in_tries(MANY_TRIES, &to, SHORT_TIMEOUT, &names);
     result.unwrap();
     assert_eq!(out, b"Hello, Michael!\nHello, Michael!\n");
     server.join().unwrap();
 }
 
 #[test]
-fn udp_takes_a_doubled_reply_once() {
+fn udp_ignores_a_duplicate_reply() {
     let (to, server) = udp_server(|socket| {
         for _ in 0..3 {
-            let (name, from) = hear_datagram(&socket);
+            let (name, from) = receive_datagram(&socket);
             reply(&socket, &name, from);
             reply(&socket, &name, from);
         }
     });
-    let (out, result) = greet_udp(&to, PATIENCE, &[b"Michael", b"Tracy", b"Sarah"]);
+    let (out, result) = greet_udp(&to, TIMEOUT, &[b"Michael", b"Tracy", b"Sarah"]);
     result.unwrap();
     assert_eq!(out, b"Hello, Michael!\nHello, Tracy!\nHello, Sarah!\n");
     server.join().unwrap();
 }
 
 #[test]
-fn udp_listens_to_the_server_alone() {
+fn udp_ignores_datagrams_from_other_sources() {
     let (to, server) = udp_server(|socket| {
-        let (name, from) = hear_datagram(&socket);
-        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-        reply(&stranger, b"Mallory", from);
+        let (name, from) = receive_datagram(&socket);
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        reply(&other, b"Mallory", from);
         reply(&socket, &name, from);
     });
-    let (out, result) = greet_udp(&to, PATIENCE, &[b"Michael"]);
+    let (out, result) = greet_udp(&to, TIMEOUT, &[b"Michael"]);
     result.unwrap();
     assert_eq!(out, b"Hello, Michael!\n");
     server.join().unwrap();
 }
 
 #[test]
-fn udp_tells_what_came_in_place_of_the_protocol() {
-    for (words, shown) in [
+fn udp_quotes_an_unexpected_reply() {
+    for (datagram, quoted) in [
         (&b"Hello, Mxchael!"[..], "Hello, Mxchael!"),
         (b"Hello, Michael!\n", "Hello, Michael!\\n"),
         (b"\x1b[2J\xff", "\\u{1b}[2J\\xff"),
         (b"", "the reply to Michael: "),
     ] {
         let (to, server) = udp_server(move |socket| {
-            let (_, from) = hear_datagram(&socket);
-            socket.send_to(words, from).unwrap();
+            let (_, from) = receive_datagram(&socket);
+            socket.send_to(datagram, from).unwrap();
         });
-        let error = greet_udp(&to, PATIENCE, &[b"Michael"]).1.unwrap_err();
+        let error = greet_udp(&to, TIMEOUT, &[b"Michael"]).1.unwrap_err();
         assert!(matches!(error, Error::Unexpected { .. }), "{error:?}");
-        assert!(text(&error).ends_with(shown), "{error}");
+        assert!(message_of(&error).ends_with(quoted), "{error}");
         server.join().unwrap();
     }
 }
 
 #[test]
-fn udp_tells_at_once_that_the_port_is_closed() {
-    // A connected socket holds its port and takes nothing from anyone but its peer.
-    let held = UdpSocket::bind("127.0.0.1:0").unwrap();
-    held.connect("127.0.0.1:9").unwrap();
-    let to = held.local_addr().unwrap().to_string();
+fn udp_reports_a_closed_port_at_once() {
+    // A connected socket occupies its port and refuses datagrams from all but its peer.
+    let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
+    bound.connect("127.0.0.1:9").unwrap();
+    let to = bound.local_addr().unwrap().to_string();
     let start = Instant::now();
-    let error = greet_udp(&to, PATIENCE, &[b"Michael"]).1.unwrap_err();
+    let error = greet_udp(&to, TIMEOUT, &[b"Michael"]).1.unwrap_err();
     let service = Service::Udp;
     assert!(
         matches!(&error, Error::Refused { service: s, .. } if *s == service),
         "{error:?}"
     );
-    assert!(text(&error).contains("helloop serve"), "{error}");
-    assert!(start.elapsed() < PATIENCE, "not by waiting");
+    assert!(message_of(&error).contains("helloop serve"), "{error}");
+    assert!(start.elapsed() < TIMEOUT, "it waited for a timeout");
 }
 
 #[test]
-fn udp_says_why_a_greeting_is_not_greeted() {
+fn udp_explains_why_a_greeting_is_not_answered() {
     let (to, server) = udp_server(|socket| {
         for _ in 0..3 {
-            hear_datagram(&socket);
+            receive_datagram(&socket);
         }
     });
-    let error = greet_udp(&to, SOON, &[b"Hello, Michael!"]).1.unwrap_err();
-    assert!(text(&error).contains("itself a greeting"), "{error}");
+    let error = greet_udp(&to, SHORT_TIMEOUT, &[b"Hello, Michael!"])
+        .1
+        .unwrap_err();
+    assert!(message_of(&error).contains("itself a greeting"), "{error}");
     server.join().unwrap();
 }

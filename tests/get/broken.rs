@@ -1,7 +1,10 @@
-//! Responses that must not be believed, and servers that give none.
+//! Invalid and incomplete responses, servers that send none, and URLs that are not fetched.
 
-use crate::{Get, PATIENCE, SOON, assert_fault, refused, say, server, text};
-use helloop::client::http::{self, Fault, MAX_HEAD_BYTES, UrlFault};
+use crate::{
+    Get, SHORT_TIMEOUT, TIMEOUT, assert_response_error, message_of, rejected, responding_server,
+    server,
+};
+use helloop::client::http::{self, MAX_HEAD_BYTES, ResponseError, UrlError};
 use helloop::client::{Error, Service};
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -9,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_body_that_ends_short_leaves_no_file() {
+fn a_truncated_body_leaves_no_file() {
     for response in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
         "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhell",
@@ -17,7 +20,7 @@ fn a_body_that_ends_short_leaves_no_file() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n9\r\nhello",
     ] {
-        assert_fault(&refused(response), &Fault::BodyEndsShort);
+        assert_response_error(&rejected(response), &ResponseError::BodyTruncated);
     }
 }
 
@@ -27,7 +30,7 @@ fn a_reset_leaves_no_file() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // Without a length the end of input would be the body's, and a reset must not pass for it.
+        // Without a length EOF ends the body, and a reset must not be taken for EOF.
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap();
         let now = Some(Duration::ZERO);
         socket2::SockRef::from(&stream).set_linger(now).unwrap();
@@ -48,43 +51,54 @@ fn a_malformed_body_leaves_no_file() {
         "5\r\nhello!\r\n0\r\n\r\n",
         "5\nhello\n0\n\n",
     ] {
-        let error = refused(format!(
+        let error = rejected(format!(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
         ));
-        assert_fault(&error, &Fault::Chunk);
+        assert_response_error(&error, &ResponseError::InvalidChunk);
     }
     let endless = format!("5;{}", "x".repeat(http::MAX_CHUNK_LINE_BYTES));
-    let error = refused(format!(
+    let error = rejected(format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{endless}"
     ));
-    assert_fault(&error, &Fault::ChunkLineTooLong);
+    assert_response_error(&error, &ResponseError::ChunkLineTooLong);
 }
 
 #[test]
-fn a_head_that_makes_no_sense_leaves_no_file() {
+fn an_invalid_head_leaves_no_file() {
     let ok = "HTTP/1.1 200 OK\r\n";
     let lengths = format!("{ok}Content-Length: 5\r\nContent-Length: 4\r\n\r\nhello");
-    assert_fault(&refused(lengths), &Fault::Length);
+    assert_response_error(&rejected(lengths), &ResponseError::InvalidLength);
     let coding = format!("{ok}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n");
-    assert_fault(&refused(coding), &Fault::Coding("gzip, chunked".to_owned()));
-    assert_fault(&refused(ok), &Fault::HeadEndsShort);
-    assert_fault(&refused(""), &Fault::HeadEndsShort);
-    assert_fault(&refused("HTTP/1.1 101 Switching\r\n\r\n"), &Fault::Switched);
+    assert_response_error(
+        &rejected(coding),
+        &ResponseError::UnsupportedCoding("gzip, chunked".to_owned()),
+    );
+    assert_response_error(&rejected(ok), &ResponseError::HeadTruncated);
+    assert_response_error(&rejected(""), &ResponseError::HeadTruncated);
+    assert_response_error(
+        &rejected("HTTP/1.1 101 Switching\r\n\r\n"),
+        &ResponseError::SwitchedProtocols,
+    );
     let huge = format!("{ok}A: {}", "x".repeat(2 * MAX_HEAD_BYTES));
-    assert_fault(&refused(huge), &Fault::HeadTooLong);
+    assert_response_error(&rejected(huge), &ResponseError::HeadTooLong);
     let many = format!("{ok}{}\r\n", "A: b\r\n".repeat(http::MAX_HEADERS + 1));
     for response in [many.as_str(), "Welcome!", "SSH-2.0-OpenSSH\r\n", "\x1b[2J"] {
-        let error = refused(response);
-        let not_http = |fault: &Fault| matches!(fault, Fault::NotHttp(_));
+        let error = rejected(response);
         assert!(
-            matches!(&error, Error::Response { fault, .. } if not_http(fault)),
+            matches!(
+                &error,
+                Error::Response {
+                    source: ResponseError::NotHttp(_),
+                    ..
+                }
+            ),
             "{error:?}"
         );
     }
 }
 
 #[test]
-fn the_size_limit_holds_in_each_form() {
+fn the_size_limit_holds_in_each_framing() {
     for (fields, body) in [
         ("Content-Length: 6\r\n", "hello!"),
         ("Content-Length: 18446744073709551615\r\n", "hello!"),
@@ -94,7 +108,7 @@ fn the_size_limit_holds_in_each_form() {
         ),
         ("", "hello!"),
     ] {
-        let (url, server) = say(format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}"));
+        let (url, server) = responding_server(format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}"));
         let mut get = Get::new(&url);
         get.options.max_bytes = 5;
         let error = get.run().1.unwrap_err();
@@ -102,11 +116,11 @@ fn the_size_limit_holds_in_each_form() {
             matches!(error, Error::TooLarge { max_bytes: 5 }),
             "{error:?}"
         );
-        assert!(text(&error).contains("--max-bytes"), "{error}");
+        assert!(message_of(&error).contains("--max-bytes"), "{error}");
         assert_eq!(get.files(), [""; 0]);
         server.join().unwrap();
     }
-    let (url, server) = say("HTTP/1.1 200 OK\r\n\r\nhello");
+    let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");
     let mut get = Get::new(&url);
     get.options.max_bytes = 5;
     get.run().1.unwrap();
@@ -114,7 +128,7 @@ fn the_size_limit_holds_in_each_form() {
 }
 
 #[test]
-fn a_server_that_drips_or_is_silent_is_not_waited_for_for_ever() {
+fn a_silent_or_slow_server_is_a_timeout() {
     for start in ["", "HTTP/1.1 200 OK\r\nA: ", "HTTP/1.1 200 OK\r\n\r\n"] {
         let (url, server) = server(move |stream| {
             stream.set_nodelay(true)?;
@@ -123,26 +137,26 @@ fn a_server_that_drips_or_is_silent_is_not_waited_for_for_ever() {
                 return io::copy(stream, &mut io::sink()).map(drop);
             }
             let begin = Instant::now();
-            while begin.elapsed() < PATIENCE {
+            while begin.elapsed() < TIMEOUT {
                 stream.write_all(b"x")?;
-                thread::sleep(SOON / 20);
+                thread::sleep(SHORT_TIMEOUT / 20);
             }
             Ok(())
         });
         let mut get = Get::new(&url);
-        get.options.timeout = SOON;
+        get.options.timeout = SHORT_TIMEOUT;
         let begin = Instant::now();
         let error = get.run().1.unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
-        assert!(text(&error).contains("--timeout"), "{error}");
-        assert!(begin.elapsed() < PATIENCE / 2, "{:?}", begin.elapsed());
+        assert!(message_of(&error).contains("--timeout"), "{error}");
+        assert!(begin.elapsed() < TIMEOUT / 2, "{:?}", begin.elapsed());
         assert_eq!(get.files(), [""; 0]);
         server.join().unwrap();
     }
 }
 
 #[test]
-fn a_refused_port_is_told() {
+fn a_refused_connect_is_an_error() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
     socket.bind(&any.into()).unwrap();
@@ -154,26 +168,26 @@ fn a_refused_port_is_told() {
         matches!(&error, Error::Refused { service: s, .. } if *s == service),
         "{error:?}"
     );
-    assert!(text(&error).contains(&address.to_string()), "{error}");
+    assert!(message_of(&error).contains(&address.to_string()), "{error}");
     assert_eq!(get.files(), [""; 0]);
 }
 
 #[test]
-fn a_url_that_is_not_fetched_says_why() {
+fn an_unsupported_url_is_an_error_with_its_reason() {
     for (url, expected, word) in [
-        ("https://h/", UrlFault::Encrypted, "TLS"),
-        ("ftp://h/", UrlFault::Scheme, "http://"),
-        ("h/page", UrlFault::NoScheme, "http://"),
-        ("http://me:secret@h/", UrlFault::User, "user name"),
-        ("http://h/ HTTP/1.1\r\nX: y", UrlFault::Character, "%XX"),
+        ("https://h/", UrlError::Encrypted, "TLS"),
+        ("ftp://h/", UrlError::Scheme, "http://"),
+        ("h/page", UrlError::NoScheme, "http://"),
+        ("http://me:secret@h/", UrlError::User, "user name"),
+        ("http://h/ HTTP/1.1\r\nX: y", UrlError::Character, "%XX"),
     ] {
         let error = Get::new(url).run().1.unwrap_err();
         assert!(
-            matches!(&error, Error::Url(fault) if *fault == expected),
+            matches!(&error, Error::Url(source) if *source == expected),
             "{error:?}"
         );
-        assert!(text(&error).contains(word), "{error}");
-        assert!(!text(&error).contains("secret"), "{error}");
+        assert!(message_of(&error).contains(word), "{error}");
+        assert!(!message_of(&error).contains("secret"), "{error}");
         assert_eq!(error.exit_code(), 1);
     }
 }

@@ -1,14 +1,14 @@
-//! `get` against an HTTP server of the test's: each form of body, and each way to break one.
+//! `get` against scripted HTTP servers: each framing of a body, and each way to break it.
 //!
-//! Each server is a thread that reads one request and says what it is given. After every error the
-//! folder is looked at: what is not a whole page must leave no file at all.
+//! Each server is a thread that reads one request and sends a scripted response. After every error
+//! the folder is checked: an incomplete page must leave no file at all.
 
 mod broken;
 mod files;
 mod whole;
 
 use helloop::client::Error;
-use helloop::client::http::{self, Fault, Options, Saved};
+use helloop::client::http::{self, Options, ResponseError, Saved};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,13 +17,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Far more than any of this takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than any step takes.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A time-out that is to be reached.
-pub(crate) const SOON: Duration = Duration::from_millis(300);
+/// A timeout that a test waits for.
+pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Runs a script as the server of one request, which it is joined for.
+/// Runs a script as the server of one request, which the join handle returns.
 pub(crate) fn server(
     script: impl FnOnce(&mut TcpStream) -> io::Result<()> + Send + 'static,
 ) -> (String, JoinHandle<String>) {
@@ -31,14 +31,14 @@ pub(crate) fn server(
     let url = format!("http://{}/a/page.html?q", listener.local_addr().unwrap());
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             stream.read_exact(&mut byte).unwrap();
             request.push(byte[0]);
         }
-        // The client may well leave before the end: that is what some tests are about.
+        // Fails if the client closes early, as some tests expect.
         let _ = script(&mut stream);
         let _ = stream.shutdown(Shutdown::Write);
         let _ = io::copy(&mut stream, &mut io::sink());
@@ -47,13 +47,13 @@ pub(crate) fn server(
     (url, server)
 }
 
-/// A server that says these bytes and closes.
-pub(crate) fn say(response: impl Into<Vec<u8>>) -> (String, JoinHandle<String>) {
+/// A server that sends this response and closes.
+pub(crate) fn responding_server(response: impl Into<Vec<u8>>) -> (String, JoinHandle<String>) {
     let response = response.into();
     server(move |stream| stream.write_all(&response))
 }
 
-/// A folder for one page, and the options to fetch it there.
+/// A folder for one page, and the options to fetch it into that folder.
 pub(crate) struct Get {
     pub(crate) folder: TempDir,
     pub(crate) options: Options,
@@ -67,7 +67,7 @@ impl Get {
             output: Some(folder.path().join("page")),
             force: false,
             max_bytes: 1 << 20,
-            timeout: PATIENCE,
+            timeout: TIMEOUT,
         };
         Self { folder, options }
     }
@@ -87,7 +87,7 @@ impl Get {
         fs::read(self.page()).unwrap()
     }
 
-    /// Every file, hidden ones included.
+    /// All files, hidden ones included.
     pub(crate) fn files(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder.path()).unwrap();
         names
@@ -96,28 +96,29 @@ impl Get {
     }
 }
 
-pub(crate) fn text(error: &Error) -> String {
-    let text = error.to_string();
-    assert!(!text.contains(char::is_control), "one line: {text:?}");
-    text
+/// The message of an error, which must be one line without control characters.
+pub(crate) fn message_of(error: &Error) -> String {
+    let message = error.to_string();
+    assert!(!message.contains(char::is_control), "one line: {message:?}");
+    message
 }
 
-/// Fetches a response that must not be believed; returns why it was not.
-pub(crate) fn refused(response: impl Into<Vec<u8>>) -> Error {
-    let (url, server) = say(response);
+/// Fetches a response that must be rejected; returns the error.
+pub(crate) fn rejected(response: impl Into<Vec<u8>>) -> Error {
+    let (url, server) = responding_server(response);
     let get = Get::new(&url);
     let error = get.run().1.unwrap_err();
     assert_eq!(get.files(), [""; 0], "{error}");
     assert_eq!(error.exit_code(), 1);
     server.join().unwrap();
-    text(&error);
+    message_of(&error);
     error
 }
 
 #[track_caller]
-pub(crate) fn assert_fault(error: &Error, expected: &Fault) {
+pub(crate) fn assert_response_error(error: &Error, expected: &ResponseError) {
     assert!(
-        matches!(error, Error::Response { fault, .. } if fault == expected),
+        matches!(error, Error::Response { source, .. } if source == expected),
         "{error:?} is not {expected:?}"
     );
 }

@@ -1,6 +1,6 @@
-//! Responses that are whole, each form of them.
+//! Complete responses, in each framing.
 
-use crate::{Get, say, server, text};
+use crate::{Get, message_of, responding_server, server};
 use helloop::client::Error;
 use helloop::client::http::{self, Saved};
 use std::io::{self, Read, Write};
@@ -8,10 +8,10 @@ use std::net::TcpListener;
 use std::thread;
 
 #[test]
-fn each_form_of_body_is_saved_and_the_header_shown() {
+fn a_body_in_each_framing_is_saved_and_the_header_printed() {
     let page = "<html>\r\n\r\nnot the header's end</html>";
     let length = format!(
-        "Content-Length: {}\r\n\r\n{page}and what is not asked for",
+        "Content-Length: {}\r\n\r\n{page}and more than the length",
         page.len()
     );
     let chunked = format!(
@@ -23,7 +23,7 @@ fn each_form_of_body_is_saved_and_the_header_shown() {
     for rest in [length, chunked, format!("A: b\r\n\r\n{page}")] {
         let (header, _) = rest.split_once("\r\n\r\n").unwrap();
         let status = "HTTP/1.1 200 OK\r\n";
-        let (url, server) = say(format!("{status}{rest}"));
+        let (url, server) = responding_server(format!("{status}{rest}"));
         let get = Get::new(&url);
         let (out, result) = get.run();
         let saved = Saved {
@@ -49,7 +49,7 @@ fn each_form_of_body_is_saved_and_the_header_shown() {
 }
 
 #[test]
-fn a_response_in_single_bytes_is_the_same() {
+fn a_response_may_arrive_byte_by_byte() {
     let response = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
         \r\n5\r\nhello\r\n0\r\n\r\n";
     let (url, server) = server(|stream| {
@@ -67,7 +67,7 @@ fn a_response_in_single_bytes_is_the_same() {
 }
 
 #[test]
-fn a_body_that_is_complete_is_not_waited_for_to_close() {
+fn a_complete_body_does_not_wait_for_eof() {
     for (fields, body) in [
         ("Content-Length: 5\r\n", "hello"),
         ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
@@ -75,7 +75,7 @@ fn a_body_that_is_complete_is_not_waited_for_to_close() {
     ] {
         let (url, server) = server(move |stream| {
             write!(stream, "HTTP/1.1 200 OK\r\n{fields}\r\n{body}")?;
-            // To the client's end: the server's own comes only after it.
+            // Reads until EOF, so that the server closes only after the client.
             io::copy(stream, &mut io::sink()).map(drop)
         });
         let get = Get::new(&url);
@@ -92,7 +92,7 @@ fn a_large_body_is_saved_byte_for_byte() {
     let mut response =
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len()).into_bytes();
     response.extend_from_slice(&page);
-    let (url, server) = say(response);
+    let (url, server) = responding_server(response);
     let get = Get::new(&url);
     get.run().1.unwrap();
     assert!(get.saved() == page);
@@ -100,7 +100,7 @@ fn a_large_body_is_saved_byte_for_byte() {
 }
 
 #[test]
-fn a_status_without_a_body_waits_for_none() {
+fn a_status_without_a_body_does_not_wait_for_one() {
     for status in [204, 304] {
         let (url, server) = server(move |stream| {
             write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\n")?;
@@ -114,8 +114,8 @@ fn a_status_without_a_body_waits_for_none() {
 }
 
 #[test]
-fn a_redirect_is_shown_and_not_followed() {
-    let (url, server) = say("HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\nmoved");
+fn a_redirect_is_printed_and_not_followed() {
+    let (url, server) = responding_server("HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\nmoved");
     let get = Get::new(&url);
     let (out, result) = get.run();
     assert_eq!(result.unwrap().status, 302);
@@ -127,7 +127,7 @@ fn a_redirect_is_shown_and_not_followed() {
 #[test]
 fn an_error_status_saves_its_body_and_exits_22() {
     for status in [400, 404, 503] {
-        let (url, server) = say(format!(
+        let (url, server) = responding_server(format!(
             "HTTP/1.1 {status} X\r\nContent-Length: 4\r\n\r\ngone"
         ));
         let get = Get::new(&url);
@@ -138,7 +138,7 @@ fn an_error_status_saves_its_body_and_exits_22() {
             "{error:?}"
         );
         assert_eq!(error.exit_code(), 22);
-        assert!(text(&error).contains(&status.to_string()), "{error}");
+        assert!(message_of(&error).contains(&status.to_string()), "{error}");
         assert!(
             out.starts_with(&format!("HTTP/1.1 {status} X\r\n")),
             "{out}"
@@ -150,18 +150,19 @@ fn an_error_status_saves_its_body_and_exits_22() {
 
 #[test]
 fn the_header_is_escaped_for_a_terminal() {
-    let (url, server) = say(b"HTTP/1.1 200 OK\r\nX: \xff\xc2\x9b31m \xe6\x96\xb0\r\n\r\n".to_vec());
+    let (url, server) =
+        responding_server(b"HTTP/1.1 200 OK\r\nX: \xff\xc2\x9b31m \xe6\x96\xb0\r\n\r\n".to_vec());
     let get = Get::new(&url);
     let mut out = Vec::new();
     http::run(&get.options, &mut out, true).unwrap();
-    let shown = "HTTP/1.1 200 OK\nX: \\xff\\u{9b}31m 新\n";
-    assert_eq!(String::from_utf8(out).unwrap(), shown);
+    let expected = "HTTP/1.1 200 OK\nX: \\xff\\u{9b}31m 新\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
     server.join().unwrap();
 }
 
 #[test]
 fn an_ipv6_literal_is_reached() {
-    // Where the machine has no IPv6 there is nothing to test.
+    // Without IPv6 on this machine there is nothing to test.
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The other end of the observers' HTTP: just enough to see exactly what was answered.
+//! A minimal HTTP client that shows exactly what the server responded.
 
 #![allow(dead_code, unreachable_pub)]
 
@@ -6,11 +6,11 @@ use crate::util::{Server, connect};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// One answer.
+/// One response.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
-    /// The head as it came, without its empty line.
+    /// The head as received, without the empty line.
     pub head: String,
     pub body: Vec<u8>,
 }
@@ -29,22 +29,22 @@ impl Response {
     }
 }
 
-/// Where a server with `--observe` can be looked at.
+/// The address that a server with `--observe` printed.
 #[track_caller]
-pub fn gate_of(server: &Server) -> SocketAddr {
+pub fn observe_address(server: &Server) -> SocketAddr {
     let line = server.stdout().wait_for("watch it at ");
     let address = line.trim_start_matches("watch it at http://");
     address.trim_end_matches('/').parse().unwrap()
 }
 
-/// Reads a head, byte by byte, so that what follows stays in the stream.
+/// Reads a head byte by byte, so that the body stays in the stream.
 #[track_caller]
 pub fn read_head(stream: &mut TcpStream) -> Response {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         let count = stream.read(&mut byte).unwrap();
-        assert!(count > 0, "ended in {:?}", String::from_utf8_lossy(&head));
+        assert!(count > 0, "EOF after {:?}", String::from_utf8_lossy(&head));
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
@@ -56,29 +56,29 @@ pub fn read_head(stream: &mut TcpStream) -> Response {
     }
 }
 
-/// Reads a whole answer that tells its length.
+/// Reads a whole response that has a Content-Length.
 #[track_caller]
 pub fn read_response(stream: &mut TcpStream) -> Response {
     let mut response = read_head(stream);
-    let length = response.field("content-length").expect("a length");
+    let length = response.field("content-length").expect("a Content-Length");
     response.body = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut response.body).unwrap();
     response
 }
 
-/// Sends these bytes on a connection of their own, and reads the answer.
+/// Sends these bytes on a new connection, and reads the response.
 #[track_caller]
-pub fn send(gate: SocketAddr, request: &[u8]) -> Response {
-    let mut stream = connect(gate);
+pub fn send(address: SocketAddr, request: &[u8]) -> Response {
+    let mut stream = connect(address);
     stream.write_all(request).unwrap();
     read_response(&mut stream)
 }
 
-/// Asks for a path.
+/// Requests a path.
 #[track_caller]
-pub fn get(gate: SocketAddr, path: &str) -> Response {
+pub fn get(address: SocketAddr, path: &str) -> Response {
     send(
-        gate,
-        format!("GET {path} HTTP/1.1\r\nHost: {gate}\r\n\r\n").as_bytes(),
+        address,
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes(),
     )
 }

@@ -1,31 +1,31 @@
-//! What observers are answered, over real sockets and in virtual time.
+//! What observers receive, over real sockets and in virtual time.
 
+mod deadlines;
 #[path = "../http/mod.rs"]
 mod http;
-mod patience;
 #[path = "../util/mod.rs"]
 mod util;
 
-use http::{gate_of, get, read_head, read_response, send};
+use http::{get, observe_address, read_head, read_response, send};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use util::{Server, ask, connect, expect, read_to_end, run, run_helloop};
 
-/// As many as `--observe` lets in.
+/// The limit of observers.
 const MAX_OBSERVERS: usize = 16;
 
 fn start(flags: &[&str]) -> (Server, SocketAddr) {
     let server = Server::start(&[&["--observe", "127.0.0.1:0"], flags].concat());
-    let gate = gate_of(&server);
-    (server, gate)
+    let address = observe_address(&server);
+    (server, address)
 }
 
-/// A stream of snapshots: the head is read.
-fn watch(gate: SocketAddr) -> BufReader<TcpStream> {
-    let mut stream = connect(gate);
-    write!(stream, "GET /events HTTP/1.1\r\nHost: {gate}\r\n\r\n").unwrap();
+/// A stream of snapshots, after the response head.
+fn watch(address: SocketAddr) -> BufReader<TcpStream> {
+    let mut stream = connect(address);
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let head = read_head(&mut stream);
     assert_eq!(
         (head.status, head.field("content-type")),
@@ -38,14 +38,14 @@ fn next_event(stream: &mut BufReader<TcpStream>) -> serde_json::Value {
     let mut line = String::new();
     loop {
         line.clear();
-        assert!(stream.read_line(&mut line).unwrap() > 0, "the stream ended");
+        assert!(stream.read_line(&mut line).unwrap() > 0, "EOF");
         if let Some(json) = line.strip_prefix("data: ") {
             return serde_json::from_str(json).unwrap();
         }
     }
 }
 
-/// Waits for the snapshot that has this.
+/// Waits for a snapshot that satisfies `wanted`.
 fn event_with(
     stream: &mut BufReader<TcpStream>,
     wanted: impl Fn(&serde_json::Value) -> bool,
@@ -56,19 +56,19 @@ fn event_with(
             return event;
         }
     }
-    panic!("300 snapshots, and none as wanted");
+    panic!("not in 300 snapshots");
 }
 
 #[test]
-fn the_page_is_whole_and_loads_nothing_from_elsewhere() {
-    let (_server, gate) = start(&[]);
-    let page = get(gate, "/");
+fn the_page_is_complete_and_loads_nothing_from_elsewhere() {
+    let (_server, address) = start(&[]);
+    let page = get(address, "/");
     assert_eq!(page.status, 200);
     let policy = page.field("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));
     assert_eq!(page.field("x-content-type-options"), Some("nosniff"));
     for (path, kind) in [("/page.css", "text/css"), ("/page.js", "text/javascript")] {
-        let part = get(gate, path);
+        let part = get(address, path);
         assert!(part.field("content-type").unwrap().starts_with(kind));
         assert!(
             !part.text().contains("http") && !part.text().contains("innerHTML"),
@@ -76,7 +76,7 @@ fn the_page_is_whole_and_loads_nothing_from_elsewhere() {
         );
         assert!(page.text().contains(&path[1..]), "{path}");
     }
-    // The one address in the page is the name of SVG's language in its icon.
+    // The only URL in the page is the XML namespace of the icon.
     let text = page
         .text()
         .replace("xmlns='http://www.w3.org/2000/svg'", "");
@@ -84,10 +84,10 @@ fn the_page_is_whole_and_loads_nothing_from_elsewhere() {
 }
 
 #[test]
-fn what_is_wrong_is_told_by_its_status() {
-    let (server, gate) = start(&[]);
+fn each_bad_request_gets_its_status() {
+    let (server, address) = start(&[]);
     let long = "x".repeat(10_000);
-    let host = format!("Host: {gate}\r\n");
+    let host = format!("Host: {address}\r\n");
     let table: &[(String, u16)] = &[
         (format!("GET /nothing HTTP/1.1\r\n{host}\r\n"), 404),
         (format!("GET /slots/x HTTP/1.1\r\n{host}\r\n"), 404),
@@ -108,22 +108,22 @@ fn what_is_wrong_is_told_by_its_status() {
         ("GET / HTTP/2.0\r\n\r\n".to_owned(), 505),
     ];
     for (request, status) in table {
-        let answer = send(gate, request.as_bytes());
+        let response = send(address, request.as_bytes());
         assert_eq!(
-            answer.status,
+            response.status,
             *status,
             "{}",
             &request[..request.len().min(60)]
         );
         let allowed = (*status == 405).then_some("GET, HEAD");
-        assert_eq!(answer.field("allow"), allowed);
+        assert_eq!(response.field("allow"), allowed);
         assert!(
-            answer.text().starts_with(&status.to_string()),
-            "a person can read it"
+            response.text().starts_with(&status.to_string()),
+            "the body repeats the status"
         );
     }
-    // Where the next request would begin is not known: the connection ends, without a reset.
-    let mut stream = connect(gate);
+    // The start of the next request is unknown, so the connection is closed, without a reset.
+    let mut stream = connect(address);
     let broken = format!("GET / HTTP/1.1\r\nbroken\r\n\r\n{long}");
     stream.write_all(broken.as_bytes()).unwrap();
     assert_eq!(read_response(&mut stream).status, 400);
@@ -132,11 +132,11 @@ fn what_is_wrong_is_told_by_its_status() {
 }
 
 #[test]
-fn a_connection_is_kept_and_requests_may_come_together() {
-    let (_server, gate) = start(&[]);
-    let mut stream = connect(gate);
+fn a_connection_is_kept_open_and_requests_can_be_pipelined() {
+    let (_server, address) = start(&[]);
+    let mut stream = connect(address);
     let two = format!(
-        "GET /healthz HTTP/1.1\r\nHost: {gate}\r\n\r\nHEAD /metrics HTTP/1.1\r\nHost: {gate}\r\n\r\n"
+        "GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\nHEAD /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n"
     );
     stream.write_all(two.as_bytes()).unwrap();
     let health = read_response(&mut stream);
@@ -152,7 +152,7 @@ fn a_connection_is_kept_and_requests_may_come_together() {
     );
     write!(
         stream,
-        "GET / HTTP/1.1\r\nHost: {gate}\r\nConnection: close\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     assert_eq!(
@@ -160,37 +160,37 @@ fn a_connection_is_kept_and_requests_may_come_together() {
         Some("close")
     );
     assert_eq!(read_to_end(&mut stream), b"");
-    let mut old = connect(gate);
+    let mut old = connect(address);
     old.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
     assert!(read_to_end(&mut old).ends_with(b"\r\n\r\nserving\n"));
 }
 
 #[test]
 fn health_is_200_while_serving_and_503_while_draining() {
-    let (server, gate) = start(&["--delay", "2s", "--drain-timeout", "1h"]);
-    assert_eq!(get(gate, "/healthz").status, 200);
+    let (server, address) = start(&["--delay", "2s", "--drain-timeout", "1h"]);
+    assert_eq!(get(address, "/healthz").status, 200);
     let mut client = server.connect();
     client.write_all(b"Ada").unwrap();
     server.wait_for_messages(1);
     server.signal(Signal::SIGTERM);
     server.stderr().wait_for("stopping");
-    let mut watched = watch(gate);
-    let health = get(gate, "/healthz");
+    let mut watched = watch(address);
+    let health = get(address, "/healthz");
     assert_eq!((health.status, health.text().as_str()), (503, "draining\n"));
     assert_eq!(next_event(&mut watched)["serving"], false);
     expect(&mut client, b"Hello, Ada!");
-    // Those who watch do not keep a server that has drained.
+    // An observer does not keep a drained server running.
     let ended = server.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 #[test]
-fn snapshots_come_ten_times_a_second_at_most_and_tell_what_there_is() {
-    let (server, gate) = start(&[]);
-    let mut stream = watch(gate);
+fn snapshots_are_complete_and_at_most_ten_per_second() {
+    let (server, address) = start(&[]);
+    let mut stream = watch(address);
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let event = event_with(&mut stream, |event| event["clients"] == 3);
-    // Signals, listener, datagrams, gate, the observer, and three clients that wait.
+    // Signals, listener, UDP socket, observer listener, the observer, and three waiting clients.
     assert_eq!(
         (&event["cells"], &event["slots"]),
         (&"SLUE2w3".into(), &8.into())
@@ -221,65 +221,67 @@ fn snapshots_come_ten_times_a_second_at_most_and_tell_what_there_is() {
 }
 
 #[test]
-fn a_slot_tells_its_story() {
-    let (server, gate) = start(&[]);
-    let mut watched = watch(gate);
+fn a_slot_has_a_history() {
+    let (server, address) = start(&[]);
+    let mut watched = watch(address);
     next_event(&mut watched);
     let mut client = server.connect();
     ask(&mut client, b"Ada", b"Hello, Ada!");
-    let story: serde_json::Value = serde_json::from_slice(&get(gate, "/slots/5").body).unwrap();
+    let history: serde_json::Value =
+        serde_json::from_slice(&get(address, "/slots/5").body).unwrap();
     assert_eq!(
-        (&story["token"], &story["state"]),
+        (&history["token"], &history["state"]),
         (&"#5.0".into(), &"waiting".into())
     );
-    let lines: Vec<&str> = story["lines"]
+    let lines: Vec<&str> = history["lines"]
         .as_array()
         .unwrap()
         .iter()
         .map(|line| line["words"].as_str().unwrap())
         .collect();
     assert!(
-        lines.contains(&"driven: read 3 B, write 11 B; park"),
+        lines.contains(&"drive: read 3 B, write 11 B; park"),
         "{lines:?}"
     );
-    let none: serde_json::Value = serde_json::from_slice(&get(gate, "/slots/4000").body).unwrap();
+    let none: serde_json::Value =
+        serde_json::from_slice(&get(address, "/slots/4000").body).unwrap();
     assert_eq!(none["state"], "free");
 }
 
 #[test]
-fn one_observer_too_many_is_told_and_room_is_found_again() {
-    let (server, gate) = start(&[]);
-    let mut watchers: Vec<_> = (0..MAX_OBSERVERS).map(|_| watch(gate)).collect();
-    let refused = send(gate, b"GET / HTTP/1.1\r\n");
+fn observers_over_the_limit_are_refused_until_one_leaves() {
+    let (server, address) = start(&[]);
+    let mut watchers: Vec<_> = (0..MAX_OBSERVERS).map(|_| watch(address)).collect();
+    let refused = send(address, b"GET / HTTP/1.1\r\n");
     assert_eq!(
         (refused.status, refused.field("connection")),
         (503, Some("close"))
     );
-    // However many more come, the clients are served.
-    let crowd: Vec<_> = (0..40).map(|_| connect(gate)).collect();
+    // Any number of further observers does not keep clients from being served.
+    let crowd: Vec<_> = (0..40).map(|_| connect(address)).collect();
     server.assert_serves();
     drop(crowd);
     watchers.pop();
     let found = (0..1_000).any(|_| {
-        let mut stream = connect(gate);
-        write!(stream, "GET /healthz HTTP/1.1\r\nHost: {gate}\r\n\r\n").unwrap();
-        // A refusal may come, and its reset with it, before the request was read.
+        let mut stream = connect(address);
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        // A refusal, with its reset, may arrive before the request was read.
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200")
     });
-    assert!(found, "no room after one has left");
+    assert!(found, "refused after one has left");
     for watched in &mut watchers {
         next_event(watched);
     }
 }
 
 #[test]
-fn metrics_have_help_type_and_the_servers_own_counts() {
-    let (server, gate) = start(&[]);
+fn metrics_have_help_type_and_the_servers_counters() {
+    let (server, address) = start(&[]);
     let mut client = server.connect();
     ask(&mut client, b"Ada", b"Hello, Ada!");
     util::ask_udp(&server.udp(), b"Eve", b"Hello, Eve!");
-    let metrics = get(gate, "/metrics");
+    let metrics = get(address, "/metrics");
     assert_eq!(
         metrics.field("content-type"),
         Some("text/plain; version=0.0.4; charset=utf-8")
@@ -304,12 +306,12 @@ fn metrics_have_help_type_and_the_servers_own_counts() {
 
 #[test]
 #[ignore = "needs Python's prometheus_client"]
-fn metrics_are_read_by_the_official_parser() {
-    let (server, gate) = start(&[]);
+fn metrics_are_parsed_by_the_official_parser() {
+    let (server, address) = start(&[]);
     server.assert_serves();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.txt");
-    std::fs::write(&path, get(gate, "/metrics").body).unwrap();
+    std::fs::write(&path, get(address, "/metrics").body).unwrap();
     let mut python = Command::new("python3");
     python.arg("-c").arg(
         "import sys\n\
@@ -331,9 +333,9 @@ fn metrics_are_read_by_the_official_parser() {
 }
 
 #[test]
-fn a_gate_that_cannot_be_opened_is_told_before_anything_is_served() {
-    let (_server, gate) = start(&[]);
-    for address in [gate.to_string(), "nowhere".to_owned()] {
+fn an_unusable_observe_address_is_reported_before_the_server_listens() {
+    let (_server, address) = start(&[]);
+    for address in [address.to_string(), "nowhere".to_owned()] {
         let ended = run_helloop(&["serve", "--listen", "127.0.0.1:0", "--observe", &address]);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
         assert!(ended.stderr.contains("--observe takes"), "{}", ended.stderr);

@@ -124,10 +124,10 @@ fn clients_come_from_many_loopback_addresses() {
     ignore = "one source address has too few ports"
 )]
 fn nineteen_thousand_clients_are_connected_greeted_and_answered() {
-    const WANTED: u64 = 19_000;
+    const MAX_CLIENTS: u64 = 19_000;
     let limit = helloop::net::system::raise_descriptor_limit();
-    let clients = WANTED.min(limit.saturating_sub(100));
-    if clients < WANTED {
+    let clients = MAX_CLIENTS.min(limit.saturating_sub(100));
+    if clients < MAX_CLIENTS {
         eprintln!("only {clients} clients: the limit of this process is {limit} descriptors");
     }
     let messages = 2 * clients;

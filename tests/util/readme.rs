@@ -1,16 +1,16 @@
-//! The README as tests read it: its blocks, commands and tables.
+//! Parses the README for the tests: its fenced blocks, commands and tables.
 
-/// The file itself.
+/// The text of the README.
 pub const TEXT: &str = include_str!("../../README.md");
 
-/// One fenced block.
+/// A fenced block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// What stands behind the opening fence.
+    /// The word after the opening fence.
     pub language: String,
-    /// The line of the fence, for whoever has to look.
+    /// The line number of the opening fence, for error messages.
     pub line: usize,
-    /// Its lines, each with its ending.
+    /// The lines between the fences, each with its line ending.
     pub text: String,
 }
 
@@ -36,24 +36,24 @@ pub fn blocks() -> Vec<Block> {
             (None, None) => {}
         }
     }
-    assert_eq!(open, None, "a block does not end");
+    assert_eq!(open, None, "a block is not closed");
     blocks
 }
 
-/// The blocks in this language.
+/// All blocks in `language`.
 pub fn blocks_in(language: &str) -> Vec<Block> {
     let mut blocks = blocks();
     blocks.retain(|block| block.language == language);
     blocks
 }
 
-/// One command of a console block.
+/// A command in a console block.
 #[derive(Clone, Debug)]
 pub struct Command {
     pub line: usize,
-    /// As it is typed, behind `$ `.
+    /// The command line after `$ `.
     pub typed: String,
-    /// What is shown under it, up to the next command.
+    /// The lines below it, up to the next command.
     pub output: String,
 }
 
@@ -63,7 +63,7 @@ pub fn commands() -> Vec<Command> {
     for block in blocks_in("console") {
         assert!(
             block.text.starts_with("$ "),
-            "line {}: a console block begins with a command",
+            "line {}: a console block must begin with a command",
             block.line
         );
         for (number, line) in block.text.lines().enumerate() {
@@ -82,7 +82,7 @@ pub fn commands() -> Vec<Command> {
     commands
 }
 
-/// The words of a command as a shell splits them, up to a comment, a pipe or a redirection.
+/// Splits a command into words as a shell does, up to a comment, a pipe or a redirection.
 pub fn words(typed: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = typed.trim_start();
@@ -102,7 +102,7 @@ pub fn words(typed: &str) -> Vec<String> {
     words
 }
 
-/// The rows of the table whose head has these cells.
+/// The rows of the table with this header, split into cells.
 pub fn table(head: &[&str]) -> Vec<Vec<String>> {
     let cells = |line: &str| -> Vec<String> {
         let inner = line.trim_matches('|');
@@ -120,16 +120,16 @@ pub fn table(head: &[&str]) -> Vec<Vec<String>> {
     rows
 }
 
-/// What stands in backticks.
+/// All parts of `text` in backticks.
 pub fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// The text from behind `start` to before `end`.
+/// The text between `start` and the first `end` after it.
 pub fn between(start: &str, end: &str) -> &'static str {
     let text = TEXT.split_once(start);
     let (_, text) = text.unwrap_or_else(|| panic!("no {start:?}"));
     let text = text.split_once(end);
-    text.unwrap_or_else(|| panic!("no {end:?} behind {start:?}"))
+    text.unwrap_or_else(|| panic!("no {end:?} after {start:?}"))
         .0
 }

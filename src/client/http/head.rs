@@ -1,43 +1,43 @@
 //! The head of a response: the status line and the header fields.
 //!
-//! **Owns** where the head ends, and what it says about the body's form (RFC 9112, section 6.3).
+//! **Owns** where the head ends and how it frames the body (RFC 9112, section 6.3).
 //! **Must never touch** the network: bytes in, a [`Head`] out.
-//! **Invariant**: memory stays within [`MAX_HEAD_BYTES`] and one read, whatever comes.
+//! **Invariant**: memory stays within [`MAX_HEAD_BYTES`] and one read, whatever the server sends.
 
-use super::body::Form;
-use super::{Fault, MAX_HEAD_BYTES, MAX_HEADERS};
-use crate::client::excerpt;
+use super::body::Body;
+use super::{MAX_HEAD_BYTES, MAX_HEADERS, ResponseError};
+use crate::protocol::escape::excerpt;
 
-/// A final response's head.
+/// The head of a final response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: u16,
-    /// How the body comes.
-    pub(super) form: Form,
-    /// The lines as they came, without the empty one at the end.
+    /// The framing of the body, of which nothing is decoded yet.
+    pub(super) body: Body,
+    /// The lines as received, without the empty one at the end.
     pub(super) bytes: Vec<u8>,
 }
 
-/// Collects reads until a final head is complete.
+/// Parses reads until a final head is complete.
 #[derive(Debug, Default)]
-pub(super) struct Collector {
+pub(super) struct HeadParser {
     bytes: Vec<u8>,
-    /// Bytes of interim heads, which count towards the limit though they are not kept.
+    /// Bytes of interim heads, which are dropped but count towards the limit.
     interim_bytes: usize,
 }
 
-impl Collector {
-    /// Takes one read, empty at the end of input. Returns the head and the bytes behind it once
-    /// it is complete; interim responses (1xx) are skipped, as they must be even where none was
-    /// asked for (RFC 9110, section 15.2).
-    pub(super) fn feed(&mut self, read: &[u8]) -> Result<Option<(Head, Vec<u8>)>, Fault> {
+impl HeadParser {
+    /// Takes one read, empty at EOF. Returns the head and the bytes after it once it is complete.
+    /// Interim responses (1xx) are skipped; a client must accept them even unasked (RFC 9110,
+    /// section 15.2).
+    pub(super) fn feed(&mut self, read: &[u8]) -> Result<Option<(Head, Vec<u8>)>, ResponseError> {
         self.bytes.extend_from_slice(read);
         while let Some((head, length)) = parse(&self.bytes)? {
             if self.interim_bytes + length > MAX_HEAD_BYTES {
-                return Err(Fault::HeadTooLong);
+                return Err(ResponseError::HeadTooLong);
             }
             match head.status {
-                101 => return Err(Fault::Switched),
+                101 => return Err(ResponseError::SwitchedProtocols),
                 100..=199 => {
                     self.bytes.drain(..length);
                     self.interim_bytes += length;
@@ -46,20 +46,20 @@ impl Collector {
             }
         }
         if self.interim_bytes + self.bytes.len() > MAX_HEAD_BYTES {
-            return Err(Fault::HeadTooLong);
+            return Err(ResponseError::HeadTooLong);
         }
         if read.is_empty() {
-            return Err(Fault::HeadEndsShort);
+            return Err(ResponseError::HeadTruncated);
         }
         Ok(None)
     }
 }
 
-/// The first head and its length with the empty line, or `None` while it is incomplete.
-fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
+/// The first head and its length, empty line included; `None` while it is incomplete.
+fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, ResponseError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(bytes).map_err(Fault::NotHttp)? {
+    let length = match response.parse(bytes).map_err(ResponseError::NotHttp)? {
         httparse::Status::Partial => return Ok(None),
         httparse::Status::Complete(length) => length,
     };
@@ -69,38 +69,40 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
     let lines = bytes[..length].strip_suffix(b"\n").unwrap_or_default();
     let head = Head {
         status,
-        form: form(status, response.headers)?,
+        body: framing(status, response.headers)?,
         bytes: lines.strip_suffix(b"\r").unwrap_or(lines).to_vec(),
     };
     Ok(Some((head, length)))
 }
 
-/// How the body comes (RFC 9112, section 6.3), for a response to `GET`.
-fn form(status: u16, fields: &[httparse::Header<'_>]) -> Result<Form, Fault> {
+/// The framing of the body (RFC 9112, section 6.3) in a response to `GET`.
+fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Body, ResponseError> {
     if matches!(status, 100..=199 | 204 | 304) {
-        return Ok(Form::Length(0));
+        return Ok(Body::Length(0));
     }
     let mut codings = values(fields, "transfer-encoding").peekable();
     if codings.peek().is_some() {
-        // It overrides any Content-Length, which a careless server may send beside it.
+        // It overrides Content-Length, which some servers send as well.
         let codings: Vec<_> = codings.collect();
         return match codings.as_slice() {
-            [coding] if coding.eq_ignore_ascii_case(b"chunked") => Ok(Form::Chunked),
-            _ => Err(Fault::Coding(excerpt(&codings.join(&b", "[..])))),
+            [coding] if coding.eq_ignore_ascii_case(b"chunked") => Ok(Body::CHUNKED),
+            _ => Err(ResponseError::UnsupportedCoding(excerpt(
+                &codings.join(&b", "[..]),
+            ))),
         };
     }
     let mut length = None;
     for value in values(fields, "content-length") {
         let value = parse_length(value)?;
-        // Equal ones do no harm; of two that differ, neither can be believed.
+        // Equal values are harmless; if two differ, both are suspect.
         if length.replace(value).is_some_and(|other| other != value) {
-            return Err(Fault::Length);
+            return Err(ResponseError::InvalidLength);
         }
     }
-    Ok(length.map_or(Form::UntilClose, Form::Length))
+    Ok(length.map_or(Body::UntilClose, Body::Length))
 }
 
-/// The values of a field, which may be a list and may come in several lines: it is the same.
+/// The values of a field. Several lines and one list mean the same.
 fn values<'a>(
     fields: &'a [httparse::Header<'_>],
     name: &'static str,
@@ -112,64 +114,67 @@ fn values<'a>(
         .map(<[u8]>::trim_ascii)
 }
 
-fn parse_length(value: &[u8]) -> Result<u64, Fault> {
-    // `parse` alone would allow a plus sign.
+fn parse_length(value: &[u8]) -> Result<u64, ResponseError> {
+    // `parse` would also accept a plus sign.
     if !value.iter().all(u8::is_ascii_digit) {
-        return Err(Fault::Length);
+        return Err(ResponseError::InvalidLength);
     }
-    let digits = str::from_utf8(value).map_err(|_| Fault::Length)?;
-    digits.parse().map_err(|_| Fault::Length)
+    let digits = str::from_utf8(value).map_err(|_| ResponseError::InvalidLength)?;
+    digits.parse().map_err(|_| ResponseError::InvalidLength)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn feed(bytes: &[u8]) -> Result<Option<(Head, Vec<u8>)>, Fault> {
-        Collector::default().feed(bytes)
+    fn feed(bytes: &[u8]) -> Result<Option<(Head, Vec<u8>)>, ResponseError> {
+        HeadParser::default().feed(bytes)
     }
 
-    fn form_of(fields: &str) -> Result<Form, Fault> {
+    fn body_of(fields: &str) -> Result<Body, ResponseError> {
         let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
-        feed(text.as_bytes()).map(|found| found.expect("complete").0.form)
+        feed(text.as_bytes()).map(|found| found.expect("complete").0.body)
     }
 
     #[test]
-    fn the_head_says_how_the_body_comes() {
-        let coding = |value: &str| Err(Fault::Coding(value.to_owned()));
+    fn the_head_determines_the_framing_of_the_body() {
+        let coding = |value: &str| Err(ResponseError::UnsupportedCoding(value.to_owned()));
         let table = [
-            ("", Ok(Form::UntilClose)),
-            ("Content-Length: 5\r\n", Ok(Form::Length(5))),
+            ("", Ok(Body::UntilClose)),
+            ("Content-Length: 5\r\n", Ok(Body::Length(5))),
             (
                 "content-length:5\r\nContent-Length: 5\r\n",
-                Ok(Form::Length(5)),
+                Ok(Body::Length(5)),
             ),
-            ("Content-Length: 5, 5\r\n", Ok(Form::Length(5))),
+            ("Content-Length: 5, 5\r\n", Ok(Body::Length(5))),
             (
                 "Content-Length: 5\r\nContent-Length: 6\r\n",
-                Err(Fault::Length),
+                Err(ResponseError::InvalidLength),
             ),
-            ("Content-Length: 5, 6\r\n", Err(Fault::Length)),
-            ("Content-Length: +5\r\n", Err(Fault::Length)),
-            ("Content-Length: -5\r\n", Err(Fault::Length)),
-            ("Content-Length: 0x5\r\n", Err(Fault::Length)),
-            ("Content-Length:\r\n", Err(Fault::Length)),
+            (
+                "Content-Length: 5, 6\r\n",
+                Err(ResponseError::InvalidLength),
+            ),
+            ("Content-Length: +5\r\n", Err(ResponseError::InvalidLength)),
+            ("Content-Length: -5\r\n", Err(ResponseError::InvalidLength)),
+            ("Content-Length: 0x5\r\n", Err(ResponseError::InvalidLength)),
+            ("Content-Length:\r\n", Err(ResponseError::InvalidLength)),
             (
                 "Content-Length: 18446744073709551616\r\n",
-                Err(Fault::Length),
+                Err(ResponseError::InvalidLength),
             ),
             (
                 "Content-Length: 18446744073709551615\r\n",
-                Ok(Form::Length(u64::MAX)),
+                Ok(Body::Length(u64::MAX)),
             ),
-            ("Transfer-Encoding: Chunked\r\n", Ok(Form::Chunked)),
+            ("Transfer-Encoding: Chunked\r\n", Ok(Body::CHUNKED)),
             (
                 "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-                Ok(Form::Chunked),
+                Ok(Body::CHUNKED),
             ),
             (
                 "Content-Length: x\r\nTransfer-Encoding: chunked\r\n",
-                Ok(Form::Chunked),
+                Ok(Body::CHUNKED),
             ),
             (
                 "Transfer-Encoding: gzip, chunked\r\n",
@@ -182,11 +187,11 @@ mod tests {
             ),
             (
                 "Transfer-Encoding: \u{1b}[2J\r\n",
-                Err(Fault::NotHttp(httparse::Error::HeaderValue)),
+                Err(ResponseError::NotHttp(httparse::Error::HeaderValue)),
             ),
         ];
         for (fields, expected) in table {
-            assert_eq!(form_of(fields), expected, "{fields}");
+            assert_eq!(body_of(fields), expected, "{fields}");
         }
     }
 
@@ -195,12 +200,12 @@ mod tests {
         for status in [204, 304] {
             let text = format!("HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\n");
             let (head, _) = feed(text.as_bytes()).unwrap().unwrap();
-            assert_eq!((head.status, head.form), (status, Form::Length(0)));
+            assert_eq!((head.status, head.body), (status, Body::Length(0)));
         }
     }
 
     #[test]
-    fn a_head_is_found_however_it_is_cut_and_interim_ones_are_skipped() {
+    fn a_head_is_found_however_it_is_split_and_interim_ones_are_skipped() {
         let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n\
             HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nbody";
         let (whole, rest) = feed(text).unwrap().unwrap();
@@ -208,17 +213,17 @@ mod tests {
         assert_eq!(whole.bytes, b"HTTP/1.1 404 Not Found\r\nA: b\r\n");
         assert_eq!(rest, b"body");
 
-        let mut collector = Collector::default();
+        let mut parser = HeadParser::default();
         let mut found = None;
         for byte in &text[..text.len() - 4] {
             assert_eq!(found, None);
-            found = collector.feed(&[*byte]).unwrap();
+            found = parser.feed(&[*byte]).unwrap();
         }
         assert_eq!(found, Some((whole, Vec::new())));
     }
 
     #[test]
-    fn what_is_no_head_is_refused_within_its_limits() {
+    fn an_invalid_or_oversized_head_is_rejected() {
         let many = format!(
             "HTTP/1.1 200 OK\r\n{}\r\n",
             "A: b\r\n".repeat(MAX_HEADERS + 1)
@@ -227,19 +232,22 @@ mod tests {
         let huge = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(MAX_HEAD_BYTES));
         let hints = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(MAX_HEAD_BYTES / 28 + 1);
         assert!(feed(most.as_bytes()).unwrap().is_some());
-        let too_many = Fault::NotHttp(httparse::Error::TooManyHeaders);
+        let too_many = ResponseError::NotHttp(httparse::Error::TooManyHeaders);
         assert_eq!(feed(many.as_bytes()), Err(too_many));
-        assert_eq!(feed(huge.as_bytes()), Err(Fault::HeadTooLong));
-        assert_eq!(feed(hints.as_bytes()), Err(Fault::HeadTooLong));
-        assert_eq!(feed(b"HTTP/1.1 101 X\r\n\r\n"), Err(Fault::Switched));
+        assert_eq!(feed(huge.as_bytes()), Err(ResponseError::HeadTooLong));
+        assert_eq!(feed(hints.as_bytes()), Err(ResponseError::HeadTooLong));
+        assert_eq!(
+            feed(b"HTTP/1.1 101 X\r\n\r\n"),
+            Err(ResponseError::SwitchedProtocols)
+        );
         assert!(matches!(
             feed(b"SSH-2.0-OpenSSH\r\n"),
-            Err(Fault::NotHttp(_))
+            Err(ResponseError::NotHttp(_))
         ));
-        assert!(matches!(feed(b"Welcome!"), Err(Fault::NotHttp(_))));
+        assert!(matches!(feed(b"Welcome!"), Err(ResponseError::NotHttp(_))));
 
-        let mut short = Collector::default();
+        let mut short = HeadParser::default();
         assert_eq!(short.feed(b"HTTP/1.1 200 OK\r\n"), Ok(None));
-        assert_eq!(short.feed(b""), Err(Fault::HeadEndsShort));
+        assert_eq!(short.feed(b""), Err(ResponseError::HeadTruncated));
     }
 }

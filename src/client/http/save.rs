@@ -1,44 +1,38 @@
-//! A file that appears whole or not at all.
+//! A file that appears under its name complete or not at all.
 //!
-//! **Owns** a temporary file beside the one asked for, and that one's name. **Must never touch**
-//! any other file. **Invariant**: the temporary file is gone when its [`Aside`] is, and under
-//! the name asked for there is never a part of a body, nor an existing file replaced unasked.
+//! **Owns** the temporary file beside the target, and its renaming. **Must never touch** any other
+//! file. **Invariant**: the temporary file is gone when its [`PartFile`] is dropped; the target is
+//! never a partial body, and an existing file is replaced only on request.
 //!
-//! A process that is killed leaves the temporary file, `.helloop-….part`; never the other.
-
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+//! A killed process leaves the temporary file, `.helloop-….part`, and never a partial target.
 
 use super::Error;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::{NamedTempFile, PersistError};
 
-/// How many names are tried for the temporary file: others can only be in the way after a process
-/// of the same number was killed.
-const MAX_NAMES: u32 = 100;
+/// The mode of a new file, before the umask applies: that of any program's output. A temporary file
+/// would otherwise be readable by its owner alone.
+const FILE_MODE: u32 = 0o666;
 
-/// Tells the temporary files of one process apart.
-static COUNTER: AtomicU32 = AtomicU32::new(0);
-
-/// Whether a file may be saved under this name, as far as it can be known beforehand.
+/// Checks that the body can be saved under this name, as far as that is known in advance.
 pub(super) fn check_target(path: &Path, force: bool) -> Result<(), Error> {
-    let failed = |source| Error::Save {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| failed(path, source);
     if path.file_name().is_none() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
     if !fs::metadata(folder(path)).map_err(failed)?.is_dir() {
         return Err(failed(io::ErrorKind::NotADirectory.into()));
     }
-    // Of the link itself, if it is one: a link that leads nowhere is in the way as well.
+    // Does not follow a symbolic link: a dangling one is in the way too.
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
         Ok(found) if found.is_dir() => Err(failed(io::ErrorKind::IsADirectory.into())),
         Ok(_) if !force => Err(Error::Exists(path.to_owned())),
-        // A device or a pipe would be unlinked, and not written to.
+        // A device or a pipe would be unlinked instead of written to.
         Ok(found) if !found.is_file() && !found.is_symlink() => {
             Err(failed(io::Error::other("it is not a regular file")))
         }
@@ -46,116 +40,87 @@ pub(super) fn check_target(path: &Path, force: bool) -> Result<(), Error> {
     }
 }
 
-/// A body on its way to its name.
+/// The body while it is incomplete. Removed when dropped.
 #[derive(Debug)]
-pub(super) struct Aside {
-    file: io::BufWriter<File>,
-    temporary: PathBuf,
+pub(super) struct PartFile {
+    file: BufWriter<NamedTempFile>,
     target: PathBuf,
 }
 
-impl Aside {
-    /// Creates the temporary file in the same folder, since a rename cannot cross file systems.
+impl PartFile {
+    /// Creates the temporary file in the folder of the target: a rename cannot cross file systems.
     pub(super) fn create(target: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Save {
-            path: target.to_owned(),
-            source,
-        };
-        for _ in 0..MAX_NAMES {
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            // Not made of the target's name, which may be as long as the file system allows.
-            let name = format!(".helloop-{}-{number}.part", std::process::id());
-            let temporary = folder(target).join(name);
-            let opened = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary);
-            match opened {
-                Ok(file) => {
-                    return Ok(Self {
-                        file: io::BufWriter::new(file),
-                        temporary,
-                        target: target.to_owned(),
-                    });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Err(failed(io::ErrorKind::AlreadyExists.into()))
+        // Its name is not derived from the target's, which may have the maximum length.
+        let file = tempfile::Builder::new()
+            .prefix(".helloop-")
+            .suffix(".part")
+            .permissions(Permissions::from_mode(FILE_MODE))
+            .tempfile_in(folder(target))
+            .map_err(|error| failed(target, error))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            target: target.to_owned(),
+        })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| self.failed(error))
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| failed(&self.target, error))
     }
 
-    /// Gives the file its name. On any error it is removed instead.
-    pub(super) fn publish(mut self, force: bool) -> Result<(), Error> {
-        // To the disk before the name: after a power failure some file systems would otherwise
-        // show an empty file under it.
-        let written = self
-            .file
-            .flush()
-            .and_then(|()| self.file.get_ref().sync_all());
-        written.map_err(|error| self.failed(error))?;
-        let named = if force {
-            fs::rename(&self.temporary, &self.target)
+    /// Renames the file to its target. On an error it is removed.
+    pub(super) fn publish(self, force: bool) -> Result<(), Error> {
+        let target = self.target;
+        let failed = |source| failed(&target, source);
+        let file = self.file.into_inner();
+        let file = file.map_err(|error| failed(error.into_error()))?;
+        // Otherwise some file systems would show an empty file after a power failure.
+        file.as_file().sync_all().map_err(failed)?;
+        let renamed = if force {
+            file.persist(&target)
         } else {
-            self.link()
+            rename_new(file, &target)
         };
-        named.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Error::Exists(self.target.clone()),
-            _ => self.failed(error),
-        })
-    }
-
-    /// Names the file unless the name is taken. `rename` would replace what appeared there since
-    /// [`check_target`] looked; a second link to the file fails instead.
-    fn link(&self) -> io::Result<()> {
-        match fs::hard_link(&self.temporary, &self.target) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                log::debug!("no hard link ({error}): renaming");
-                self.claim_and_rename()
+        match renamed.map_err(|error| error.error) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::Exists(target))
             }
-            done => done,
-        }
-    }
-
-    /// Where there are no hard links (FAT, some network file systems): the name is first taken by
-    /// an empty file, which fails if it exists, and that one is then replaced.
-    fn claim_and_rename(&self) -> io::Result<()> {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&self.target)?;
-        fs::rename(&self.temporary, &self.target).inspect_err(|_| {
-            let _ = fs::remove_file(&self.target);
-        })
-    }
-
-    fn failed(&self, source: io::Error) -> Error {
-        Error::Save {
-            path: self.target.clone(),
-            source,
+            Err(error) => Err(failed(error)),
         }
     }
 }
 
-impl Drop for Aside {
-    fn drop(&mut self) {
-        // Gone already if it was renamed.
-        match fs::remove_file(&self.temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                log::warn!("{} is left: {error}", self.temporary.display());
-            }
-            _ => {}
+/// Renames the file unless the target exists, even if it was created since [`check_target`].
+fn rename_new(file: NamedTempFile, target: &Path) -> Result<File, PersistError> {
+    file.persist_noclobber(target).or_else(|failed| {
+        if failed.error.kind() == io::ErrorKind::AlreadyExists {
+            return Err(failed);
         }
+        log::debug!("no atomic rename to a new name ({})", failed.error);
+        claim_and_rename(failed.file, target)
+    })
+}
+
+/// The same on a file system without hard links and without `RENAME_NOREPLACE` (some network file
+/// systems): creates an empty target, which fails if there is one, and replaces it.
+fn claim_and_rename(file: NamedTempFile, target: &Path) -> Result<File, PersistError> {
+    match File::create_new(target) {
+        Ok(_) => file.persist(target).inspect_err(|_| {
+            let _ = fs::remove_file(target);
+        }),
+        Err(error) => Err(PersistError { error, file }),
     }
 }
 
-/// The folder of a file; that of a bare name is the working directory.
+fn failed(target: &Path, source: io::Error) -> Error {
+    Error::Save {
+        path: target.to_owned(),
+        source,
+    }
+}
+
+/// The folder of a file: the working directory if the path is a bare name.
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -167,21 +132,34 @@ fn folder(path: &Path) -> &Path {
 mod tests {
     use super::*;
 
+    type Rename = fn(NamedTempFile, &Path) -> Result<File, PersistError>;
+    const BOTH_WAYS: [Rename; 2] = [rename_new, claim_and_rename];
+
     fn files(folder: &Path) -> usize {
         fs::read_dir(folder).unwrap().count()
     }
 
+    fn new_file(target: &Path) -> PartFile {
+        let mut file = PartFile::create(target).unwrap();
+        file.write(b"new").unwrap();
+        file
+    }
+
     #[test]
-    fn a_name_that_is_taken_meanwhile_stays_as_it_is() {
+    fn a_target_that_appears_meanwhile_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page");
-        for claim in [Aside::link, Aside::claim_and_rename] {
-            let mut aside = Aside::create(&path).unwrap();
-            aside.write(b"new").unwrap();
+        for rename in BOTH_WAYS {
+            let file = new_file(&path);
             fs::write(&path, "old").unwrap();
-            let taken = claim(&aside).unwrap_err();
-            assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
-            let failed = aside.publish(false);
+            let taken = rename(file.file.into_inner().unwrap(), &path).unwrap_err();
+            assert_eq!(taken.error.kind(), io::ErrorKind::AlreadyExists);
+            drop(taken);
+            fs::remove_file(&path).unwrap();
+
+            let file = new_file(&path);
+            fs::write(&path, "old").unwrap();
+            let failed = file.publish(false);
             assert!(matches!(failed, Err(Error::Exists(_))), "{failed:?}");
             assert_eq!(fs::read(&path).unwrap(), b"old");
             assert_eq!(files(folder.path()), 1);
@@ -190,16 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_a_free_name_leave_one_file() {
-        for name in [Aside::link, Aside::claim_and_rename] {
+    fn both_ways_to_a_new_name_leave_one_file() {
+        for rename in BOTH_WAYS {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("page");
-            let mut aside = Aside::create(&path).unwrap();
-            aside.write(b"new").unwrap();
-            aside.file.flush().unwrap();
+            let file = new_file(&path);
             assert!(!path.exists());
-            name(&aside).unwrap();
-            drop(aside);
+            rename(file.file.into_inner().unwrap(), &path).unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"new");
             assert_eq!(files(folder.path()), 1);
         }

@@ -1,91 +1,78 @@
-//! The URL of a page, read strictly.
+//! The URL of a page, parsed strictly.
 //!
-//! **Owns** what may stand in the request's first two lines and in a file's name.
+//! **Owns** what may appear in the first two lines of the request and in the name of the file.
 //! **Must never touch** the network. **Invariant**: every part is visible ASCII, so none can end
 //! a line of the request and start another (request splitting, CWE-113).
 //!
-//! The grammar is RFC 3986's, less what a plain `GET` has no use for.
+//! The grammar is that of RFC 3986, without what a plain `GET` does not need.
 
-use std::fmt;
 use std::net::Ipv6Addr;
 
-/// The longest URL, in bytes: what RFC 9112, section 3, asks every recipient to support.
+/// The longest URL, in bytes: the length of a request line that RFC 9112, section 3, recommends
+/// every recipient to support.
 const MAX_URL_BYTES: usize = 8_000;
 
-/// HTTP's own port (RFC 9110, section 4.2.1).
+/// The default port of HTTP (RFC 9110, section 4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// Why a URL is not fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a URL cannot be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum UrlFault {
+pub enum UrlError {
     /// Longer than 8,000 bytes.
+    #[error("it is longer than {MAX_URL_BYTES} bytes")]
     TooLong,
-    /// A space, a control character or one beyond ASCII.
+    /// A space, a control character or a character outside ASCII.
+    #[error("it contains a space, a control or a non-ASCII character; write those as %XX")]
     Character,
     /// No scheme, or nothing after it.
+    #[error("it does not start with http://")]
     NoScheme,
     /// `https`.
+    #[error("https needs TLS, and this client uses a plain TCP socket; try http://, or curl")]
     Encrypted,
-    /// Another scheme than `http`.
+    /// A scheme other than `http`.
+    #[error("only http:// is supported")]
     Scheme,
-    /// A user's name or password.
+    /// A user name or password.
+    #[error("it contains a user name, which would be sent unencrypted; remove it")]
     User,
-    /// No host, or not one.
+    /// No host, or an invalid one.
+    #[error("its host is not a name, an IPv4 address or an IPv6 address in brackets")]
     Host,
-    /// Not a port's number.
+    /// An invalid port number.
+    #[error("its port is not a number from 1 to 65535")]
     Port,
 }
 
-impl fmt::Display for UrlFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "it is longer than 8000 bytes",
-            Self::Character => {
-                "it has a space, a control character or one beyond ASCII; write those as %XX"
-            }
-            Self::NoScheme => "it does not start with http://",
-            Self::Encrypted => {
-                "https needs TLS, and this is the tutorial's plain TCP socket; try http://, or curl"
-            }
-            Self::Scheme => "only http:// is spoken here",
-            Self::User => {
-                "it has a user name, which would cross the network for all to read; leave it out"
-            }
-            Self::Host => "its host is not a name, an IPv4 address or an IPv6 address in brackets",
-            Self::Port => "its port is not a number from 1 to 65535",
-        })
-    }
-}
-
-/// The parts of a URL that a request is made of.
+/// The parts of a URL that make up a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
-    /// Without brackets.
-    host: String,
-    port: u16,
-    /// The path and the query.
-    target: String,
+    /// The host to connect to, an IPv6 address without its brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// The path and the query, as in the request line.
+    pub(super) target: String,
 }
 
 impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, UrlFault> {
+    pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
         if text.len() > MAX_URL_BYTES {
-            return Err(UrlFault::TooLong);
+            return Err(UrlError::TooLong);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(UrlFault::Character);
+            return Err(UrlError::Character);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(UrlFault::NoScheme)?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
         match scheme.to_ascii_lowercase().as_str() {
             "http" => {}
-            "https" => return Err(UrlFault::Encrypted),
-            _ => return Err(UrlFault::Scheme),
+            "https" => return Err(UrlError::Encrypted),
+            _ => return Err(UrlError::Scheme),
         }
         let rest = rest.split('#').next().unwrap_or(rest);
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err(UrlFault::User);
+            return Err(UrlError::User);
         }
         let (host, port) = split_port(authority)?;
         let target = match target.as_bytes().first() {
@@ -95,26 +82,12 @@ impl Url {
         Ok(Self { host, port, target })
     }
 
-    /// The host to connect to, an IPv6 address without its brackets.
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The path and the query, as they stand in the request line.
-    pub(super) fn target(&self) -> &str {
-        &self.target
-    }
-
-    /// `HOST:PORT`, for messages.
+    /// `HOST:PORT`, for error messages.
     pub(super) fn address(&self) -> String {
         format!("{}:{}", self.bracketed(), self.port)
     }
 
-    /// The `Host` field: the port only if it is another than HTTP's (RFC 9110, section 7.2).
+    /// The `Host` field, with the port unless it is the default one (RFC 9110, section 7.2).
     pub(super) fn host_field(&self) -> String {
         if self.port == HTTP_PORT {
             self.bracketed()
@@ -123,9 +96,8 @@ impl Url {
         }
     }
 
-    /// The path's last segment as it is written, or `index.html` where that names no file.
-    ///
-    /// It has no slash, for it was split at them; `.` and `..` are folders.
+    /// The last segment of the path, still percent-encoded, or `index.html` if it names no file:
+    /// it is empty, `.` or `..`. It contains no slash.
     pub(super) fn file_name(&self) -> &str {
         let path = self.target.split('?').next().unwrap_or_default();
         match path.rsplit('/').next() {
@@ -143,17 +115,17 @@ impl Url {
     }
 }
 
-fn split_port(authority: &str) -> Result<(String, u16), UrlFault> {
+fn split_port(authority: &str) -> Result<(String, u16), UrlError> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or(UrlFault::Host)?;
-            host.parse::<Ipv6Addr>().map_err(|_| UrlFault::Host)?;
+            let (host, port) = rest.split_once(']').ok_or(UrlError::Host)?;
+            host.parse::<Ipv6Addr>().map_err(|_| UrlError::Host)?;
             (host, port)
         }
         None => {
             let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
             if host.is_empty() || !host.bytes().all(is_host_byte) {
-                return Err(UrlFault::Host);
+                return Err(UrlError::Host);
             }
             (host, port)
         }
@@ -161,26 +133,26 @@ fn split_port(authority: &str) -> Result<(String, u16), UrlFault> {
     Ok((host.to_owned(), parse_port(port)?))
 }
 
-/// Narrower than RFC 3986's `reg-name`: what the resolver knows.
+/// Narrower than `reg-name` of RFC 3986: only what a resolver accepts.
 fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// What stands behind the host. A colon alone is allowed (RFC 3986, section 3.2.3).
-fn parse_port(text: &str) -> Result<u16, UrlFault> {
+/// Parses what follows the host. A colon alone is allowed (RFC 3986, section 3.2.3).
+fn parse_port(text: &str) -> Result<u16, UrlError> {
     if text.is_empty() {
         return Ok(HTTP_PORT);
     }
-    let digits = text.strip_prefix(':').ok_or(UrlFault::Host)?;
+    let digits = text.strip_prefix(':').ok_or(UrlError::Host)?;
     if digits.is_empty() {
         return Ok(HTTP_PORT);
     }
-    // `parse` alone would allow a plus sign.
+    // `parse` would also accept a plus sign.
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(UrlFault::Port);
+        return Err(UrlError::Port);
     }
     match digits.parse() {
-        Ok(0) | Err(_) => Err(UrlFault::Port),
+        Ok(0) | Err(_) => Err(UrlError::Port),
         Ok(port) => Ok(port),
     }
 }
@@ -190,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_falls_into_its_parts() {
+    fn a_url_is_split_into_its_parts() {
         // URL, Host field, address, target, file.
         let table = [
             (
@@ -238,51 +210,51 @@ mod tests {
             let url = Url::parse(text).expect(text);
             assert_eq!(url.host_field(), host_field, "{text}");
             assert_eq!(url.address(), address, "{text}");
-            assert_eq!(url.target(), target, "{text}");
+            assert_eq!(url.target, target, "{text}");
             assert_eq!(url.file_name(), file, "{text}");
-            assert!(!url.host().contains(['[', ']']));
+            assert!(!url.host.contains(['[', ']']));
         }
     }
 
     #[test]
-    fn what_is_not_a_plain_page_is_refused_with_its_reason() {
+    fn an_unsupported_url_is_rejected_with_its_reason() {
         let long = format!("http://h/{}", "x".repeat(MAX_URL_BYTES));
         let table = [
-            (long.as_str(), UrlFault::TooLong),
-            ("http://h/a b", UrlFault::Character),
-            ("http://h/\r\nX: y", UrlFault::Character),
-            ("http://h\r\n/", UrlFault::Character),
-            ("http://h/\0", UrlFault::Character),
-            ("http://h/\u{7f}", UrlFault::Character),
-            ("http://新浪/", UrlFault::Character),
-            ("", UrlFault::NoScheme),
-            ("www.sina.com.cn", UrlFault::NoScheme),
-            ("http:/h", UrlFault::NoScheme),
-            ("https://h/", UrlFault::Encrypted),
-            ("HttpS://h/", UrlFault::Encrypted),
-            ("ftp://h/", UrlFault::Scheme),
-            ("file:///etc/passwd", UrlFault::Scheme),
-            ("://h/", UrlFault::Scheme),
-            ("http://user:pass@h/", UrlFault::User),
-            ("http://@h/", UrlFault::User),
-            ("http://", UrlFault::Host),
-            ("http:///x", UrlFault::Host),
-            ("http://:80/", UrlFault::Host),
-            ("http://a\\b/", UrlFault::Host),
-            ("http://h%20/", UrlFault::Host),
-            ("http://[::1/", UrlFault::Host),
-            ("http://[]/", UrlFault::Host),
-            ("http://[::1]80/", UrlFault::Host),
-            ("http://[fe80::1%25eth0]/", UrlFault::Host),
-            ("http://[127.0.0.1]/", UrlFault::Host),
-            ("http://h:0/", UrlFault::Port),
-            ("http://h:65536/", UrlFault::Port),
-            ("http://h:+80/", UrlFault::Port),
-            ("http://h:8x/", UrlFault::Port),
-            ("http://::1/", UrlFault::Host),
+            (long.as_str(), UrlError::TooLong),
+            ("http://h/a b", UrlError::Character),
+            ("http://h/\r\nX: y", UrlError::Character),
+            ("http://h\r\n/", UrlError::Character),
+            ("http://h/\0", UrlError::Character),
+            ("http://h/\u{7f}", UrlError::Character),
+            ("http://新浪/", UrlError::Character),
+            ("", UrlError::NoScheme),
+            ("www.sina.com.cn", UrlError::NoScheme),
+            ("http:/h", UrlError::NoScheme),
+            ("https://h/", UrlError::Encrypted),
+            ("HttpS://h/", UrlError::Encrypted),
+            ("ftp://h/", UrlError::Scheme),
+            ("file:///etc/passwd", UrlError::Scheme),
+            ("://h/", UrlError::Scheme),
+            ("http://user:pass@h/", UrlError::User),
+            ("http://@h/", UrlError::User),
+            ("http://", UrlError::Host),
+            ("http:///x", UrlError::Host),
+            ("http://:80/", UrlError::Host),
+            ("http://a\\b/", UrlError::Host),
+            ("http://h%20/", UrlError::Host),
+            ("http://[::1/", UrlError::Host),
+            ("http://[]/", UrlError::Host),
+            ("http://[::1]80/", UrlError::Host),
+            ("http://[fe80::1%25eth0]/", UrlError::Host),
+            ("http://[127.0.0.1]/", UrlError::Host),
+            ("http://h:0/", UrlError::Port),
+            ("http://h:65536/", UrlError::Port),
+            ("http://h:+80/", UrlError::Port),
+            ("http://h:8x/", UrlError::Port),
+            ("http://::1/", UrlError::Host),
         ];
-        for (text, fault) in table {
-            assert_eq!(Url::parse(text), Err(fault), "{}", text.escape_debug());
+        for (text, error) in table {
+            assert_eq!(Url::parse(text), Err(error), "{}", text.escape_debug());
         }
     }
 }

@@ -1,26 +1,38 @@
-//! The tracks of a recording, laid out entry by entry.
+//! Lays out the tracks of a recording, entry by entry.
 //!
-//! **Owns** which slices are open, and when they end. **Must never touch** the format, nor the
-//! recorder. **Invariant**: a slice is written down when it begins, so that the outer one stands
-//! before the inner, and gets its length when it ends; what is open at the end is ended there.
+//! **Owns** which slices are open. **Must never touch** the format or the recorder.
+//! **Invariant**: a slice is added when it begins, so that an outer slice precedes its inner
+//! ones, and gets its duration when it ends. What is still open at the end of the recording ends
+//! there.
 
-use super::{Bits, Detail, Event, Kind, LOOP_TRACK, PROCESS, Who};
+use super::{Event, EventType};
 use crate::observe::State;
-use crate::observe::describe::Story;
-use crate::observe::recorder::{Entry, EventKind, Life, TurnRecorder};
+use crate::observe::describe::{CallRecord, Detail, PHASES, phase_index, wait_text};
+use crate::observe::microseconds;
+use crate::observe::recorder::{Entry, EventKind, TurnRecorder};
 use crate::reactor::{Time, Token, TurnPhase};
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
 
-/// The tracks so far.
+/// The only process of a recording.
+const PROCESS: u32 = 1;
+
+/// The loop's track; slot N has track N + 1.
+const LOOP_TRACK: u64 = 0;
+
+fn track(slot: u32) -> u64 {
+    u64::from(slot) + 1
+}
+
+/// The events so far, and the slices that have no duration yet.
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
     events: Vec<Event>,
     now: Time,
-    turn: Option<usize>,
-    phase: Option<usize>,
-    /// By slot: the open slices of its owner's life and of its state.
-    open: HashMap<u32, (usize, usize)>,
+    turn: Option<u64>,
+    /// By track: the open slices as indices of `events`, outermost first. That is a turn, a phase
+    /// and a call for the loop; a lifetime, a state and a call for a slot.
+    open: HashMap<u64, Vec<usize>>,
 }
 
 impl Tracks {
@@ -29,48 +41,36 @@ impl Tracks {
         let mut tracks = Self::default();
         tracks.name("process_name", LOOP_TRACK, "helloop".to_owned());
         tracks.name("thread_name", LOOP_TRACK, "the loop".to_owned());
-        tracks.now = recorder
-            .entries()
-            .next()
-            .map_or(Time::ZERO, |entry| entry.at);
-        tracks.begin_lives(recorder);
+        let first = recorder.entries().next();
+        tracks.now = first.map_or(Time::ZERO, |entry| entry.at);
+        tracks.begin_earlier_lifetimes(recorder);
         for entry in recorder.entries() {
             tracks.add(entry);
         }
         tracks.now = tracks.now.max(recorder.last());
-        tracks.end_all();
+        for track in tracks.open.keys().copied().collect::<Vec<_>>() {
+            tracks.end_to(track, 0);
+        }
         tracks.events
     }
 
-    /// Those who were born before the ring begins have their tracks from its beginning on: who
-    /// did something since, in the state that this found; the others as they are now.
-    fn begin_lives(&mut self, recorder: &TurnRecorder) {
-        let mut first: Vec<Option<(Token, Option<State>)>> = Vec::new();
-        let mut see = |token: Token, state: Option<State>| {
-            let index = token.key as usize;
-            if index >= first.len() {
-                first.resize(index + 1, None);
-            }
-            first[index].get_or_insert((token, state));
-        };
-        for entry in recorder.entries() {
-            match entry.what {
-                EventKind::Called { call, was, .. } => see(call.token, Some(was)),
-                EventKind::Born(token, _) => see(token, None),
-                EventKind::Died(_)
-                | EventKind::Marked { .. }
-                | EventKind::TurnPhase(..)
-                | EventKind::Counted { .. } => {}
-            }
+    /// Names the track of each slot, and begins the lifetime of each source that is older than
+    /// the ring. Its state is the one that its first call found, or else the present one.
+    fn begin_earlier_lifetimes(&mut self, recorder: &TurnRecorder) {
+        let recorded = recorder.entries().filter_map(|entry| match entry.what {
+            EventKind::Called { call, .. } => Some((call.token, Some(call.was))),
+            EventKind::Born(token, _) => Some((token, None)),
+            _ => None,
+        });
+        let present = recorder.lives().map(|life| (life.token, Some(life.state)));
+        let mut first = BTreeMap::new();
+        for (token, state) in recorded.chain(present) {
+            first.entry(token.key).or_insert((token, state));
         }
-        for Life { token, state, .. } in recorder.lives() {
-            see(*token, Some(*state));
-        }
-        for (token, state) in first.into_iter().flatten() {
-            let slot = format!("slot {}", token.key);
-            self.name("thread_name", track(token), slot);
+        for (slot, (token, state)) in first {
+            self.name("thread_name", track(slot), format!("slot {slot}"));
             if let Some(state) = state {
-                self.begin_life(token, state);
+                self.begin_lifetime(token, state);
             }
         }
     }
@@ -82,26 +82,24 @@ impl Tracks {
             EventKind::Marked {
                 token,
                 readiness,
-                is_current,
+                is_current: current,
             } => {
-                let bits = Bits(readiness);
-                let gone = if is_current { "" } else { " (gone)" };
+                let gone = if current { "" } else { " (gone)" };
                 let detail = Detail::Mark {
-                    token: Who(token),
-                    readiness: bits,
-                    current: is_current,
+                    token,
+                    readiness,
+                    current,
                 };
-                self.instant(format!("{token} {bits}{gone}"), detail);
+                self.instant(format!("{token} {readiness}{gone}"), detail);
             }
-            EventKind::Called { .. } => self.call(entry),
+            EventKind::Called { call, began } => self.call(began, call),
             EventKind::Born(token, state) => {
-                let who = Who(token);
-                self.instant(format!("{token} born"), Detail::Born { token: who, state });
-                self.begin_life(token, state);
+                self.instant(format!("{token} born"), Detail::Born { token, state });
+                self.begin_lifetime(token, state);
             }
             EventKind::Died(token) => {
-                self.instant(format!("{token} gone"), Detail::Died { token: Who(token) });
-                self.end_life(token.key);
+                self.instant(format!("{token} gone"), Detail::Died { token });
+                self.end_to(track(token.key), 0);
             }
             EventKind::Counted {
                 clients,
@@ -116,126 +114,78 @@ impl Tracks {
     }
 
     fn begin_phase(&mut self, turn: u64, phase: TurnPhase) {
-        self.end(self.phase);
-        let is_next = match self.turn.map(|turn| &self.events[turn].detail) {
-            Some(Detail::Turn { turn: open }) => *open != turn,
-            _ => true,
-        };
-        if is_next {
-            self.end(self.turn);
-            let name = format!("turn {turn}");
-            self.turn = Some(self.begin(LOOP_TRACK, name, Detail::Turn { turn }));
+        self.end_to(LOOP_TRACK, 1);
+        if self.turn.replace(turn) != Some(turn) {
+            self.end_to(LOOP_TRACK, 0);
+            self.begin(LOOP_TRACK, format!("turn {turn}"), Detail::Turn { turn });
         }
-        let (name, detail) = match phase {
-            TurnPhase::Wait(timeout) => (
-                match timeout {
-                    None => "wait for ever".to_owned(),
-                    Some(Duration::ZERO) => "wait not at all".to_owned(),
-                    Some(timeout) => format!("wait {timeout:?}"),
-                },
-                Detail::Wait {
-                    timeout_us: timeout.map(microseconds),
-                },
-            ),
-            TurnPhase::Mark => ("mark".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Drive => ("drive".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Expire => ("expire".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Settle => ("settle".to_owned(), Detail::TurnPhase {}),
-            TurnPhase::Between => ("between turns".to_owned(), Detail::TurnPhase {}),
-        };
-        self.phase = Some(self.begin(LOOP_TRACK, name, detail));
+        let mut name = PHASES[phase_index(phase)].to_owned();
+        let mut detail = Detail::Phase {};
+        if let TurnPhase::Wait(timeout) = phase {
+            let timeout_us = timeout.map(microseconds);
+            name = format!("{name} {}", wait_text(timeout_us));
+            detail = Detail::Wait { timeout_us };
+        }
+        self.begin(LOOP_TRACK, name, detail);
     }
 
-    /// The call on the loop's track and on its slot's, and the change of state that it made.
-    fn call(&mut self, entry: &Entry) {
-        let EventKind::Called {
-            call,
-            began,
-            did,
-            was,
-            is,
-        } = entry.what
-        else {
-            return;
-        };
-        let story = Story {
-            did,
-            before: call.before,
-            after: call.after,
-        };
-        let detail = Detail::Call {
-            token: Who(call.token),
-            did,
-            before: Bits(call.before),
-            after: Bits(call.after),
-            verdict: call.verdict,
-            was,
-            is,
-        };
-        self.now = began;
-        let on_loop = self.begin(LOOP_TRACK, format!("{} {story}", call.token), detail);
-        let on_slot = self.begin(track(call.token), story.to_string(), Detail::Work {});
-        self.now = entry.at;
-        self.end(Some(on_loop));
-        self.end(Some(on_slot));
-        if was != is
-            && let Some((life, state)) = self.open.get(&call.token.key).copied()
-        {
-            self.end(Some(state));
-            let state = self.begin(track(call.token), is.to_string(), Detail::State {});
-            self.open.insert(call.token.key, (life, state));
+    /// The slices of a call on the loop's track and on the slot's, and the change of state.
+    fn call(&mut self, began: Time, call: CallRecord) {
+        let (ended, work) = (mem::replace(&mut self.now, began), call.work());
+        let CallRecord { token, was, is, .. } = call;
+        let slot = track(token.key);
+        let on_loop = self.begin(LOOP_TRACK, format!("{token} {work}"), Detail::Call(call));
+        let on_slot = self.begin(slot, work, Detail::Work {});
+        self.now = ended;
+        self.end_to(LOOP_TRACK, on_loop);
+        self.end_to(slot, on_slot);
+        if was != is {
+            self.end_to(slot, 1);
+            self.begin(slot, is.to_string(), Detail::State {});
         }
     }
 
-    fn begin_life(&mut self, token: Token, state: State) {
-        self.end_life(token.key);
-        let life = self.begin(track(token), token.to_string(), Detail::Life {});
-        let state = self.begin(track(token), state.to_string(), Detail::State {});
-        self.open.insert(token.key, (life, state));
+    fn begin_lifetime(&mut self, token: Token, state: State) {
+        let slot = track(token.key);
+        self.end_to(slot, 0);
+        self.begin(slot, token.to_string(), Detail::Lifetime {});
+        self.begin(slot, state.to_string(), Detail::State {});
     }
 
-    fn end_life(&mut self, key: u32) {
-        if let Some((life, state)) = self.open.remove(&key) {
-            self.end(Some(state));
-            self.end(Some(life));
-        }
-    }
-
-    fn end_all(&mut self) {
-        self.end(self.phase);
-        self.end(self.turn);
-        let keys: Vec<u32> = self.open.keys().copied().collect();
-        for key in keys {
-            self.end_life(key);
-        }
-    }
-
+    /// Opens a slice within those that are open on its track, and returns how many these are.
     fn begin(&mut self, track: u64, name: String, detail: Detail) -> usize {
-        self.push(Kind::Slice, track, name, detail);
-        self.events.len() - 1
+        let open = self.open.entry(track).or_default();
+        open.push(self.events.len());
+        let depth = open.len() - 1;
+        self.push(EventType::Slice, track, name, detail);
+        depth
     }
 
-    fn end(&mut self, slice: Option<usize>) {
-        if let Some(event) = slice.and_then(|slice| self.events.get_mut(slice)) {
-            let now = microseconds(self.now.since(Time::ZERO));
+    /// Ends all slices of a track but the `depth` outer ones.
+    fn end_to(&mut self, track: u64, depth: usize) {
+        let now = microseconds(self.now.since(Time::ZERO));
+        let open = self.open.entry(track).or_default();
+        for slice in open.drain(depth.min(open.len())..) {
+            let event = &mut self.events[slice];
             event.lasts_us = Some(now - event.begins_us);
         }
     }
 
     fn instant(&mut self, name: String, detail: Detail) {
-        self.push(Kind::Instant, LOOP_TRACK, name, detail);
+        self.push(EventType::Instant, LOOP_TRACK, name, detail);
     }
 
     fn count(&mut self, name: &str, value: u64) {
         let detail = Detail::Count { value };
-        self.push(Kind::Counter, LOOP_TRACK, name.to_owned(), detail);
+        self.push(EventType::Counter, LOOP_TRACK, name.to_owned(), detail);
     }
 
     fn name(&mut self, what: &str, track: u64, name: String) {
-        self.push(Kind::Name, track, what.to_owned(), Detail::Name { name });
+        let detail = Detail::Name { name };
+        self.push(EventType::Metadata, track, what.to_owned(), detail);
     }
 
-    fn push(&mut self, ph: Kind, tid: u64, name: String, detail: Detail) {
+    fn push(&mut self, ph: EventType, tid: u64, name: String, detail: Detail) {
         self.events.push(Event {
             name,
             ph,
@@ -246,14 +196,4 @@ impl Tracks {
             detail,
         });
     }
-}
-
-fn track(token: Token) -> u64 {
-    u64::from(token.key) + 1
-}
-
-/// Nanoseconds survive the way there and back for a hundred days: a double has 53 bits.
-#[allow(clippy::cast_precision_loss)]
-fn microseconds(duration: Duration) -> f64 {
-    duration.as_nanos() as f64 / 1_000.0
 }

@@ -266,31 +266,27 @@ impl<T: Stream> Peer<T> {
 
     fn work(&mut self, cx: &mut Context<'_, Shared>) -> Result<Moved, CloseCause> {
         match self.state {
-            PeerState::Greeting => {
-                let sent = self.send(cx.shared.settings.framing.welcome(), cx)?;
-                let welcomed = Moved { sent, received: 0 };
-                Ok(welcomed.and(self.converse(cx)?))
-            }
             PeerState::Refusing => {
                 let refusal = greeting::refusal(cx.shared.settings.max_clients);
                 self.send(refusal.as_bytes(), cx)?;
                 self.state = PeerState::Ending(CloseCause::Busy);
                 self.finish(CloseCause::Busy, cx)
             }
-            PeerState::Waiting | PeerState::Owed => self.converse(cx),
+            PeerState::Greeting | PeerState::Waiting | PeerState::Owed => self.converse(cx),
             PeerState::Held(_) => Ok(Moved::default()),
             PeerState::Ending(cause) => self.finish(cause, cx),
             PeerState::Lingering(cause) => self.discard(cause, cx),
         }
     }
 
-    /// Sends what is owed, then reads and answers within the budget, and decides how the
-    /// conversation continues.
+    /// Sends the welcome or what is owed, then reads and answers within the budget, and decides
+    /// how the conversation continues.
     fn converse(&mut self, cx: &mut Context<'_, Shared>) -> Result<Moved, CloseCause> {
-        let mut moved = Moved {
-            sent: self.flush(cx)?,
-            received: 0,
+        let sent = match self.state {
+            PeerState::Greeting => self.send(cx.shared.settings.framing.welcome(), cx)?,
+            _ => self.flush(cx)?,
         };
+        let mut moved = Moved { sent, received: 0 };
         let mut end = None;
         for _ in 0..READS_PER_TURN {
             if end.is_some() || moved.received >= BYTES_PER_TURN || !self.may_read(cx) {
@@ -337,14 +333,16 @@ impl<T: Stream> Peer<T> {
     /// released are sent before more is read, so that none is held twice; a drain holds all that
     /// its last read finds together.
     fn may_read(&self, cx: &Context<'_, Shared>) -> bool {
-        let is_delayed = !cx.shared.settings.delay.is_zero();
+        if !cx.readiness.contains(Readiness::READABLE) {
+            return false;
+        }
         let high_water_bytes = match self.state {
             PeerState::Held(_) if cx.shared.is_draining() => HIGH_WATER_BYTES,
             PeerState::Held(_) => return false,
-            _ if is_delayed => 0,
-            _ => HIGH_WATER_BYTES,
+            _ if cx.shared.settings.delay.is_zero() => HIGH_WATER_BYTES,
+            _ => 0,
         };
-        cx.readiness.contains(Readiness::READABLE) && self.owed() <= high_water_bytes
+        self.owed() <= high_water_bytes
     }
 
     fn receive(&mut self, cx: &mut Context<'_, Shared>) -> Received {
@@ -398,27 +396,27 @@ impl<T: Stream> Peer<T> {
         self.state = PeerState::Held(None);
     }
 
-    /// Sends the scratch replies after what is owed already, keeps what the socket does not take
-    /// (pitfall 6), and returns how many bytes it took.
-    fn send_replies(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<usize> {
-        let replies = std::mem::take(&mut cx.shared.scratch.replies);
-        let sent = self.send(&replies, cx);
-        cx.shared.scratch.replies = replies;
-        sent
+    /// Sends one reply of the server's own.
+    fn send(&mut self, reply: &[u8], cx: &mut Context<'_, Shared>) -> io::Result<usize> {
+        let replies = &mut cx.shared.scratch.replies;
+        replies.clear();
+        replies.extend_from_slice(reply);
+        self.send_replies(cx)
     }
 
+    /// Sends the scratch replies after what is owed already, keeps what the socket does not take
+    /// (pitfall 6), and returns how many bytes it took.
     #[inline]
-    fn send(&mut self, bytes: &[u8], cx: &mut Context<'_, Shared>) -> io::Result<usize> {
-        let (readiness, traffic) = (&mut *cx.readiness, &mut cx.shared.stats.traffic);
+    fn send_replies(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<usize> {
+        let Scratch { replies, pool, .. } = &mut cx.shared.scratch;
+        let traffic = &mut cx.shared.stats.traffic;
         if let Some(pending) = &mut self.pending {
-            return pending
-                .outbox
-                .send(bytes, &mut self.stream, readiness, traffic);
+            let outbox = &mut pending.outbox;
+            return outbox.send(replies, &mut self.stream, cx.readiness, traffic);
         }
-        let sent = stream::send(&mut self.stream, readiness, bytes, traffic)?;
-        if sent < bytes.len() {
-            let pending = self.pending_mut(&mut cx.shared.scratch.pool);
-            pending.outbox.push(&bytes[sent..]);
+        let sent = stream::send(&mut self.stream, cx.readiness, replies, traffic)?;
+        if sent < replies.len() {
+            self.pending_mut(pool).outbox.push(&replies[sent..]);
         }
         Ok(sent)
     }

@@ -1,11 +1,11 @@
 //! `helloop get`.
 //!
-//! **Owns** the fetch's flags. **Must never touch** a socket or a file.
-//! **Invariant**: what was saved, and where, is said last.
+//! **Owns** the flags of the command. **Must never touch** a socket or a file.
+//! **Invariant**: the last line of a success says how much was saved, and where.
 
 use super::greet::output;
-use super::values::{positive, some_duration};
-use super::{Failure, say};
+use super::values::{nonzero_duration, positive};
+use super::{Failure, print_line};
 use crate::client::http;
 use clap::Args;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub(super) struct Get {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive)]
     max_bytes: u64,
     /// The limit on all of it together.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = nonzero_duration)]
     timeout: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Get {
         };
         let (mut out, escaped) = output();
         let saved = http::run(&options, &mut out, escaped)?;
-        say(format_args!(
+        print_line(format_args!(
             "{} bytes saved in {}",
             saved.bytes,
             saved.path.display()

@@ -1,7 +1,7 @@
-//! The flags of `helloop serve` for those who watch the loop.
+//! The flags of `helloop serve` that make the loop observable: `--record` and `--observe`.
 //!
-//! **Owns** what is recorded, how far back, where it is saved, and where observers are let in. **Must never touch** how the
-//! loop is watched. **Invariant**: without one of these flags nothing watches.
+//! **Owns** the file and the size of the recording, and the address for observers. **Must never
+//! touch** how the loop is recorded. **Invariant**: without one of these flags nothing is recorded.
 
 use super::Failure;
 use super::values::between;
@@ -12,14 +12,14 @@ use clap::{ArgMatches, Args};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-/// More turns than this are more than a viewer opens.
+/// The most turns of a recording: a trace viewer cannot open larger files.
 const MAX_RECORD_TURNS: u64 = 1_000_000;
 
-/// Turns remembered for the page alone: what a person can go back to, in 4 MiB at most.
+/// The turns kept if there is only the page, which can step back through them: at most 4 MiB.
 const OBSERVED_TURNS: usize = 1_000;
 
 #[derive(Args, Debug)]
-pub(super) struct Watching {
+pub(super) struct ObserveFlags {
     /// Record the loop's last turns, for `helloop show`.
     ///
     /// Saved on SIGUSR2 and at the end, in the Chrome trace event format, which
@@ -35,9 +35,9 @@ pub(super) struct Watching {
     ///
     /// Each takes up to 4 KiB of memory.
     #[arg(long, env = "HELLOOP_RECORD_TURNS", value_name = "N", default_value = "10k",
-          value_parser = |text: &str| between(text, 1, MAX_RECORD_TURNS),
+          value_parser = |text: &str| between::<usize>(text, 1, MAX_RECORD_TURNS),
           help_heading = "Watching")]
-    record_turns: u64,
+    record_turns: usize,
     /// Show the loop at work on a page in the browser.
     ///
     /// There are /metrics for Prometheus, /healthz and /events too. Whoever can connect there
@@ -51,12 +51,9 @@ pub(super) struct Watching {
     observe: Option<String>,
 }
 
-impl Watching {
-    /// Whether what was given means something. A variable may wait for a recording.
-    ///
-    /// # Errors
-    ///
-    /// The words for the person who gave a length to no recording.
+impl ObserveFlags {
+    /// Checks that `--record-turns` has a recording to apply to; its variable may be set without
+    /// one. The error is a message for the user.
     pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
         let typed = given.value_source("record_turns") == Some(ValueSource::CommandLine);
         if typed && self.record.is_none() {
@@ -65,16 +62,17 @@ impl Watching {
         Ok(())
     }
 
-    /// What is to be observed.
+    /// What to record and whom to show it.
     ///
     /// # Errors
     ///
-    /// What is wrong is found before anything is served, and not when a recording is lost.
+    /// The file or the address cannot be used. This is found out before the server starts, not when
+    /// a recording is lost.
     pub(super) fn prepare(&self) -> Result<ObserveOptions, Failure> {
         let recording = self.record.as_deref().map(recording_file).transpose()?;
-        let listener = self.observe.as_deref().map(gate).transpose()?;
+        let listener = self.observe.as_deref().map(bind_listener).transpose()?;
         let turns = match recording {
-            Some(_) => usize::try_from(self.record_turns).unwrap_or(usize::MAX),
+            Some(_) => self.record_turns,
             None => OBSERVED_TURNS,
         };
         Ok(ObserveOptions {
@@ -85,18 +83,18 @@ impl Watching {
     }
 }
 
-/// The line that says where the loop can be looked at, with the real port.
-pub(super) fn invitation(observe: &ObserveOptions) -> Option<String> {
+/// The line with the URL of the page; its port is the real one even if port 0 was asked for.
+pub(super) fn page_line(observe: &ObserveOptions) -> Option<String> {
     let address = observe.listener.as_ref()?.local_addr().ok()?;
     Some(format!("watch it at http://{address}/"))
 }
 
-/// Everybody who can connect there may look on, and nobody can do more than that.
-fn gate(address: &str) -> Result<TcpListener, Failure> {
+/// Anyone who can connect to this listener can observe, and do nothing else.
+fn bind_listener(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| {
         Failure::new(format_args!(
-            "cannot be observed at {}: {error}; --observe takes an address of this machine and a \
-             free port, as in 127.0.0.1:9998",
+            "cannot listen for observers at {}: {error}; --observe takes an address of this \
+             machine and a free port, as in 127.0.0.1:9998",
             address.escape_debug()
         ))
     })
@@ -106,7 +104,7 @@ fn recording_file(path: &Path) -> Result<RecordingFile, Failure> {
     RecordingFile::new(path).map_err(|error| {
         let name = path.display().to_string();
         Failure::new(format_args!(
-            "cannot record to {}: {error}; --record takes a file in a folder that can be written to",
+            "cannot record to {}: {error}; --record takes a file in a writable folder",
             name.escape_debug()
         ))
     })

@@ -1,13 +1,13 @@
-//! A stage in virtual time for the code here and for the naive code, under the same loop.
+//! The real server and the naive one, each on the real reactor in virtual time.
 //!
-//! **Owns** the time, the far ends, and what the loop records of itself. **Must never touch** a
-//! clock or a real socket. **Invariant**: a program gets the edges that a poll would announce,
-//! each once, and its waits are recorded as a poll would have been asked.
+//! **Owns** the time, the far ends of the connections, and the recording of the loop. **Must never
+//! touch** a clock or a real socket. **Invariant**: a program gets each edge that a poll would
+//! report once, and its waits are recorded with the timeout that a poll would get.
 
 #![allow(unreachable_pub)]
 
-use crate::program::{Habit, NaiveServer, Welcome, slept};
-use crate::rig::{Acceptor, PostBox, Waiting};
+use crate::naive_server::{AcceptFn, NaiveServer, ServeFn, take_slept};
+use crate::rig::{Acceptor, ScriptedNet, Scripts, Waiting};
 use crate::script::{FarEnd, Scripted};
 use helloop::observe::recorder::{Entry, RecorderMode, TurnRecorder};
 use helloop::observe::show::{Filter, show};
@@ -20,32 +20,29 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What is put on the stage.
+/// What a harness runs.
 pub trait Program {
-    type Actor: Observable;
+    type Source: Observable;
 
-    fn reactor(&self) -> &Reactor<Self::Actor, TurnRecorder>;
-    fn reactor_mut(&mut self) -> &mut Reactor<Self::Actor, TurnRecorder>;
+    fn reactor(&self) -> &Reactor<Self::Source, TurnRecorder>;
+    fn reactor_mut(&mut self) -> &mut Reactor<Self::Source, TurnRecorder>;
     /// One turn without its wait.
     fn step(&mut self, now: Time, marks: &[Mark]);
 
-    /// How long the next wait may last.
+    /// How long the next wait may block.
     fn poll_timeout(&mut self, now: Time) -> Option<Duration> {
         self.reactor_mut().poll_timeout(now)
     }
 }
 
-/// The code here.
-pub type Here = Server<ScriptedNet>;
+impl Program for Scripts {
+    type Source = ServerSource<ScriptedNet>;
 
-impl Program for Here {
-    type Actor = ServerSource<ScriptedNet>;
-
-    fn reactor(&self) -> &Reactor<Self::Actor, TurnRecorder> {
+    fn reactor(&self) -> &Reactor<Self::Source, TurnRecorder> {
         &self.reactor
     }
 
-    fn reactor_mut(&mut self) -> &mut Reactor<Self::Actor, TurnRecorder> {
+    fn reactor_mut(&mut self) -> &mut Reactor<Self::Source, TurnRecorder> {
         &mut self.reactor
     }
 
@@ -58,31 +55,33 @@ impl Program for Here {
 
 /// A program in virtual time.
 #[derive(Debug)]
-pub struct Stage<P> {
+pub struct Harness<P> {
     pub program: P,
     now: Time,
     far_ends: Vec<FarEnd>,
-    has_begun: bool,
+    /// Whether the wait before the next turn is recorded.
+    has_recorded_wait: bool,
 }
 
-/// Turns remembered: more than any scene has.
+/// Turns kept by the recorder: more than any run has.
 const MAX_TURNS: usize = 4_096;
 
-fn loop_of<S: Observable>() -> Reactor<S, TurnRecorder> {
+fn recording_reactor<S: Observable>() -> Reactor<S, TurnRecorder> {
     Reactor::simulated_recorded(TurnRecorder::new(MAX_TURNS, RecorderMode::Recording)).unwrap()
 }
 
-impl Stage<Here> {
-    /// The code here.
-    pub fn here(settings: Settings) -> Self {
-        Self::new(Server::on(loop_of(), settings))
+impl Harness<Scripts> {
+    /// The real server.
+    pub fn real(settings: Settings) -> Self {
+        Self::new(Server::on(recording_reactor(), settings))
     }
 
+    /// A client that was just accepted.
     pub fn client(&mut self, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
         self.program.shared.stats.accepted += 1;
         let peer = ServerSource::Peer(Peer::new(stream));
         self.program.reactor.add(peer, Readiness::WRITABLE).unwrap();
-        self.watch(&far_end)
+        self.track(&far_end)
     }
 
     pub fn listener(&mut self) -> (Token, Rc<RefCell<Waiting>>) {
@@ -93,66 +92,68 @@ impl Stage<Here> {
     }
 }
 
-impl Stage<NaiveServer> {
-    /// The naive code.
+impl Harness<NaiveServer> {
+    /// The naive server.
     pub fn naive() -> Self {
-        Self::new(NaiveServer::new(loop_of()))
+        Self::new(NaiveServer::new(recording_reactor()))
     }
 
-    pub fn client(&mut self, habit: Habit, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
-        self.program.add_client(habit, stream);
-        self.watch(&far_end)
+    /// A client that was just accepted, served by `serve`.
+    pub fn client(&mut self, serve: ServeFn, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
+        self.program.add_client(serve, stream);
+        self.track(&far_end)
     }
 
-    pub fn listener(&mut self, welcome: Welcome, habit: Habit) -> (Token, Rc<RefCell<Waiting>>) {
+    /// A listener that accepts with `accept`, and whose clients are served by `serve`.
+    pub fn listener(&mut self, accept: AcceptFn, serve: ServeFn) -> (Token, Rc<RefCell<Waiting>>) {
         let acceptor = Acceptor::default();
         let waiting = acceptor.0.clone();
-        (self.program.add_listener(acceptor, welcome, habit), waiting)
+        (self.program.add_listener(acceptor, accept, serve), waiting)
     }
 }
 
-impl<P: Program> Stage<P> {
+impl<P: Program> Harness<P> {
     fn new(program: P) -> Self {
         Self {
             program,
             now: Time::ZERO,
             far_ends: Vec::new(),
-            has_begun: false,
+            has_recorded_wait: false,
         }
     }
 
-    /// How long the next wait may last.
+    /// How long the next wait may block.
     pub fn poll_timeout(&mut self) -> Option<Duration> {
         self.program.poll_timeout(self.now)
     }
 
-    /// Passes on the edges of a stream.
-    pub fn watch(&mut self, far_end: &FarEnd) -> FarEnd {
+    /// From now on reports the edges of this stream.
+    fn track(&mut self, far_end: &FarEnd) -> FarEnd {
         self.far_ends.push(far_end.clone());
         far_end.clone()
     }
 
-    /// A client connects: it waits in the backlog.
-    pub fn connect(&mut self, waiting: &RefCell<Waiting>, room: usize) -> FarEnd {
-        let (stream, far_end) = Scripted::with_room(room);
+    /// A client connects, and waits in the accept backlog.
+    pub fn connect(&mut self, waiting: &RefCell<Waiting>) -> FarEnd {
+        let (stream, far_end) = Scripted::roomy();
         waiting.borrow_mut().streams.push_back(stream);
-        self.watch(&far_end)
+        self.track(&far_end)
     }
 
-    fn note_wait(&mut self) {
-        let patience = self.poll_timeout();
+    fn record_wait(&mut self) {
+        let timeout = self.poll_timeout();
         let now = self.now;
         let reactor = self.program.reactor_mut();
-        let turn = reactor.turns().turns + 1;
+        let turn = reactor.stats().turns + 1;
         let recorder = reactor.recorder_mut();
-        Recorder::<P::Actor>::phase(recorder, turn, TurnPhase::Wait(patience), now);
-        self.has_begun = true;
+        Recorder::<P::Source>::phase(recorder, turn, TurnPhase::Wait(timeout), now);
+        self.has_recorded_wait = true;
     }
 
-    /// One turn with these marks behind the edges that are due.
+    /// One turn with the edges that are due, and then these marks.
     pub fn turn(&mut self, marks: &[Mark]) {
-        if !self.has_begun {
-            self.note_wait();
+        if !self.has_recorded_wait {
+            self.record_wait();
         }
         let far_ends = self.far_ends.iter();
         let mut all: Vec<Mark> = far_ends
@@ -160,20 +161,20 @@ impl<P: Program> Stage<P> {
             .collect();
         all.extend(marks);
         self.program.step(self.now, &all);
-        self.now = self.now.after(slept());
-        self.note_wait();
+        self.now = self.now.after(take_slept());
+        self.record_wait();
     }
 
-    /// Turns until the loop would wait.
+    /// Runs turns until the loop would block.
     #[track_caller]
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
             let is_due = |far_end: &FarEnd| {
                 let wire = far_end.borrow();
-                wire.token.is_some() && !wire.edge.is_none()
+                wire.token.is_some() && !wire.edge.is_empty()
             };
-            let is_idle = self.poll_timeout() != Some(Duration::ZERO);
-            if is_idle && !self.far_ends.iter().any(is_due) {
+            let would_block = self.poll_timeout() != Some(Duration::ZERO);
+            if would_block && !self.far_ends.iter().any(is_due) {
                 return;
             }
             self.turn(&[]);
@@ -181,12 +182,12 @@ impl<P: Program> Stage<P> {
         panic!("the loop never comes to rest");
     }
 
-    /// Waits as the loop would: until this moment, with a turn for each deadline before it.
-    pub fn until(&mut self, milliseconds: u64) {
+    /// Runs until this time, counted from the start, with a turn at each deadline on the way.
+    pub fn run_until(&mut self, milliseconds: u64) {
         let target = Time::ZERO.after(Duration::from_millis(milliseconds));
         self.settle();
-        while let Some(patience) = self.poll_timeout() {
-            let deadline = self.now.after(patience);
+        while let Some(timeout) = self.poll_timeout() {
+            let deadline = self.now.after(timeout);
             if deadline > target {
                 break;
             }
@@ -197,12 +198,13 @@ impl<P: Program> Stage<P> {
         self.now = target;
     }
 
-    /// EventKind the loop has recorded, the oldest entry first.
+    /// The recording of the loop, oldest entry first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.program.reactor().recorder().entries()
     }
 
-    /// EventKind `helloop show` makes of it, from the second turn on: the first one welcomes.
+    /// What `helloop show` prints of the recording, from the second turn on: the first turn sends
+    /// the welcomes.
     pub fn ladder(&self) -> String {
         let (mut json, mut text) = (Vec::new(), Vec::new());
         trace::write(self.program.reactor().recorder(), &mut json).unwrap();

@@ -1,14 +1,13 @@
-//! Rounds, medians and verdicts.
+//! Rounds, medians, and whether the goals are met.
 //!
-//! **Invariant**: only figures of one and the same slice are ever divided by each other. What a
-//! message costs differs from minute to minute on a shared machine; what it costs in turn with
-//! another server, in the same second, differs little.
+//! **Invariant**: a ratio compares two peers within the same slice only. On a shared machine the
+//! cost per message drifts from minute to minute; within a second two servers drift together.
 
 use crate::cases::{Case, Goal, Peer};
 use crate::process::{Load, Server};
 use std::time::Duration;
 
-/// Slices of one round.
+/// Slices per round.
 const SLICES: usize = 10;
 
 /// One server with its clients.
@@ -16,9 +15,9 @@ const SLICES: usize = 10;
 pub(crate) struct Contender {
     server: Server,
     load: Load,
-    /// Bursts of one slice.
+    /// Bursts per slice.
     bursts: usize,
-    /// CPU time a message, in nanoseconds, by slice.
+    /// CPU time per message in nanoseconds, by slice.
     pub(crate) costs: Vec<f64>,
 }
 
@@ -32,7 +31,7 @@ impl Contender {
         }
     }
 
-    /// Has the load of one slice served, and returns what a message cost, in nanoseconds.
+    /// Serves the load of one slice. Returns the cost per message in nanoseconds.
     fn slice(&mut self, bursts: usize) -> f64 {
         let before = self.server.cpu_time();
         let messages = self.load.send(bursts);
@@ -41,13 +40,13 @@ impl Contender {
     }
 }
 
-/// The costs of all contenders, slice by slice, of one round.
+/// The costs of all peers in one round, by slice.
 type Round = Vec<(Peer, Vec<f64>)>;
 
-/// Measures `case` and prints what came of it.
-pub(crate) fn judge(case: &Case, rounds: usize) {
-    let rounds: Vec<Round> = (0..rounds).map(|_| play(case)).collect();
-    print!("  CPU time a message:");
+/// Measures `case`, and prints costs, ratios and goals.
+pub(crate) fn run(case: &Case, rounds: usize) {
+    let rounds: Vec<Round> = (0..rounds).map(|_| round(case)).collect();
+    print!("  CPU time per message:");
     for peer in case.peers.iter().filter(|peer| **peer != Peer::EpollAgain) {
         let costs = rounds.iter().flat_map(|round| costs(round, *peer));
         print!("  {peer} {:.0} ns", median(costs.copied()));
@@ -59,12 +58,12 @@ pub(crate) fn judge(case: &Case, rounds: usize) {
         let ratios: Vec<f64> = ratios(&rounds, Peer::Helloop, *peer).collect();
         let ratio = median(ratios.iter().copied());
         let verdict = if ratio - spread <= *at_most {
-            "holds"
+            "met"
         } else {
-            "does not hold"
+            "MISSED"
         };
         println!(
-            "  helloop / {peer:<7} {ratio:.3}  (rounds {:.3} to {:.3}; A against A {spread:.3}; \
+            "  helloop / {peer:<7} {ratio:.3}  (rounds {:.3} to {:.3}; A/A spread {spread:.3}; \
              goal {at_most:.2}): {verdict}",
             ratios.iter().copied().fold(f64::INFINITY, f64::min),
             ratios.iter().copied().fold(0.0, f64::max),
@@ -72,40 +71,40 @@ pub(crate) fn judge(case: &Case, rounds: usize) {
     }
 }
 
-/// Starts all contenders afresh, and has them take turns.
-fn play(case: &Case) -> Round {
+/// One round: all peers of `case`, started afresh and interleaved.
+fn round(case: &Case) -> Round {
     let start = |peer: &Peer| {
-        let server = peer.start(case);
+        let server = Server::start(*peer, case, &[]);
         let load = Load::start(case, server.address);
         Contender::new(server, load, case.bursts)
     };
     let mut contenders: Vec<_> = case.peers.iter().map(start).collect();
-    take_turns(&mut contenders);
+    interleave(&mut contenders);
     let costs = contenders.into_iter().map(|contender| contender.costs);
     case.peers.iter().copied().zip(costs).collect()
 }
 
-/// Has each contender served slice after slice, in turn. Each slice begins with another one, so
-/// that none profits from its place.
-pub(crate) fn take_turns(contenders: &mut [Contender]) {
+/// Runs the contenders' slices in turn, after a short warm-up. Each slice starts with a different
+/// contender, so that none benefits from its position.
+pub(crate) fn interleave(contenders: &mut [Contender]) {
     for contender in &mut *contenders {
         contender.slice(contender.bursts.div_ceil(4));
     }
     for slice in 0..SLICES {
         let first = slice % contenders.len();
-        for turn in 0..contenders.len() {
-            let contender = &mut contenders[(first + turn) % contenders.len()];
+        for position in 0..contenders.len() {
+            let contender = &mut contenders[(first + position) % contenders.len()];
             let cost = contender.slice(contender.bursts);
             contender.costs.push(cost);
         }
     }
 }
 
-/// One ratio a round: the median over its slices of one peer's cost over the other's.
-fn ratios(rounds: &[Round], peer: Peer, over: Peer) -> impl Iterator<Item = f64> {
+/// One ratio per round: the median over its slices of `peer`'s cost divided by `base`'s.
+fn ratios(rounds: &[Round], peer: Peer, base: Peer) -> impl Iterator<Item = f64> {
     rounds.iter().map(move |round| {
-        let pairs = costs(round, peer).iter().zip(costs(round, over));
-        median(pairs.map(|(cost, other)| cost / other))
+        let pairs = costs(round, peer).iter().zip(costs(round, base));
+        median(pairs.map(|(cost, base)| cost / base))
     })
 }
 

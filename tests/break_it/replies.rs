@@ -1,12 +1,15 @@
-//! EventKind gets lost between a client's words and the answer: bytes, and memory.
+//! Pitfalls of replying: lost bytes, unbounded memory, endless exchanges.
+//!
+//! **Owns** the runs of sections 6 to 10 and 14. **Must never touch** a real socket, except in
+//! section 10. **Invariant**: the naive and the real server get the same input at the same time.
 
+use crate::harness::Harness;
 use crate::naive;
-use crate::rig::{Acceptor, PostBox};
+use crate::rig::{PostBox, ScriptedNet};
 use crate::script::Scripted;
-use crate::stage::Stage;
 use crate::text::Text;
 use crate::util::{LIMIT, Server};
-use crate::{is_open, say, say_last, text_of};
+use crate::{is_open, send, send_and_finish, sent_to};
 use helloop::reactor::Readiness;
 use helloop::server::sources::datagrams::Datagrams;
 use helloop::server::sources::peer::HIGH_WATER_BYTES;
@@ -17,65 +20,65 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 #[test]
-fn p06_the_rest_of_a_short_write() {
+fn p06_a_short_write_loses_the_rest() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Harness::naive();
     let client = naive.client(naive::write_once, Scripted::with_room(18));
-    naive.until(10);
-    say(&client, b"Michael");
-    naive.until(20);
+    naive.run_until(10);
+    send(&client, b"Michael");
+    naive.run_until(20);
     client.borrow_mut().make_room(100);
-    naive.until(30);
-    say(&client, b"Tracy");
-    naive.until(40);
-    let got = text_of(&client);
+    naive.run_until(30);
+    send(&client, b"Tracy");
+    naive.run_until(40);
+    let got = sent_to(&client);
     assert_eq!(got, "Welcome!Hello, MicHello, Tracy!");
     text.naive(&naive, &format!("The client has read: {got}"));
 
-    let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::with_room(18));
-    here.until(10);
-    say(&client, b"Michael");
-    here.until(20);
+    let mut real = Harness::real(Settings::default());
+    let client = real.client(Scripted::with_room(18));
+    real.run_until(10);
+    send(&client, b"Michael");
+    real.run_until(20);
     client.borrow_mut().make_room(100);
-    here.until(30);
-    say(&client, b"Tracy");
-    here.until(40);
-    let got = text_of(&client);
+    real.run_until(30);
+    send(&client, b"Tracy");
+    real.run_until(40);
+    let got = sent_to(&client);
     assert_eq!(got, "Welcome!Hello, Michael!Hello, Tracy!");
-    text.here(&here, &format!("The client has read: {got}"));
-    text.is_shown_as("p06");
+    text.real(&real, &format!("The client has read: {got}"));
+    text.assert_shown_as("p06");
 }
 
 #[test]
 fn p07_no_high_water_mark() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Harness::naive();
     let to_naive = naive.client(naive::read_all, Scripted::with_room(8));
-    let mut here = Stage::here(Settings::default());
-    let to_here = here.client(Scripted::with_room(8));
-    naive.until(10);
-    here.until(10);
+    let mut real = Harness::real(Settings::default());
+    let to_real = real.client(Scripted::with_room(8));
+    naive.run_until(10);
+    real.run_until(10);
     text.line("The client has sent   the naive code keeps   the code here keeps");
     let mut sent = 0;
     for kibibytes in [16, 64, 256, 1_024, 4_096] {
         let more = vec![b'x'; kibibytes * 1_024 - sent];
         sent += more.len();
-        say(&to_naive, &more);
-        say(&to_here, &more);
+        send(&to_naive, &more);
+        send(&to_real, &more);
         naive.settle();
-        here.settle();
+        real.settle();
         let without = naive.program.owed();
-        let peers = here.program.reactor.sources();
+        let peers = real.program.reactor.sources();
         let with: usize = peers.map(|(_, source)| owed_to(source)).sum();
-        assert!(without > sent, "it keeps whatever comes");
+        assert!(without > sent, "it keeps everything");
         assert!(with <= HIGH_WATER_BYTES + 4 * 1_032);
         text.line(format_args!("{sent:>17} B {without:>20} B {with:>19} B"));
     }
-    text.is_shown_as("p07");
+    text.assert_shown_as("p07");
 }
 
-fn owed_to(source: &ServerSource<Acceptor, PostBox>) -> usize {
+fn owed_to(source: &ServerSource<ScriptedNet>) -> usize {
     match source {
         ServerSource::Peer(peer) => peer.owed(),
         _ => 0,
@@ -83,66 +86,63 @@ fn owed_to(source: &ServerSource<Acceptor, PostBox>) -> usize {
 }
 
 #[test]
-fn p08_the_end_of_input_taken_for_the_end() {
+fn p08_eof_treated_as_gone() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Harness::naive();
     let client = naive.client(naive::read_all, Scripted::with_room(8));
-    naive.until(10);
-    say_last(&client, b"Michael");
-    naive.until(20);
+    naive.run_until(10);
+    send_and_finish(&client, b"Michael");
+    naive.run_until(20);
     client.borrow_mut().make_room(100);
-    naive.until(30);
-    let got = text_of(&client);
+    naive.run_until(30);
+    let got = sent_to(&client);
     assert_eq!(got, "Welcome!");
     text.naive(
         &naive,
         &format!("The client, which still reads, has read: {got}"),
     );
 
-    let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::with_room(8));
-    here.until(10);
-    say_last(&client, b"Michael");
-    here.until(20);
+    let mut real = Harness::real(Settings::default());
+    let client = real.client(Scripted::with_room(8));
+    real.run_until(10);
+    send_and_finish(&client, b"Michael");
+    real.run_until(20);
     client.borrow_mut().make_room(100);
-    here.until(30);
-    let got = text_of(&client);
+    real.run_until(30);
+    let got = sent_to(&client);
     assert_eq!(got, "Welcome!Hello, Michael!");
     assert!(!is_open(&client));
-    text.here(
-        &here,
+    text.real(
+        &real,
         &format!("The client, which still reads, has read: {got}"),
     );
-    text.is_shown_as("p08");
+    text.assert_shown_as("p08");
 }
 
 #[test]
-fn p09_hung_up_taken_for_gone() {
+fn p09_a_hangup_treated_as_gone() {
     let mut text = Text::default();
-    let mut naive = Stage::naive();
+    let mut naive = Harness::naive();
     let client = naive.client(naive::closed_means_gone, Scripted::roomy());
-    naive.until(10);
-    say_last(&client, b"Michael");
-    naive.until(20);
+    naive.run_until(10);
+    send_and_finish(&client, b"Michael");
+    naive.run_until(20);
     let unread = client.borrow().arrived.len();
-    assert_eq!((unread, text_of(&client).as_str()), (7, "Welcome!"));
+    assert_eq!((unread, sent_to(&client).as_str()), (7, "Welcome!"));
     text.naive(&naive, &format!("{unread} bytes are thrown away unread."));
 
-    let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::roomy());
-    here.until(10);
-    say_last(&client, b"Michael");
-    here.until(20);
-    assert_eq!(text_of(&client), "Welcome!Hello, Michael!");
+    let mut real = Harness::real(Settings::default());
+    let client = real.client(Scripted::roomy());
+    real.run_until(10);
+    send_and_finish(&client, b"Michael");
+    real.run_until(20);
+    assert_eq!(sent_to(&client), "Welcome!Hello, Michael!");
     assert!(!is_open(&client));
-    text.here(
-        &here,
-        "EventKind was sent before the end is read and answered.",
-    );
-    text.is_shown_as("p09");
+    text.real(&real, "What was sent before the end is read and answered.");
+    text.assert_shown_as("p09");
 }
 
-/// A client that reads slowly, so that the kernel holds what it has not taken yet.
+/// A client with a small receive buffer: most replies wait in the server's send buffer.
 fn slow_reader(server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -152,8 +152,8 @@ fn slow_reader(server: SocketAddr) -> TcpStream {
     stream
 }
 
-/// How many bytes came, and how they ended.
-fn read_out(stream: &mut TcpStream) -> (usize, String) {
+/// Reads to the end, and returns the number of bytes and how they ended.
+fn read_to_end(stream: &mut TcpStream) -> (usize, String) {
     let mut bytes = Vec::new();
     let end = match stream.read_to_end(&mut bytes) {
         Ok(_) => "the end of input".to_owned(),
@@ -162,22 +162,22 @@ fn read_out(stream: &mut TcpStream) -> (usize, String) {
     (bytes.len(), end)
 }
 
-/// On real sockets, for it is the kernel that destroys what was sent.
+/// On real sockets, because it is the kernel's reset that discards what was sent.
 #[test]
-fn p10_closing_with_unread_input() {
+fn p10_closing_with_unread_input_resets() {
     let mut text = Text::default();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = slow_reader(listener.local_addr().unwrap());
     client.write_all(b"exit\nand something more\n").unwrap();
     let (accepted, _) = listener.accept().unwrap();
-    // The kernel takes all of it, so that nothing but the close can lose it.
+    // Large enough for all replies, so that only the close can lose them.
     let buffer = SockRef::from(&accepted);
     buffer.set_send_buffer_size(200_000).unwrap();
     accepted.set_write_timeout(Some(LIMIT)).unwrap();
     let replies = vec![b'x'; 100_000];
     naive::answer_and_drop(accepted, &replies).unwrap();
-    let (count, end) = read_out(&mut client);
-    assert!(count < replies.len(), "{count} bytes came through");
+    let (count, end) = read_to_end(&mut client);
+    assert!(count < replies.len(), "{count} bytes arrived");
     assert_eq!(end, "connection reset");
     text.line(format_args!(
         "The naive code: it wrote {} bytes, the client read some, then \"{end}\".",
@@ -189,23 +189,23 @@ fn p10_closing_with_unread_input() {
     let names = [&[b'x'; 991][..], b"\n"].concat().repeat(100);
     client.write_all(&names).unwrap();
     client.write_all(b"exit\n").unwrap();
-    // More than the read that finds the exit takes with it.
+    // More than the read that returns the exit also returns.
     client
         .write_all(&b"and something more\n".repeat(1_000))
         .unwrap();
     server.wait_for_messages(101);
-    let (count, end) = read_out(&mut client);
+    let (count, end) = read_to_end(&mut client);
     let wanted = "Welcome!\n".len() + 100 * 1_000;
     assert_eq!((count, end.as_str()), (wanted, "the end of input"));
     text.line(format_args!(
         "The code here: it wrote {wanted} bytes, the client read {count}, then \"{end}\"."
     ));
-    text.is_shown_as("p10");
+    text.assert_shown_as("p10");
 }
 
-/// One forged datagram between two servers.
+/// One forged datagram makes two servers answer each other.
 #[test]
-fn p14_two_servers_that_greet_each_other() {
+fn p14_two_servers_greet_each_other_forever() {
     const ROUNDS: usize = 1_000;
     let mut text = Text::default();
     let (one, other) = (address(9_999), address(9_998));
@@ -215,9 +215,13 @@ fn p14_two_servers_that_greet_each_other() {
         let socket = PostBox::default();
         let post = socket.0.clone();
         post.borrow_mut().arrived.push_back(Ok(forged.clone()));
-        let ended = naive::answer_everybody(&socket).unwrap_err();
+        let ended = naive::answer_every_datagram(&socket).unwrap_err();
         assert_eq!(ended.kind(), io::ErrorKind::WouldBlock);
-        let (reply, to) = post.borrow_mut().sent.pop().expect("it answers everybody");
+        let (reply, to) = post
+            .borrow_mut()
+            .sent
+            .pop()
+            .expect("it answers every datagram");
         if round < 3 {
             text.line(format_args!(
                 "The naive code, datagram {:>4}: {}",
@@ -234,32 +238,32 @@ fn p14_two_servers_that_greet_each_other() {
     ));
     text.line("");
 
-    let first = answers_here(b"Ada", other);
+    let first = real_answers(b"Ada", other);
     assert_eq!(first, (vec![b"Hello, Ada!".to_vec()], 0));
-    let second = answers_here(&first.0[0], one);
+    let second = real_answers(&first.0[0], one);
     assert_eq!(second, (Vec::new(), 1));
     text.line("The code here,  datagram    1: Hello, Ada!");
     text.line("The code here,  no second one: what is a greeting is counted, and not greeted");
-    text.is_shown_as("p14");
+    text.assert_shown_as("p14");
 }
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// EventKind the server here sends back, and how many greetings it has counted and left alone.
-fn answers_here(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
-    let mut here = Stage::here(Settings::default());
+/// What the real server sends back, and how many datagrams it drops as greetings.
+fn real_answers(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
+    let mut real = Harness::real(Settings::default());
     let socket = PostBox::default();
     let post = socket.0.clone();
-    let member = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));
-    let token = here.program.add(member).unwrap();
+    let source = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));
+    let token = real.program.add(source).unwrap();
     post.borrow_mut()
         .arrived
         .push_back(Ok((datagram.to_vec(), from)));
-    here.turn(&[(token, Readiness::READABLE | Readiness::WRITABLE)]);
-    here.settle();
-    let dropped = here.program.shared.stats.dropped[DropReason::Greeting as usize];
+    real.turn(&[(token, Readiness::READABLE | Readiness::WRITABLE)]);
+    real.settle();
+    let dropped = real.program.shared.stats.dropped[DropReason::Greeting as usize];
     let sent = &post.borrow().sent;
     let sent = sent.iter().map(|(reply, _)| reply.clone()).collect();
     (sent, dropped)

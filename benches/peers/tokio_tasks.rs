@@ -1,4 +1,4 @@
-//! tokio's peer: the current_thread runtime, a task a client, as its guide would write it.
+//! The tokio peer: the current_thread runtime, one task per client, as its guide writes it.
 
 use helloop::protocol::greeting::{Framing, greet, split_ending};
 use std::io;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWrit
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Builder;
 
-/// Serves for ever.
+/// Serves forever.
 pub(crate) fn serve(tcp: net::TcpListener, udp: net::UdpSocket, framing: Framing) {
     let runtime = Builder::new_current_thread().enable_io().build();
     runtime.expect("a runtime").block_on(async {
@@ -46,7 +46,7 @@ async fn lines(mut stream: TcpStream) -> io::Result<()> {
     writer.write_all(Framing::Line.welcome()).await?;
     let mut line = Vec::new();
     loop {
-        // Everything that came has been answered: out with it, before waiting for more.
+        // All buffered lines are answered: flush the replies before waiting for more.
         if reader.buffer().is_empty() {
             writer.flush().await?;
         }
