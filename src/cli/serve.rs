@@ -8,7 +8,7 @@ use super::values::{between, duration, keepalive, nonzero_duration, positive};
 use super::{Failure, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
-use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED};
+use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
 use crate::server::sources::listener::REFUSALS_AT_ONCE;
@@ -201,7 +201,7 @@ const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
     + 1 // poll
     + 2 // signals
     + REFUSALS_AT_ONCE
-    + (MAX_OBSERVERS + MAX_REFUSED + 1) as u64;
+    + (MAX_OBSERVERS + MAX_REFUSED_OBSERVERS + 1) as u64;
 
 impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.

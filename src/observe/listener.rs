@@ -5,7 +5,7 @@
 //! readiness and has a deadline: no wakeup is lost (pitfall 4).
 
 use super::observer::Observer;
-use super::requests::{MAX_OBSERVERS, MAX_REFUSED, ObserverRequests};
+use super::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS, ObserverRequests};
 use crate::net::Accept;
 use crate::reactor::{Context, Readiness, Verdict};
 use log::debug;
@@ -47,7 +47,7 @@ impl<A: Accept> ObserverListener<A> {
                 return Verdict::Park;
             }
             let is_full = cx.shared.observers >= MAX_OBSERVERS;
-            if is_full && cx.shared.refusing >= MAX_REFUSED {
+            if is_full && cx.shared.refusing >= MAX_REFUSED_OBSERVERS {
                 cx.set_deadline(RETRY);
                 return Verdict::Hold;
             }

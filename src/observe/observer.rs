@@ -78,7 +78,7 @@ pub struct Observer<T> {
 }
 
 impl<T> Observer<T> {
-    /// An observer, or one that is told that there are too many.
+    /// An observer, or one that is refused because there are too many.
     pub fn new(stream: T, is_refused: bool, requests: &mut ObserverRequests) -> Self {
         requests.sources += 1;
         let admission = if is_refused {

@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub const MAX_OBSERVERS: usize = 16;
 
 /// Further observers that are being refused at once. The accept backlog holds the rest.
-pub const MAX_REFUSED: usize = 4;
+pub const MAX_REFUSED_OBSERVERS: usize = 4;
 
 /// What an observer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,10 +13,10 @@ use crate::protocol::buffer::KEPT_BYTES;
 
 /// Empty entries kept for reuse. More are in use at once only if many clients are slow, and then
 /// an allocation is the least that a message costs.
-pub const MAX_POOLED: usize = 64;
+pub const MAX_POOLED_BUFFERS: usize = 64;
 
 // The whole pool stays small, and is empty until something was needed.
-const _: () = assert!(MAX_POOLED * 2 * KEPT_BYTES <= 128 * 1_024);
+const _: () = assert!(MAX_POOLED_BUFFERS * 2 * KEPT_BYTES <= 128 * 1_024);
 
 /// What a peer holds only while it must.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl PendingPool {
     /// Takes back an entry that has become empty.
     pub fn put(&mut self, pending: Box<Pending>) {
         debug_assert!(pending.is_empty(), "still in use");
-        if self.list.len() < MAX_POOLED {
+        if self.list.len() < MAX_POOLED_BUFFERS {
             self.list.push(pending);
         }
     }
@@ -95,11 +95,11 @@ mod tests {
     #[test]
     fn the_pool_is_bounded_in_number_and_in_memory() {
         let mut pool = PendingPool::default();
-        let entries: Vec<_> = (0..=MAX_POOLED)
+        let entries: Vec<_> = (0..=MAX_POOLED_BUFFERS)
             .map(|_| used(&mut pool, 3 * KEPT_BYTES))
             .collect();
         entries.into_iter().for_each(|pending| pool.put(pending));
-        assert_eq!(pool.list.len(), MAX_POOLED);
+        assert_eq!(pool.list.len(), MAX_POOLED_BUFFERS);
         assert!(pool.list.iter().all(|pooled| pooled.memory() <= KEPT_BYTES));
     }
 }

@@ -10,8 +10,9 @@
 //! there is no cap on clients, nor on time.
 
 use super::limiter::Limiter;
+use super::shared::READ_BYTES;
 use super::sources::datagrams;
-use super::sources::peer::{LINGER, READ_BYTES};
+use super::sources::peer::LINGER;
 use super::sources::signals::exit_on_second_signal;
 use super::stats::CloseCause;
 use super::{Outcome, Settings, Summary};

@@ -10,7 +10,7 @@ use std::fmt::{Display, Write as _};
 use std::path::Path;
 
 /// A ladder longer than this is hard to follow.
-const MAX_RUNGS: usize = 25;
+const MAX_LADDER_LINES: usize = 25;
 
 /// The text of one section, built piece by piece.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Text {
 
     fn ladder(&mut self, ladder: &str) -> &mut Self {
         let rungs = ladder.lines().count();
-        assert!(rungs <= MAX_RUNGS, "{rungs} rungs are too many:\n{ladder}");
+        assert!(rungs <= MAX_LADDER_LINES, "{rungs} rungs are too many:\n{ladder}");
         self.0.push_str(ladder);
         self
     }

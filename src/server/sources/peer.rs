@@ -14,22 +14,21 @@
 //! never reads (7), half-close (8), HUP and ERR (9), lingering (10), isolation of errors (18).
 
 mod ending;
+mod state;
+
+pub use state::PeerState;
 
 use crate::net::stream::{self, Received, Stream};
 use crate::protocol::greeting::{self, Answered, Framing};
 use crate::reactor::{Context, Readiness, Verdict};
+use crate::server::Shared;
 use crate::server::pending::{Pending, PendingPool};
-use crate::server::shared::Scratch;
+use crate::server::shared::{READ_BYTES, Scratch};
 use crate::server::stats::CloseCause;
-use crate::server::{Settings, Shared};
 use crate::warn_limited;
+use state::{Deadline, Moved, deadline};
 use std::io;
 use std::time::Duration;
-
-/// Bytes per read in line framing: large enough that a flood of lines costs few system calls,
-/// small enough that a read of nothing but empty lines, 4,096 messages, neither delays the other
-/// clients for long nor produces too many replies.
-pub const READ_BYTES: usize = 4 * 1_024;
 
 /// The high-water mark: while a client is owed more than this it is not read, so a client that does
 /// not read its replies stalls itself and no one else (pitfall 7).
@@ -59,80 +58,6 @@ const _: () = assert!(
         <= MAX_PEER_BYTES
 );
 const _: () = assert!(READ_BYTES >= greeting::MAX_CHUNK_BYTES);
-
-/// The state of the conversation. It alone determines which deadline the peer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerState {
-    /// Accepted; the welcome is still to be sent. Lasts until the first drive; no deadline.
-    Greeting,
-    /// Accepted beyond `--max-clients`; the refusal is still to be sent. Lasts until the first
-    /// drive; no deadline.
-    Refusing,
-    /// Owed nothing: the client speaks next. Deadline: the idle timeout, from the last byte.
-    Waiting,
-    /// Replies wait for the socket to take them; below the high-water mark the client is still
-    /// read. Deadline: the write timeout, from the last byte sent.
-    Owed,
-    /// Replies wait for `--delay`; nothing is read or sent. Deadline: the delay. After it the
-    /// conversation continues, or ends for the cause.
-    Held(Option<CloseCause>),
-    /// No further message is answered; what is owed is being sent. Deadline: the write timeout,
-    /// from the last byte sent.
-    Ending(CloseCause),
-    /// Everything is sent, FIN included; further input is discarded. Deadline: [`LINGER`].
-    Lingering(CloseCause),
-}
-
-/// The bytes that one call moved.
-#[derive(Clone, Copy, Debug, Default)]
-struct Moved {
-    sent: usize,
-    received: usize,
-}
-
-impl Moved {
-    fn and(self, next: Self) -> Self {
-        Self {
-            sent: self.sent + next.sent,
-            received: self.received + next.received,
-        }
-    }
-}
-
-/// What becomes of the one deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deadline {
-    /// It stands, or there is none.
-    Keep,
-    /// It is cancelled.
-    Clear,
-    /// It fires this long after the turn began.
-    Set(Duration),
-}
-
-/// The deadline after a call that moved these bytes and took the peer from state `before` (`None`
-/// if the deadline has just fired) to `after`. A call that moved nothing, such as a spurious
-/// wakeup, changes no deadline.
-fn deadline(
-    before: Option<PeerState>,
-    after: PeerState,
-    moved: Moved,
-    settings: &Settings,
-) -> Deadline {
-    let (timeout, has_progressed) = match after {
-        PeerState::Greeting | PeerState::Refusing => (None, false),
-        PeerState::Waiting => (settings.idle_timeout, moved.sent + moved.received > 0),
-        PeerState::Owed | PeerState::Ending(_) => (Some(settings.write_timeout), moved.sent > 0),
-        PeerState::Held(_) => (Some(settings.delay), false),
-        PeerState::Lingering(_) => (Some(LINGER), false),
-    };
-    let has_entered = before != Some(after);
-    match timeout {
-        Some(timeout) if has_entered || has_progressed => Deadline::Set(timeout),
-        None if has_entered => Deadline::Clear,
-        _ => Deadline::Keep,
-    }
-}
 
 /// One client. When idle it is a descriptor, a state and a null pointer.
 #[derive(Debug)]
@@ -442,73 +367,6 @@ impl<T: Stream> Peer<T> {
     fn release_pending(&mut self, pool: &mut PendingPool) {
         if let Some(pending) = self.pending.take_if(|pending| pending.is_empty()) {
             pool.put(pending);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use CloseCause::{Exit, Reset};
-    use PeerState::{Ending, Greeting, Held, Lingering, Owed, Waiting};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn the_deadline_follows_from_the_state_and_the_bytes_moved() {
-        let settings = |idle_timeout| Settings {
-            idle_timeout,
-            write_timeout: 30 * SECOND,
-            delay: SECOND,
-            ..Settings::default()
-        };
-        let (idle, never) = (settings(Some(60 * SECOND)), settings(None));
-        let moved = |sent, received| Moved { sent, received };
-        let [none, sent, received] = [moved(0, 0), moved(1, 0), moved(0, 1)];
-        let set = |seconds| Deadline::Set(seconds * SECOND);
-        for (before, after, moved, settings, expected) in [
-            // A client that is owed nothing: any byte restarts the idle timeout.
-            (Some(Greeting), Waiting, none, &idle, set(60)),
-            (Some(Waiting), Waiting, none, &idle, Deadline::Keep),
-            (Some(Waiting), Waiting, sent, &idle, set(60)),
-            (Some(Waiting), Waiting, received, &idle, set(60)),
-            (Some(Owed), Waiting, sent, &idle, set(60)),
-            (Some(Waiting), Waiting, received, &never, Deadline::Keep),
-            (Some(Owed), Waiting, sent, &never, Deadline::Clear),
-            // A client that is owed replies: only a byte that it takes restarts the write timeout.
-            (Some(Waiting), Owed, received, &idle, set(30)),
-            (Some(Owed), Owed, received, &idle, Deadline::Keep),
-            (Some(Owed), Owed, sent, &idle, set(30)),
-            (
-                Some(Ending(Exit)),
-                Ending(Exit),
-                none,
-                &idle,
-                Deadline::Keep,
-            ),
-            (Some(Ending(Exit)), Ending(Exit), sent, &idle, set(30)),
-            // A delay and lingering have a fixed length.
-            (Some(Waiting), Held(None), received, &idle, set(1)),
-            (Some(Held(None)), Held(None), none, &idle, Deadline::Keep),
-            (None, Held(None), none, &idle, set(1)),
-            (None, Owed, none, &idle, set(30)),
-            (
-                Some(Ending(Exit)),
-                Lingering(Exit),
-                sent,
-                &idle,
-                Deadline::Set(LINGER),
-            ),
-            (
-                Some(Lingering(Reset)),
-                Lingering(Reset),
-                received,
-                &idle,
-                Deadline::Keep,
-            ),
-        ] {
-            let found = deadline(before, after, moved, settings);
-            assert_eq!(found, expected, "{before:?} -> {after:?}, {moved:?}");
         }
     }
 }
