@@ -43,7 +43,7 @@ pub mod verdict;
 pub use shared::{Shared, Stage};
 pub use sources::LoadSource;
 
-use crate::net::system::{self, Figures};
+use crate::net::system::{self, ProcessUsage};
 use crate::reactor::{Reactor, Readiness, Time, Token, Verdict};
 use conductor::Conductor;
 use plan::Plan;
@@ -60,9 +60,9 @@ pub struct Snapshot {
     /// When.
     pub at: Time,
     /// This process.
-    pub own: Option<Figures>,
+    pub own: Option<ProcessUsage>,
     /// The server's, where it is known and can be asked.
-    pub server: Option<Figures>,
+    pub server: Option<ProcessUsage>,
 }
 
 /// The snapshots of a run.
@@ -105,8 +105,8 @@ pub fn run(
     let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::empty())?;
     let snapshot = |at| Snapshot {
         at,
-        own: system::figures(std::process::id()),
-        server: server.and_then(system::figures),
+        own: system::process_usage(std::process::id()),
+        server: server.and_then(system::process_usage),
     };
     let mut snapshots = Snapshots {
         before: snapshot(Time::ZERO),

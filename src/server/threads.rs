@@ -244,7 +244,7 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
                 return;
             }
             Ok((stream, address)) => {
-                system::pass_on_options(listener, &stream);
+                system::inherit_options(listener, &stream);
                 start_client(stream, address, shared);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -51,7 +51,7 @@ impl fmt::Display for Findings {
 pub fn check(plan: &Plan, descriptors: u64) -> Findings {
     let mut findings = Findings::default();
     check_descriptors(plan, descriptors, &mut findings);
-    check_ports(plan, system::local_ports(), &mut findings);
+    check_ports(plan, system::ephemeral_ports(), &mut findings);
     check_sources(plan, &mut findings);
     let server = "the server's own backlog and descriptors are its own affair";
     match system::backlog_limit() {

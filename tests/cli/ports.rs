@@ -79,7 +79,11 @@ fn a_low_port_without_the_right() {
     }
     assert_refused(
         &run(serve),
-        &["127.0.0.1:1", "ports below 1024 need the right", "--listen"],
+        &[
+            "127.0.0.1:1",
+            "ports below 1024 need a privilege",
+            "--listen",
+        ],
     );
 }
 
@@ -199,6 +203,6 @@ fn a_listener_of_somebody_else_is_not_taken_over() {
     let address = other.local_addr().unwrap().to_string();
     assert_refused(
         &serve_at(&address, &["--reuse-port"]),
-        &[&address, "all who listen there", "--reuse-port"],
+        &[&address, "not shared", "--reuse-port"],
     );
 }

@@ -8,7 +8,7 @@ use super::figures::{
     ProcessReport, SecondReport, Served, Verdict,
 };
 use super::{Report, SCHEMA_VERSION, exit};
-use crate::net::system::Figures;
+use crate::net::system::ProcessUsage;
 use crate::protocol::escape::excerpt;
 use crate::protocol::greeting::Framing;
 use crate::stress::counters::{Datagrams, LossCause};
@@ -195,7 +195,7 @@ fn datagrams(counted: Datagrams) -> DatagramReport {
 }
 
 /// One process over the measured part, by the figures of the snapshots.
-fn process(run: &Run, of: impl Fn(&Snapshot) -> Option<Figures>) -> Option<ProcessReport> {
+fn process(run: &Run, of: impl Fn(&Snapshot) -> Option<ProcessUsage>) -> Option<ProcessReport> {
     let snapshots = &run.snapshots;
     let (before, ended) = (of(&snapshots.before)?, of(&snapshots.ended)?);
     // A run that never came to its measured part is measured as a whole.
