@@ -318,7 +318,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<CloseCause> {
         shared
             .messages
             .fetch_add(u64::from(answered.messages), Relaxed);
-        if answered.is_any() {
+        if !answered.is_empty() {
             shared.owing.fetch_add(1, Relaxed);
             thread::sleep(delay);
             let sent = stream.write_all(&replies);
