@@ -197,7 +197,7 @@ fn wait_for_clients(shared: &Shared, incoming: &mpsc::Receiver<News>) -> Outcome
     }
     match shared.owing.load(Relaxed) {
         0 => Outcome::Drained,
-        owing => Outcome::CutOff(usize::try_from(owing).unwrap_or(usize::MAX)),
+        owing => Outcome::CutOff(owing),
     }
 }
 
@@ -334,7 +334,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<CloseCause> {
             if shared.draining.load(Relaxed) {
                 linger(stream)?;
             }
-            return Ok(CloseCause::EndOfInput);
+            return Ok(CloseCause::Eof);
         }
     }
 }

@@ -259,7 +259,7 @@ fn answers_here(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
         .push_back(Ok((datagram.to_vec(), from)));
     here.turn(&[(token, Readiness::READABLE | Readiness::WRITABLE)]);
     here.settle();
-    let dropped = here.program.shared.stats.dropped[DropReason::Greeting as usize];
+    let dropped = here.program.shared.stats.dropped[DropReason::Greeting];
     let sent = &post.borrow().sent;
     let sent = sent.iter().map(|(reply, _)| reply.clone()).collect();
     (sent, dropped)

@@ -14,7 +14,7 @@ both_models! {
 /// At -v: who came, by address and token; who went and why, by token; each datagram's source.
 fn the_story_of_each_connection(model: Model) {
     let server = model.start(&["-v"]);
-    for cause in ["exit", "end of input", "reset"] {
+    for cause in ["exit", "EOF", "reset"] {
         let stream = server.connect();
         let accepted = format!("accepted {} as #", stream.local_addr().unwrap());
         let line = server.stderr().wait_for(&accepted);
@@ -42,7 +42,7 @@ fn the_story_of_each_connection(model: Model) {
 fn leave(mut stream: TcpStream, cause: &str) {
     match cause {
         "exit" => stream.write_all(b"exit").unwrap(),
-        "end of input" => stream.shutdown(Shutdown::Write).unwrap(),
+        "EOF" => stream.shutdown(Shutdown::Write).unwrap(),
         _ => {
             let socket = SockRef::from(&stream);
             return socket.set_linger(Some(Duration::ZERO)).unwrap();

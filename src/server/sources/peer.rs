@@ -302,7 +302,7 @@ impl<T: Stream> Peer<T> {
                     self.answer(count, cx)
                 }
                 Received::End => {
-                    end = Some(CloseCause::EndOfInput);
+                    end = Some(CloseCause::Eof);
                     self.answer_last_line(cx)
                 }
                 Received::Blocked => break,
