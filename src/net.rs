@@ -57,7 +57,7 @@ impl Accept for mio::net::TcpListener {
 
     fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
         let (stream, address) = Self::accept(self)?;
-        system::pass_on_options(self, &stream);
+        system::inherit_options(self, &stream);
         Ok((stream, address))
     }
 }

@@ -1,7 +1,7 @@
 //! The protocol: bytes in, bytes out.
 //!
-//! **Owns** what a message is and how it is answered. **Must never touch** a socket, a clock or a
-//! log. **Invariant**: the same bytes are answered the same, by every server here.
+//! **Owns** what a message is and how it is answered. **Must never touch** a socket, a clock or the
+//! log. **Invariant**: every server here answers the same bytes with the same bytes.
 
 pub mod buffer;
 pub mod escape;

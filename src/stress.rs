@@ -44,7 +44,7 @@ pub mod verdict;
 pub use shared::{Shared, Stage};
 pub use sources::LoadSource;
 
-use crate::net::system::{self, Figures};
+use crate::net::system::{self, ProcessUsage};
 use crate::reactor::{Reactor, Readiness, Time, Verdict};
 use conductor::Conductor;
 use plan::Plan;
@@ -61,9 +61,9 @@ pub struct UsageSample {
     /// When it was taken.
     pub at: Time,
     /// This process.
-    pub own: Option<Figures>,
+    pub own: Option<ProcessUsage>,
     /// The server's process, if it is known and readable.
-    pub server: Option<Figures>,
+    pub server: Option<ProcessUsage>,
 }
 
 /// The usage samples of a run.
@@ -104,8 +104,8 @@ pub fn run(
     let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::empty())?;
     let sample = |at| UsageSample {
         at,
-        own: system::figures(std::process::id()),
-        server: server.and_then(system::figures),
+        own: system::process_usage(std::process::id()),
+        server: server.and_then(system::process_usage),
     };
     let mut usage = Usage {
         before: sample(Time::ZERO),

@@ -1,12 +1,13 @@
-//! From `--listen` to sockets that listen.
+//! From `--listen` to bound sockets.
 //!
-//! **Owns** names, addresses, ports and socket options. **Must never touch** what the sockets
-//! are then used for: both models start from the same ones. **Invariant**: an address that is
-//! bound has TCP and, unless it is not wanted, UDP on one and the same port number.
+//! **Owns** host names, addresses, ports and socket options. **Must never touch** what the sockets
+//! are used for: both models start from the same ones. **Invariant**: a bound address has TCP and,
+//! unless it is turned off, UDP on the same port number.
 
 use crate::net::system;
 use log::warn;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
@@ -15,36 +16,36 @@ use std::time::Duration;
 /// Where to listen, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `HOST:PORT`, each; a host name stands for every address that it has.
+    /// Each is `HOST:PORT`; a host name stands for all its addresses.
     pub listen: Vec<String>,
     /// Whether each address gets a UDP socket too.
     pub udp: bool,
-    /// Connections that may wait to be accepted, a listener. mio's and std's `bind` fix it at
-    /// 128, and a burst over it waits a second or more for its SYN to be sent again (pitfall 19).
+    /// The length of the accept backlog per listener. `bind` of mio and std fixes it at 128, and a
+    /// client beyond that waits a second or more, until its SYN is retransmitted (pitfall 19).
     pub backlog: u32,
-    /// Whether further processes may listen on the same ports, and share the clients.
+    /// Whether other processes may listen on the same ports and share the clients.
     pub reuse_port: bool,
-    /// After how long in silence the kernel asks whether a client is still there.
+    /// The idle time after which TCP keepalive probes a client.
     pub keepalive: Option<Duration>,
 }
 
-/// The sockets of one address, blocking ones.
+/// The blocking sockets of one address.
 #[derive(Debug)]
 pub struct Bound {
-    /// The address, with its real port.
+    /// The address, with the port that was bound.
     pub address: SocketAddr,
     /// The listening socket.
     pub tcp: TcpListener,
-    /// The UDP socket of the same port number.
+    /// The UDP socket on the same port number.
     pub udp: Option<UdpSocket>,
 }
 
 impl Bound {
-    /// Makes the sockets fit for a loop that must never block.
+    /// Makes the sockets non-blocking, as an event loop needs them.
     ///
     /// # Errors
     ///
-    /// `fcntl(2)`'s.
+    /// Those of fcntl(2).
     pub fn set_nonblocking(&self) -> io::Result<()> {
         self.tcp.set_nonblocking(true)?;
         self.udp
@@ -60,29 +61,22 @@ impl fmt::Display for Bound {
     }
 }
 
-/// Why the server cannot listen: one line for the person, with what to do.
-#[derive(Debug)]
+/// Why the server cannot listen, and what to do about it, on one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct Error(String);
 
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
-
-/// Binds every address asked for, or none.
+/// Binds all addresses, or none.
 ///
 /// # Errors
 ///
 /// The first address that cannot be bound.
 pub fn bind(options: &Options) -> Result<Vec<Bound>, Error> {
-    warn_of_short_queue(options.backlog);
+    warn_if_backlog_is_cut(options.backlog);
     let mut addresses = Vec::new();
     for name in &options.listen {
         for address in resolve(name)? {
-            // Names overlap: `localhost` and 127.0.0.1. Port 0 is a different port each time.
+            // Names overlap: `localhost` and 127.0.0.1. Port 0 is a new port each time.
             if address.port() == 0 || !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -94,7 +88,7 @@ pub fn bind(options: &Options) -> Result<Vec<Bound>, Error> {
         .collect()
 }
 
-fn resolve(name: &str) -> Result<Vec<SocketAddr>, Error> {
+fn resolve(name: &str) -> Result<BTreeSet<SocketAddr>, Error> {
     let unresolved = |error: &dyn fmt::Display| {
         Error(format!(
             "cannot listen on {}: {error}; --listen takes ADDRESS:PORT, as in 127.0.0.1:9999, \
@@ -102,70 +96,61 @@ fn resolve(name: &str) -> Result<Vec<SocketAddr>, Error> {
             name.escape_debug()
         ))
     };
-    let mut addresses: Vec<SocketAddr> = name
-        .to_socket_addrs()
-        .map_err(|error| unresolved(&error))?
-        .collect();
-    addresses.sort_unstable();
-    addresses.dedup();
+    let found = name.to_socket_addrs();
+    let addresses: BTreeSet<_> = found.map_err(|error| unresolved(&error))?.collect();
     if addresses.is_empty() {
         return Err(unresolved(&"the name has no address"));
     }
     Ok(addresses)
 }
 
-/// How often a port that TCP was given is tried for UDP. Each try asks for another port, and
-/// mostly the first is free.
+/// How many free TCP ports are tried for UDP. Mostly the first is free there too.
 const PORT_TRIES: usize = 64;
 
 fn bind_one(address: SocketAddr, options: &Options) -> Result<Bound, Error> {
-    // Kept until a port is found, or the same one would be given again.
-    let mut half_free = Vec::new();
+    // Ports that are in use for UDP stay bound, so that the kernel chooses another one.
+    let mut rejected = Vec::new();
     loop {
-        let tcp =
+        let (bound, tcp) =
             listen(address, options).map_err(|error| explain(address, "tcp", &error, options))?;
-        let found = tcp
-            .local_addr()
-            .map_err(|error| explain(address, "tcp", &error, options))?;
-        if !options.udp {
-            return Ok(bound(found, tcp, None));
-        }
-        match bind_udp(found, options) {
-            Ok(udp) => return Ok(bound(found, tcp, Some(udp))),
+        match options.udp.then(|| bind_udp(bound, options)).transpose() {
+            Ok(udp) => {
+                return Ok(Bound {
+                    address: bound,
+                    tcp,
+                    udp,
+                });
+            }
             Err(error)
                 if address.port() == 0
                     && error.kind() == io::ErrorKind::AddrInUse
-                    && half_free.len() < PORT_TRIES =>
+                    && rejected.len() < PORT_TRIES =>
             {
-                half_free.push(tcp);
+                rejected.push(tcp);
             }
-            Err(error) => return Err(explain(found, "udp", &error, options)),
+            Err(error) => return Err(explain(bound, "udp", &error, options)),
         }
     }
 }
 
-fn bound(address: SocketAddr, tcp: TcpListener, udp: Option<UdpSocket>) -> Bound {
-    Bound { address, tcp, udp }
-}
-
-fn listen(address: SocketAddr, options: &Options) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, options: &Options) -> io::Result<(SocketAddr, TcpListener)> {
     let socket = open(address, Type::STREAM, Protocol::TCP, options)?;
-    // A restart binds at once, although connections of the last run are in TIME_WAIT. It does
-    // not let two servers listen on one port.
+    // Lets a restart bind while connections of the last run are in TIME_WAIT. It does not let two
+    // servers listen on one port.
     socket.set_reuse_address(true)?;
-    // For the accepted sockets, which inherit these or are given them: see `pass_on_options`.
+    // Accepted sockets inherit these, or are given them: see `inherit_options`.
     socket.set_tcp_nodelay(true)?;
-    if let Some(silence) = options.keepalive {
-        SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(silence))?;
+    if let Some(idle) = options.keepalive {
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
     }
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    let listener = TcpListener::from(socket);
+    Ok((listener.local_addr()?, listener))
 }
 
 fn bind_udp(address: SocketAddr, options: &Options) -> io::Result<UdpSocket> {
-    // Never SO_REUSEADDR here: on UDP it lets two servers share a port in silence, and one of
-    // them hears nothing.
+    // Never SO_REUSEADDR: on UDP it lets two servers bind one port, and only one of them receives.
     let socket = open(address, Type::DGRAM, Protocol::UDP, options)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -179,7 +164,7 @@ fn open(
 ) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
-        // [::] means IPv6 alone: 0.0.0.0 can be listened on beside it.
+        // [::] is IPv6 only, so that 0.0.0.0 can be bound too.
         socket.set_only_v6(true)?;
     }
     if options.reuse_port {
@@ -191,18 +176,18 @@ fn open(
 fn explain(address: SocketAddr, protocol: &str, error: &io::Error, options: &Options) -> Error {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse if options.reuse_port => {
-            "the port is in use, and not shared: all who listen there must be started with \
-             --reuse-port, by one user"
+            "the port is in use and not shared: start all servers on it with --reuse-port, as the \
+             same user"
         }
         io::ErrorKind::AddrInUse => {
-            "the port is in use: stop the program that listens there, or choose another with \
+            "the port is in use: stop the program that listens there, or choose another port with \
              --listen ADDRESS:PORT (port 0 finds a free one)"
         }
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need the right to bind them: choose one above with --listen"
+            "ports below 1024 need a privilege: choose a higher port with --listen"
         }
         io::ErrorKind::AddrNotAvailable => {
-            "that is not an address of this machine: --listen takes one that is, 0.0.0.0 or [::]"
+            "not an address of this machine: give --listen one that is, or 0.0.0.0 or [::] for all"
         }
         _ => "choose another address with --listen",
     };
@@ -211,12 +196,11 @@ fn explain(address: SocketAddr, protocol: &str, error: &io::Error, options: &Opt
     ))
 }
 
-/// The system cuts a longer backlog down in silence, so it is said here. Where
-/// the limit is not known, nothing is said.
-fn warn_of_short_queue(backlog: u32) {
+/// The kernel cuts a longer backlog silently. Where its limit is unknown, there is no warning.
+fn warn_if_backlog_is_cut(backlog: u32) {
     if let Some(limit) = system::backlog_limit().filter(|limit| *limit < backlog) {
         warn!(
-            "--backlog {backlog} is cut to {limit} by this system: raise it with \
+            "--backlog {backlog} is cut to {limit} by this system: raise the limit with \
              `sysctl -w net.core.somaxconn={backlog}`"
         );
     }

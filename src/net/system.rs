@@ -1,27 +1,26 @@
-//! What the system allows this process, and says of it and of others.
+//! The operating system: limits, processes, and what only Linux has.
 //!
-//! **Owns** the calls to the system that concern a process or the machine as a whole, and what
-//! Linux has alone. **Must never touch** what travels through a socket. **Invariant**: asking
-//! never fails a program: what cannot be had is `None`, or as it was.
+//! **Owns** the system calls that concern a process or the machine, and the socket options that
+//! only Linux has. **Must never touch** the data of a socket. **Invariant**: no function fails:
+//! what the system does not provide is `None`, and what it does not allow stays unchanged.
 //!
 //! # Portability
 //!
-//! The program needs a Unix: file descriptors, signals, and a poll that mio knows (epoll or
-//! kqueue). What is Linux's alone is here and in [`net::udp`](crate::net::udp), each a pair
-//! of files behind one `cfg`:
+//! The program requires a Unix with epoll or kqueue. The Linux-only code is here and in
+//! [`net::udp`](crate::net::udp), each time a pair of files behind one `cfg`:
 //!
-//! | on Linux | elsewhere |
+//! | Linux | other systems |
 //! | --- | --- |
-//! | datagrams in batches, `recvmmsg(2)` and `sendmmsg(2)` | one a call, the same answers |
-//! | an accepted socket has its listener's options | they are set once more, up to four calls a client |
-//! | clients of `stress` come from all of 127.0.0.0/8 | from one address, or those of `--source` |
-//! | `IP_BIND_ADDRESS_NO_PORT`: a source address binds no port | the port is chosen at once, slowly |
-//! | a process's figures and a listener's process, from `/proc` | `n/a` in a report, `null` in JSON |
-//! | the port range of connects, from `/proc` | taken as 49152 to 65535 (RFC 6335) |
-//! | the limit of a backlog, from `/proc` | nothing warns of one that is cut |
+//! | `recvmmsg(2)` and `sendmmsg(2)`: batches of datagrams | one datagram per call |
+//! | an accepted socket inherits the options of its listener | they are copied: three to six calls per client |
+//! | clients of `stress` use all of 127.0.0.0/8 | one source address, or those of `--source` |
+//! | `IP_BIND_ADDRESS_NO_PORT`: `connect(2)` chooses the port | `bind(2)` chooses it, which is slow |
+//! | the resource usage of a process, the process of a listener | `n/a` in a report, `null` in JSON |
+//! | the ephemeral port range, from `/proc` | assumed to be 49152 to 65535 (RFC 6335) |
+//! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
 //!
-//! The feature `portable` takes the right column on Linux too, where the tests can run it.
-//! Linux is tested; FreeBSD and macOS are type-checked, and nobody has run them.
+//! The feature `portable` selects the right column on Linux too, for the tests. Linux is tested;
+//! FreeBSD and macOS are only type-checked.
 
 #[cfg_attr(
     all(target_os = "linux", not(feature = "portable")),
@@ -34,17 +33,16 @@
 mod platform;
 
 pub use platform::{
-    HAS_LOOPBACK_NETWORK, backlog_limit, bind_without_port, figures, listening_process,
-    local_ports, pass_on_options,
+    HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, ephemeral_ports, inherit_options,
+    listening_process, process_usage,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::time::Duration;
 
-/// Raises the soft limit on file descriptors to the hard one, which every process may, and
-/// returns the limit that then holds. The soft limit is 1,024 on many systems for the sake of
-/// programs that still use `select(2)`. macOS refuses where the hard limit is "unlimited": then
-/// it stays as it was.
+/// Raises the soft limit on file descriptors to the hard one, which needs no privilege, and returns
+/// the limit that then holds. Many systems start with 1,024, the most that `select(2)` can handle.
+/// macOS refuses if the hard limit is "unlimited": the soft one stays as it was.
 #[must_use]
 pub fn raise_descriptor_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
@@ -54,20 +52,19 @@ pub fn raise_descriptor_limit() -> u64 {
         Ok(()) => hard,
         Err(_) => soft,
     };
-    // Signed on FreeBSD, and never negative.
+    // FreeBSD's type is signed, but a limit is never negative.
     limit as u64
 }
 
-/// What a process has used up to a moment, and has at that moment.
+/// The resource usage of a process: CPU time and context switches so far, memory and threads now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Time on a processor, of all its threads, in the program and in the kernel.
+pub struct ProcessUsage {
+    /// CPU time of all its threads, in user space and in the kernel.
     pub cpu: Duration,
-    /// Memory of the process itself that is in RAM. What the kernel keeps for its sockets is
-    /// not in it.
+    /// Resident memory (RSS). The kernel's memory for its sockets is not included.
     pub resident_bytes: u64,
-    /// Threads.
+    /// Its threads.
     pub threads: u64,
-    /// How often its present threads were taken off a processor, by waiting or by force.
+    /// Context switches of its current threads, voluntary and involuntary.
     pub context_switches: u64,
 }

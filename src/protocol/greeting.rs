@@ -1,15 +1,13 @@
-//! The protocol: bytes in, bytes out.
+//! The greetings: messages in, replies out.
 //!
-//! **Owns** what a message is, how it is answered and what ends a conversation.
-//! **Must never touch** a socket, a clock or a log: the reactor's peers, the thread a client
-//! and the tests all call the same functions, so that there is one protocol.
-//! **Invariant**: the replies depend on the bytes alone and, in line framing, not on how they
-//! were cut into reads.
+//! **Owns** what a message is, how it is answered, and what ends a conversation. **Must never
+//! touch** a socket, a clock or the log: the loop, the thread per client and the tests call the
+//! same functions. **Invariant**: the replies depend on the bytes alone and, in line framing, not
+//! on how reads divide them.
 //!
-//! A server says [`Framing::welcome`] first. What it answers then depends on the framing:
-//! [`answer_chunk`] for the tutorial's "what one `recv` returns is one message",
-//! [`answer_lines`] and [`answer_last_line`] for lines, [`answer_datagram`] for UDP.
-//! Names are opaque bytes: one that is not UTF-8 is greeted as it came.
+//! A server sends [`Framing::welcome`] first. It answers by the framing: [`answer_chunk`] for the
+//! tutorial's "what one `recv` returns is one message", [`answer_lines`] and [`answer_last_line`]
+//! for lines, [`answer_datagram`] for UDP. Names are opaque bytes and need not be UTF-8.
 
 use crate::protocol::buffer::forget;
 use memchr::memchr_iter;
@@ -17,45 +15,44 @@ use memchr::memchr_iter;
 /// The longest message in chunk framing, in bytes: the tutorial's `recv(1024)`.
 pub const MAX_CHUNK_BYTES: usize = 1_024;
 
-/// The longest line, in bytes without its ending. Without a limit, one client that never ends
-/// its line would fill the memory.
+/// The longest line, in bytes without its ending. Without a limit, one client that never ends its
+/// line could use all memory.
 pub const MAX_LINE_BYTES: usize = 65_536;
 
-/// What a client that broke [`MAX_LINE_BYTES`] reads last.
+/// The last reply to a client whose line is longer than [`MAX_LINE_BYTES`].
 pub const LINE_TOO_LONG: &[u8] = b"Error: line longer than 65536 bytes\n";
 
-/// How a refusal begins.
+/// The start of a refusal.
 pub const BUSY: &[u8] = b"Busy: ";
 
-/// What a client over the limit of `max_clients` reads in place of the welcome, in both framings.
+/// What a client beyond `max_clients` receives instead of the welcome, in both framings.
 #[must_use]
 pub fn refusal(max_clients: u64) -> String {
     format!("Busy: {max_clients} of {max_clients} clients connected\n")
 }
 
-/// The longest name for whose reply one datagram over IPv4 has room, in bytes: 65,507, less the
-/// eight of `Hello, ` and `!`.
-pub const MAX_DATAGRAM_BYTES: usize = 65_499;
+/// The longest datagram whose reply fits into one datagram over IPv4, in bytes.
+pub const MAX_DATAGRAM_BYTES: usize = 65_507 - b"Hello, !".len();
 
-/// How much longer a line's reply is than the line: an empty line, one byte with its ending,
-/// is answered with the nine bytes of `Hello, !\n`.
-pub const MAX_REPLY_GROWTH: usize = 9;
+/// The bytes of a reply around its name. The reply to a line is this much longer than the line
+/// without its ending, and up to this many times as long as the line with its ending.
+pub const REPLY_OVERHEAD_BYTES: usize = b"Hello, !\n".len();
 
 const HELLO: &[u8] = b"Hello, ";
 const EXIT: &[u8] = b"exit";
 
-/// What makes one message out of a stream of bytes.
+/// How a stream of bytes is divided into messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// The tutorial's: what one read returns, at most [`MAX_CHUNK_BYTES`], is one message.
+    /// One read is one message, of at most [`MAX_CHUNK_BYTES`], as in the tutorial.
     #[default]
     Chunk,
-    /// A line, ended by LF or CRLF and at most [`MAX_LINE_BYTES`] long, is one message.
+    /// One line is one message, of at most [`MAX_LINE_BYTES`] without its LF or CRLF.
     Line,
 }
 
 impl Framing {
-    /// What the server sends as soon as a client is connected.
+    /// What the server sends when it accepts a client.
     #[must_use]
     pub fn welcome(self) -> &'static [u8] {
         match self {
@@ -65,36 +62,37 @@ impl Framing {
     }
 }
 
-/// Why a conversation ends by what the client said.
+/// What a client sent that ends the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The message `exit`: no reply, and what follows it is discarded.
+    /// The message `exit`: it gets no reply, and further input is discarded.
     Exit,
-    /// A line over [`MAX_LINE_BYTES`]: answered with [`LINE_TOO_LONG`]; the rest is discarded.
+    /// A line over [`MAX_LINE_BYTES`]: the reply is [`LINE_TOO_LONG`], and further input is
+    /// discarded.
     LineTooLong,
 }
 
-/// What a piece of input amounted to. The replies themselves are in the caller's buffer.
+/// What the answered input contained. The replies themselves are in the caller's buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// Messages completed, `exit` included.
+    /// Completed messages, `exit` included.
     pub messages: u32,
-    /// Whether the conversation is over once the replies are sent.
+    /// Whether the conversation ends after the replies.
     pub end: Option<End>,
 }
 
 impl Answered {
-    /// Whether the input completed anything: a partial line alone did not.
+    /// Whether the input completed nothing: at most it began a line.
     #[must_use]
-    pub fn is_any(self) -> bool {
-        self.messages > 0 || self.end.is_some()
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
     }
 }
 
 /// Answers one read in [`Framing::Chunk`]: the chunk is one message.
 ///
-/// One line ending at its end stands outside the name and comes back as it came, so that
-/// `nc`, which sends whole lines, is greeted as a person expects.
+/// One line ending at its end is not part of the name, and ends the reply too: `nc` sends whole
+/// lines.
 #[inline]
 pub fn answer_chunk(chunk: &[u8], replies: &mut Vec<u8>) -> Answered {
     let (name, ending) = split_ending(chunk);
@@ -107,8 +105,8 @@ pub fn answer_chunk(chunk: &[u8], replies: &mut Vec<u8>) -> Answered {
 
 /// Answers one read in [`Framing::Line`]: any number of lines, in order.
 ///
-/// `partial` is the start of a line that earlier reads left; what this read leaves unfinished
-/// is there afterwards. After `exit` or an over-long line the rest of the input is discarded.
+/// `partial` holds the incomplete line that the last read left, and then the one that this read
+/// leaves. After `exit` or a line that is too long the rest of the input is discarded.
 pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) -> Answered {
     let mut answered = Answered::default();
     let mut start = 0;
@@ -130,7 +128,7 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
             return answered;
         }
     }
-    // The CR of a CRLF to come is not part of the line yet, and may be its last byte so far.
+    // A CR at the end does not count: it may belong to a CRLF.
     let rest = &input[start..];
     let length = partial.len() + rest.len();
     let last_is_cr = rest.last().or_else(|| partial.last()) == Some(&b'\r');
@@ -139,15 +137,15 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
         replies.extend_from_slice(LINE_TOO_LONG);
         answered.end = Some(End::LineTooLong);
     } else if !rest.is_empty() {
-        // Exact, so that a client costs what it sent and not up to twice that.
+        // Exact, so that a client costs the memory of what it sent, and not up to twice that.
         partial.reserve_exact(rest.len());
         partial.extend_from_slice(rest);
     }
     answered
 }
 
-/// Answers what is left at the end of input in [`Framing::Line`]: an unterminated last line is
-/// a message. A CR at its end is part of the name, for no LF followed.
+/// Answers the incomplete line at EOF in [`Framing::Line`]: it is a message. A CR at its end is
+/// part of the name, since no LF follows.
 pub fn answer_last_line(partial: &mut Vec<u8>, replies: &mut Vec<u8>) -> Answered {
     if partial.is_empty() {
         return Answered::default();
@@ -160,11 +158,12 @@ pub fn answer_last_line(partial: &mut Vec<u8>, replies: &mut Vec<u8>) -> Answere
     }
 }
 
-/// Answers one datagram, or returns `false` and leaves `reply` alone because the datagram is
-/// itself a greeting.
+/// Answers one datagram. A datagram that is itself a greeting gets no reply: returns `false`, with
+/// `reply` unchanged.
 ///
-/// Two servers and one forged packet would otherwise greet each other for ever, each bounce
-/// eight bytes longer (CVE-2024-2169). `exit` is a name here: a datagram has no connection to end.
+/// Otherwise one forged packet could make two servers greet each other forever, each reply eight
+/// bytes longer than the last (CVE-2024-2169). `exit` is a name here: there is no connection to
+/// close.
 #[must_use]
 pub fn answer_datagram(datagram: &[u8], reply: &mut Vec<u8>) -> bool {
     let (name, ending) = split_ending(datagram);
@@ -175,8 +174,8 @@ pub fn answer_datagram(datagram: &[u8], reply: &mut Vec<u8>) -> bool {
     true
 }
 
-/// `Hello, NAME!` with the ending that the name's message had. Inlined into the loop over lines,
-/// whose ending is then known: a copy of unknown length is a call, and a line has one already.
+/// Appends `Hello, NAME!` and the ending to `replies`. Always inlined, so that the compiler knows
+/// the length of the ending in the loop over lines: a copy of unknown length is a function call.
 #[inline(always)]
 pub fn greet(name: &[u8], ending: &[u8], replies: &mut Vec<u8>) {
     replies.extend_from_slice(HELLO);
@@ -185,7 +184,7 @@ pub fn greet(name: &[u8], ending: &[u8], replies: &mut Vec<u8>) {
     replies.extend_from_slice(ending);
 }
 
-/// Splits one line ending, LF or CRLF, off the end of a message.
+/// Splits a message into its name and its line ending: LF, CRLF or nothing.
 #[must_use]
 pub fn split_ending(message: &[u8]) -> (&[u8], &[u8]) {
     let ending_bytes = match message {
@@ -228,7 +227,7 @@ mod tests {
         (replies, answered)
     }
 
-    /// Feeds the pieces as reads, then the end of input.
+    /// Answers the pieces, one per read, and then EOF.
     fn lines(pieces: &[&[u8]]) -> (Vec<u8>, Answered) {
         let (mut partial, mut replies) = (Vec::new(), Vec::new());
         let mut total = Answered::default();
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_is_one_message_and_keeps_its_line_ending_outside_the_name() {
+    fn a_chunk_is_one_message_and_its_line_ending_is_not_part_of_the_name() {
         let table: &[(&[u8], &[u8])] = &[
             (b"Michael", b"Hello, Michael!"),
             (b"Michael\n", b"Hello, Michael!\n"),
@@ -267,19 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_begun_completes_nothing() {
+    fn an_incomplete_line_completes_nothing() {
         let (mut partial, mut replies) = (Vec::new(), Vec::new());
-        assert!(!answer_lines(&mut partial, b"Mich", &mut replies).is_any());
-        assert!(answer_lines(&mut partial, b"ael\n", &mut replies).is_any());
-        // The end alone is something: an over-long line is no message, and is answered.
+        assert!(answer_lines(&mut partial, b"Mich", &mut replies).is_empty());
+        assert!(!answer_lines(&mut partial, b"ael\n", &mut replies).is_empty());
+        // A line that is too long is not a message, but it ends the conversation.
         let too_long = [b'x'; MAX_LINE_BYTES + 1];
         let answered = answer_lines(&mut partial, &too_long, &mut replies);
-        assert!(answered.is_any());
-        assert_eq!(answered.messages, 0);
+        assert_eq!((answered.messages, answered.is_empty()), (0, false));
     }
 
     #[test]
-    fn a_refusal_begins_as_clients_expect() {
+    fn a_refusal_starts_with_busy() {
         assert_eq!(refusal(100), "Busy: 100 of 100 clients connected\n");
         assert!(refusal(100).as_bytes().starts_with(BUSY));
     }
@@ -299,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_do_not_depend_on_how_they_are_cut() {
+    fn replies_do_not_depend_on_how_reads_divide_the_lines() {
         let input = b"Michael\nTracy\r\n\nlone\rcr\n\xff\r\r\nlast\r";
         let expected =
             b"Hello, Michael!\nHello, Tracy!\nHello, !\nHello, lone\rcr!\nHello, \xff\r!\nHello, last\r!\n";
@@ -307,21 +305,21 @@ mod tests {
             for second in first..=input.len() {
                 let pieces = [&input[..first], &input[first..second], &input[second..]];
                 let (replies, answered) = lines(&pieces);
-                assert_eq!(replies, expected, "cut at {first} and {second}");
+                assert_eq!(replies, expected, "split at {first} and {second}");
                 assert_eq!((answered.messages, answered.end), (6, None));
             }
         }
     }
 
     #[test]
-    fn a_line_of_the_greatest_length_is_greeted_and_one_byte_more_is_not() {
+    fn a_line_of_the_maximum_length_is_greeted_and_a_longer_one_is_not() {
         let longest = vec![b'x'; MAX_LINE_BYTES];
         for ending in [&b"\n"[..], b"\r\n", b""] {
             let input = [&longest[..], ending].concat();
             for cut in [0, 1, MAX_LINE_BYTES, input.len()] {
                 let (replies, answered) = lines(&[&input[..cut], &input[cut..]]);
                 assert_eq!(answered.end, None, "ending {ending:?}, cut at {cut}");
-                assert_eq!(replies.len(), MAX_LINE_BYTES + MAX_REPLY_GROWTH);
+                assert_eq!(replies.len(), MAX_LINE_BYTES + REPLY_OVERHEAD_BYTES);
             }
             let too_long = [b"first\ny", &longest[..], ending, b"z"].concat();
             for cut in [6, MAX_LINE_BYTES, MAX_LINE_BYTES + 7, too_long.len()] {
@@ -331,16 +329,19 @@ mod tests {
                 assert_eq!(answered.messages, 1);
             }
         }
-        // One that its LF follows in another read does not.
+        // A CR does not count towards the limit if its LF arrives in another read.
         let (replies, answered) = lines(&[&longest, b"\r", b"\n"]);
-        assert_eq!((replies.len(), answered.messages), (MAX_LINE_BYTES + 9, 1));
-        // A CR that no LF follows counts: it is one byte too many at the end of input.
+        assert_eq!(
+            (replies.len(), answered.messages),
+            (MAX_LINE_BYTES + REPLY_OVERHEAD_BYTES, 1)
+        );
+        // A CR at EOF counts: the line is one byte too long.
         let (replies, _) = lines(&[&longest, b"\r"]);
         assert_eq!(replies, LINE_TOO_LONG);
     }
 
     #[test]
-    fn a_long_line_that_is_answered_leaves_little_memory_behind() {
+    fn an_answered_long_line_keeps_little_memory() {
         let (mut partial, mut replies) = (Vec::new(), Vec::new());
         for piece in [&[b'x'; 60_000][..], &[b'y'; 5_000], b"\nz"] {
             let _ = answer_lines(&mut partial, piece, &mut replies);
@@ -356,9 +357,9 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_at_most_the_stated_times_as_long_as_its_line() {
+    fn a_reply_to_an_empty_line_is_the_overhead_alone() {
         let (replies, _) = lines(&[b"\n\n\n\n"]);
-        assert_eq!(replies.len(), 4 * MAX_REPLY_GROWTH);
+        assert_eq!(replies.len(), 4 * REPLY_OVERHEAD_BYTES);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a run ended, and its summary.
 //!
-//! **Owns** the text and the exit code of both. **Must never touch** the server.
+//! **Owns** the exit code and the text of the summary. **Must never touch** the server.
 //! **Invariant**: the exit code is 0 only if every client was sent what it was owed.
 
 use std::fmt;
@@ -12,36 +12,33 @@ pub enum Outcome {
     /// Every client was sent what it was owed.
     Drained,
     /// The drain ran out of time while this many clients were owed replies.
-    CutOff(usize),
+    CutOff(u64),
 }
 
 impl Outcome {
-    /// The exit code: 0, or 1 if clients were cut off.
+    /// The exit code: 1 if clients were cut off, 0 otherwise.
     #[must_use]
     pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Drained => 0,
-            Self::CutOff(_) => 1,
-        }
+        u8::from(self != Self::Drained)
     }
 }
 
-/// The summary of a run, in one line.
+/// The summary of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// TCP clients accepted.
     pub clients: u64,
-    /// Messages that they completed.
+    /// Their messages.
     pub messages: u64,
     /// Datagrams answered.
     pub datagrams: u64,
-    /// How long the server was up.
+    /// How long the server ran.
     pub up: Duration,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let up = Duration::from_millis(u64::try_from(self.up.as_millis()).unwrap_or(u64::MAX));
+        let up = Duration::from_millis(self.up.as_millis() as u64);
         write!(
             formatter,
             "served {}, {}, {} in {}",
@@ -53,7 +50,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// `1 client`, `2 clients`.
+/// The count with its noun: `1 client`, `2 clients`.
 #[must_use]
 pub fn plural(count: u64, noun: &str) -> String {
     match count {

@@ -1,69 +1,53 @@
 //! What the server counts.
 //!
-//! **Owns** every figure that the log, the summary and the views report. **Must never touch**
-//! what it counts: it is told. **Invariant**: `accepted` is the sum of all closings and of the
-//! clients still connected.
+//! **Owns** every number that the log, the summary and the observers report. **Must never touch**
+//! what is counted: the sources add to it. **Invariant**: `accepted` is the number of connections
+//! closed and still open.
 
 use crate::net::stream::Traffic;
+use enum_map::{Enum, EnumMap};
 use std::fmt;
 use std::io;
 
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum CloseCause {
-    /// The client said `exit`.
+    /// The client sent `exit`.
     Exit,
-    /// The client sent all it had to say, and was answered.
-    EndOfInput,
-    /// A line over the limit.
+    /// The client sent FIN, and its messages were answered.
+    Eof,
+    /// The client sent a line over the limit.
     LineTooLong,
-    /// The connection was reset, or its pipe was broken.
+    /// The connection was reset, or writing to it failed with EPIPE.
     Reset,
-    /// Keepalive probes, or data, stayed without an answer.
-    Vanished,
-    /// Nothing was said for `--idle-timeout`.
+    /// The client answered no keepalive probes, or did not acknowledge data.
+    Unreachable,
+    /// The client sent nothing for `--idle-timeout`.
     IdleTimeout,
-    /// Nothing of what was owed could be sent for `--write-timeout`.
+    /// The client took none of its replies for `--write-timeout`.
     WriteTimeout,
-    /// The largest holder of buffered bytes when all together were over `--max-buffered`.
+    /// The client had the largest buffer when all together exceeded `--max-buffered`.
     BufferedTooMuch,
-    /// Refused: `--max-clients` were connected.
+    /// The client was refused: `--max-clients` were connected.
     Busy,
-    /// The server stops.
+    /// The server drained, and the client was owed nothing.
     Drained,
-    /// The server stopped, and its time ran out while replies were owed.
+    /// The drain ran out of time, and the client was owed replies.
     CutOff,
-    /// The poll did not take the connection, or the socket failed in another way.
+    /// The connection could not be registered with the poll, or failed in another way.
     Failed,
 }
 
 impl CloseCause {
-    /// All causes, in the order of their counters.
-    pub const ALL: [Self; 12] = [
-        Self::Exit,
-        Self::EndOfInput,
-        Self::LineTooLong,
-        Self::Reset,
-        Self::Vanished,
-        Self::IdleTimeout,
-        Self::WriteTimeout,
-        Self::BufferedTooMuch,
-        Self::Busy,
-        Self::Drained,
-        Self::CutOff,
-        Self::Failed,
-    ];
-
-    /// The cause as the log tells it.
+    /// The cause as the log and the metrics name it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Exit => "exit",
-            Self::EndOfInput => "end of input",
+            Self::Eof => "EOF",
             Self::LineTooLong => "line too long",
             Self::Reset => "reset",
-            Self::Vanished => "vanished",
+            Self::Unreachable => "unreachable",
             Self::IdleTimeout => "idle timeout",
             Self::WriteTimeout => "write timeout",
             Self::BufferedTooMuch => "buffered too much",
@@ -82,31 +66,27 @@ impl From<io::Error> for CloseCause {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::NotConnected => Self::Reset,
-            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Vanished,
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Unreachable,
             _ => Self::Failed,
         }
     }
 }
 
-/// Why a datagram got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+/// Why a datagram was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum DropReason {
-    /// Longer than `--max-datagram`.
+    /// It is longer than `--max-datagram`.
     TooLong,
-    /// Itself a greeting: answering could go on for ever.
+    /// It is itself a greeting: two servers could answer each other forever.
     Greeting,
-    /// From a port below 1024, where services live that answer whatever comes.
+    /// It comes from a port below 1024, where some services answer anything.
     LowPort,
     /// The reply could not be sent.
     Unsent,
 }
 
 impl DropReason {
-    /// All causes, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::TooLong, Self::Greeting, Self::LowPort, Self::Unsent];
-
-    /// The cause as the log tells it.
+    /// The reason as the log and the metrics name it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -121,63 +101,53 @@ impl DropReason {
 /// The counters of one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections accepted, refused ones included.
+    /// Connections accepted, including refused ones.
     pub accepted: u64,
-    /// Of these, clients over `--max-clients`.
+    /// Of these, connections beyond `--max-clients`.
     pub refused: u64,
-    /// Connections ended, by [`CloseCause`].
-    pub closed: [u64; CloseCause::ALL.len()],
-    /// Connections that failed before they were accepted.
+    /// Connections closed.
+    pub closed: EnumMap<CloseCause, u64>,
+    /// Connections that failed in the accept backlog.
     pub aborted: u64,
-    /// Times an accept found no descriptor or memory left.
+    /// Accepts that failed because no descriptor or memory was left.
     pub starved: u64,
-    /// Messages completed, `exit` included.
+    /// Messages received, `exit` included.
     pub messages: u64,
-    /// What went through the connections.
+    /// The calls and bytes of all connections.
     pub traffic: Traffic,
-    /// Memory kept for all clients together, in bytes: replies owed, and lines begun.
+    /// Memory allocated for all clients together, in bytes: unsent replies and incomplete lines.
     pub buffered: usize,
     /// Datagrams received.
     pub datagrams: u64,
     /// Of these, answered.
     pub datagrams_answered: u64,
-    /// Datagrams without an answer, by [`DropReason`].
-    pub dropped: [u64; DropReason::ALL.len()],
-    /// Errors of receiving datagrams.
+    /// Of these, not answered.
+    pub dropped: EnumMap<DropReason, u64>,
+    /// Failed calls to receive datagrams.
     pub datagram_errors: u64,
 }
 
 impl Stats {
-    /// Connections open at present, refused ones that linger included.
+    /// Connections open now, including refused ones that linger.
     #[must_use]
     pub fn open(&self) -> u64 {
-        self.accepted - self.closed.iter().sum::<u64>()
+        self.accepted - self.closed.values().sum::<u64>()
     }
 
-    /// Refused connections that still linger.
+    /// Refused connections that linger.
     #[must_use]
     pub fn refusing(&self) -> u64 {
-        self.refused - self.closed[CloseCause::Busy as usize]
+        self.refused - self.closed[CloseCause::Busy]
     }
 
-    /// Clients connected at present.
+    /// Clients connected now.
     #[must_use]
     pub fn clients(&self) -> u64 {
         self.open() - self.refusing()
     }
-
-    /// Counts one connection's end.
-    pub fn count_closed(&mut self, cause: CloseCause) {
-        self.closed[cause as usize] += 1;
-    }
-
-    /// Counts one datagram without an answer.
-    pub fn count_dropped(&mut self, drop: DropReason) {
-        self.dropped[drop as usize] += 1;
-    }
 }
 
-/// All counters in one line, those by cause only where they are not zero.
+/// All counters on one line; those by cause or reason only if they are not zero.
 impl fmt::Display for Stats {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -199,14 +169,14 @@ impl fmt::Display for Stats {
             self.datagrams_answered,
             self.datagram_errors,
         )?;
-        for (cause, count) in CloseCause::ALL.iter().zip(self.closed) {
+        for (cause, count) in self.closed {
             if count > 0 {
                 write!(formatter, "; closed, {}: {count}", cause.name())?;
             }
         }
-        for (drop, count) in DropReason::ALL.iter().zip(self.dropped) {
+        for (reason, count) in self.dropped {
             if count > 0 {
-                write!(formatter, "; dropped, {}: {count}", drop.name())?;
+                write!(formatter, "; dropped, {}: {count}", reason.name())?;
             }
         }
         Ok(())
@@ -218,26 +188,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_has_its_own_counter() {
-        for (index, cause) in CloseCause::ALL.iter().enumerate() {
-            assert_eq!(*cause as usize, index);
-        }
-        for (index, drop) in DropReason::ALL.iter().enumerate() {
-            assert_eq!(*drop as usize, index);
-        }
-    }
-
-    #[test]
-    fn refused_clients_are_not_clients() {
+    fn refused_connections_are_not_clients() {
         let mut stats = Stats {
             accepted: 10,
             refused: 3,
             ..Stats::default()
         };
-        stats.count_closed(CloseCause::Busy);
-        stats.count_closed(CloseCause::Exit);
+        stats.closed[CloseCause::Busy] += 1;
+        stats.closed[CloseCause::Exit] += 1;
         assert_eq!((stats.open(), stats.refusing(), stats.clients()), (8, 2, 6));
-        stats.count_dropped(DropReason::Greeting);
+        stats.dropped[DropReason::Greeting] += 1;
         let line = stats.to_string();
         assert!(line.contains("closed, exit: 1") && line.contains("itself a greeting: 1"));
         assert!(!line.contains("reset"), "{line}");

@@ -1,15 +1,16 @@
-//! The tutorial's own server: a thread for each client, on std alone, to compare the loop with.
+//! The tutorial's server, to compare the loop with: one thread per client, on std alone.
 //!
-//! **Owns** its threads. **Must never touch** the reactor: what is shared with it is the
-//! protocol, the sockets' options and the settings. **Invariant**: same bytes in, same bytes
-//! out as from the reactor, drain included.
+//! **Owns** its threads. **Must never touch** the reactor: it shares only the protocol, the socket
+//! options and the settings with it. **Invariant**: clients receive the same bytes as from the
+//! reactor, during a drain too.
 //!
-//! Each client has a stack, an entry of the scheduler and, under `--delay`, a sleep of its own.
-//! That is simple to write, which is why the tutorial does it, and it is kept honest here:
-//! nothing is made slower than it must be. What it cannot do as the reactor does stays undone:
-//! there is no cap on clients, nor on time.
+//! Each client has a stack, an entry in the scheduler and, with `--delay`, a sleep of its own. That
+//! is simple to write, which is why the tutorial does it, and the comparison is fair: nothing here
+//! is slower than it must be. There is no limit on clients and no timeout: no thread sees them all,
+//! and each is blocked in a call.
 
 use super::limiter::Limiter;
+use super::outcome::plural;
 use super::shared::READ_BYTES;
 use super::sources::datagrams;
 use super::sources::peer::LINGER;
@@ -27,237 +28,197 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, Socket, Type};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{
-    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
-};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long an accept that found no descriptor waits before the next: as long as the reactor's.
+/// When an accept that found no descriptor or memory is retried: as in the reactor.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What all threads share.
-#[derive(Debug)]
-struct Shared {
+/// The connected clients, by number.
+type Clients = HashMap<u64, Arc<TcpStream>>;
+
+/// What all threads of a server share.
+#[derive(Debug, Default)]
+struct ThreadedServer {
     settings: Settings,
-    draining: AtomicBool,
-    /// The connected clients, so that a drain can end their reading.
-    clients: Mutex<HashMap<u64, Arc<TcpStream>>>,
-    /// The server's own connections, which only wake a thread that waits in `accept`.
-    wakers: Mutex<Vec<SocketAddr>>,
+    is_draining: AtomicBool,
+    /// Kept so that a drain can end their input.
+    clients: Mutex<Clients>,
+    /// Notified when a client has left `clients`.
+    client_left: Condvar,
     accepted: AtomicU64,
     messages: AtomicU64,
     datagrams: AtomicU64,
-    /// Clients for whom no thread could be started.
+    /// Clients closed because no thread could be started for them.
     unserved: AtomicU64,
-    /// Clients that are owed replies at present.
-    owing: AtomicU64,
-    news: Sender<News>,
+    /// Clients owed replies now.
+    owed: AtomicU64,
 }
 
-impl Shared {
-    fn new(settings: Settings, news: Sender<News>) -> Self {
-        Self {
-            settings,
-            draining: AtomicBool::new(false),
-            clients: Mutex::default(),
-            wakers: Mutex::default(),
-            accepted: AtomicU64::new(0),
-            messages: AtomicU64::new(0),
-            datagrams: AtomicU64::new(0),
-            unserved: AtomicU64::new(0),
-            owing: AtomicU64::new(0),
-            news,
-        }
+impl ThreadedServer {
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        // The map is valid even if a thread panicked.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self, number: u64) {
+        self.clients().remove(&number);
+        self.client_left.notify_one();
+    }
+
+    /// Logs all counters.
+    fn report(&self) {
+        info!(
+            "clients {} accepted {} unserved {}; messages {}; datagrams answered {}",
+            self.clients().len(),
+            self.accepted.load(Relaxed),
+            self.unserved.load(Relaxed),
+            self.messages.load(Relaxed),
+            self.datagrams.load(Relaxed),
+        );
     }
 }
 
-/// What the main thread waits for.
-#[derive(Debug)]
-enum News {
-    Signal(i32),
-    /// A client, or a listener, has ended.
-    Ended,
-}
-
-/// Hears Ctrl-C, SIGTERM and SIGUSR1 from now on; what comes before [`run`] waits for it.
+/// Handles SIGINT, SIGTERM and SIGUSR1 from now on; those that arrive before [`run`] wait for it.
 ///
 /// # Errors
 ///
-/// A pair of descriptors is needed.
+/// It needs a pair of descriptors.
 pub fn signals() -> io::Result<Signals> {
     exit_on_second_signal()?;
     Signals::new([SIGINT, SIGTERM, SIGUSR1])
 }
 
-/// Serves the bound sockets until a signal, and drains.
+/// Serves the bound sockets until a signal, then drains.
 ///
 /// # Errors
 ///
-/// The first threads could not be had.
+/// It needs a thread per socket, and a descriptor per listener.
 pub fn run(
     bound: Vec<Bound>,
     settings: Settings,
     mut signals: Signals,
 ) -> io::Result<(Outcome, Summary)> {
     let started = Instant::now();
-    let (news, incoming) = mpsc::channel();
-    let shared = Arc::new(Shared::new(settings, news.clone()));
-    spawn("signals", move || {
-        for signal in &mut signals {
-            if news.send(News::Signal(signal)).is_err() {
-                break;
-            }
+    let drain_timeout = settings.drain_timeout;
+    let server = Arc::new(ThreadedServer {
+        settings,
+        ..ThreadedServer::default()
+    });
+    let mut accept_threads = Vec::new();
+    for Bound { address, tcp, udp } in bound {
+        accept_threads.push(AcceptThread::start(address, tcp, &server)?);
+        if let Some(udp) = udp {
+            let server = Arc::clone(&server);
+            spawn("udp", move || serve_datagrams(&udp, &server))?;
         }
-    })?;
-    let listeners = listen(bound, &shared)?;
-    wait_for_stop(&shared, &incoming);
-    info!("stopping: a second signal ends at once");
-    shared.draining.store(true, Relaxed);
-    for listener in listeners {
-        listener.end(&shared);
     }
-    // Each client is read once more: a read finds what has come, and then the end of input.
-    for stream in lock(&shared.clients).values() {
+    while signals.forever().next() == Some(SIGUSR1) {
+        server.report();
+    }
+    info!("stopping: a second signal ends at once");
+    server.is_draining.store(true, Relaxed);
+    let reporter = Arc::clone(&server);
+    // If this thread cannot start, SIGUSR1 logs no counters during the drain.
+    let _ = spawn("signals", move || {
+        while signals.forever().next() == Some(SIGUSR1) {
+            reporter.report();
+        }
+    });
+    for acceptor in accept_threads {
+        acceptor.stop(drain_timeout);
+    }
+    let clients = server.clients();
+    // Each client is read once more: a read returns what has arrived, and then EOF.
+    for stream in clients.values() {
         let _ = stream.shutdown(Shutdown::Read);
     }
-    let outcome = wait_for_clients(&shared, &incoming);
-    let unserved = shared.unserved.load(Relaxed);
+    let client_left = &server.client_left;
+    drop(client_left.wait_timeout_while(clients, drain_timeout, |clients| !clients.is_empty()));
+    let unserved = server.unserved.load(Relaxed);
     if unserved > 0 {
-        warn!("{unserved} clients were closed because no thread could be started for them");
+        let clients = plural(unserved, "client");
+        warn!("closed {clients} for which no thread could be started");
     }
+    let outcome = match server.owed.load(Relaxed) {
+        0 => Outcome::Drained,
+        clients => Outcome::CutOff(clients),
+    };
     let summary = Summary {
-        clients: shared.accepted.load(Relaxed),
-        messages: shared.messages.load(Relaxed),
-        datagrams: shared.datagrams.load(Relaxed),
+        clients: server.accepted.load(Relaxed),
+        messages: server.messages.load(Relaxed),
+        datagrams: server.datagrams.load(Relaxed),
         up: started.elapsed(),
     };
     Ok((outcome, summary))
 }
 
-/// A listening socket, and the thread that accepts from it.
-struct Listener {
-    address: SocketAddr,
-    socket: Arc<TcpListener>,
+/// A thread that accepts, and the socket that ends it: only a connection wakes a thread blocked in
+/// `accept`, so one is made from an address that the thread recognises.
+struct AcceptThread {
     thread: JoinHandle<()>,
+    waker: Socket,
+    /// Where the waker connects to.
+    address: SocketAddr,
 }
 
-impl Listener {
-    /// What waits is accepted, and then nothing more.
-    fn end(self, shared: &Shared) {
-        let address = self.address;
-        match wake_listener(address, &self.socket, shared) {
-            Ok(()) if self.thread.join().is_ok() => {}
-            Ok(()) => warn!("the thread that accepted on {address} has panicked"),
-            Err(error) => warn!("the thread that accepts on {address} is left behind: {error}"),
+impl AcceptThread {
+    fn start(
+        mut address: SocketAddr,
+        listener: TcpListener,
+        server: &Arc<ThreadedServer>,
+    ) -> io::Result<Self> {
+        // A listener on all addresses is reached through loopback.
+        match &mut address {
+            SocketAddr::V4(v4) if v4.ip().is_unspecified() => v4.set_ip(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
+            _ => {}
         }
-    }
-}
-
-/// Starts a thread for each socket.
-fn listen(bound: Vec<Bound>, shared: &Arc<Shared>) -> io::Result<Vec<Listener>> {
-    let mut listeners = Vec::with_capacity(bound.len());
-    for Bound { address, tcp, udp } in bound {
-        let socket = Arc::new(tcp);
-        let (listener, state) = (Arc::clone(&socket), Arc::clone(shared));
-        let thread = spawn("accept", move || accept_all(&listener, &state))?;
-        listeners.push(Listener {
+        // Opened now: when the server stops there may be no descriptor left.
+        let waker = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        let mut local = address;
+        local.set_port(0);
+        waker.bind(&local.into())?;
+        let waker_address = waker.local_addr()?.as_socket();
+        let server = Arc::clone(server);
+        let accept = move || accept_until(waker_address, &listener, &server);
+        Ok(Self {
+            thread: spawn("accept", accept)?,
+            waker,
             address,
-            socket,
-            thread,
-        });
-        if let Some(udp) = udp {
-            let state = Arc::clone(shared);
-            spawn("udp", move || serve_datagrams(&udp, &state))?;
-        }
+        })
     }
-    Ok(listeners)
-}
 
-fn wait_for_stop(shared: &Shared, incoming: &mpsc::Receiver<News>) {
-    loop {
-        match incoming.recv() {
-            Ok(News::Signal(SIGUSR1)) => report(shared),
-            Ok(News::Ended) => {}
-            Ok(News::Signal(_)) | Err(_) => return,
+    /// Ends the thread when it has accepted the backlog. Later connections are not accepted, however
+    /// fast clients connect.
+    fn stop(self, timeout: Duration) {
+        match self.waker.connect_timeout(&self.address.into(), timeout) {
+            // A panic of the thread is on stderr already.
+            Ok(()) => drop(self.thread.join()),
+            Err(error) => warn!("still accepting on {}: {error}", self.address),
         }
     }
 }
 
-fn wait_for_clients(shared: &Shared, incoming: &mpsc::Receiver<News>) -> Outcome {
-    let deadline = Instant::now() + shared.settings.drain_timeout;
-    while !lock(&shared.clients).is_empty() {
-        match incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(News::Signal(SIGUSR1)) => report(shared),
-            Ok(News::Signal(_) | News::Ended) => {}
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    match shared.owing.load(Relaxed) {
-        0 => Outcome::Drained,
-        owing => Outcome::CutOff(usize::try_from(owing).unwrap_or(usize::MAX)),
-    }
-}
-
-/// Logs all counters.
-fn report(shared: &Shared) {
-    info!(
-        "clients {} accepted {} unserved {}; messages {}; datagrams answered {}",
-        lock(&shared.clients).len(),
-        shared.accepted.load(Relaxed),
-        shared.unserved.load(Relaxed),
-        shared.messages.load(Relaxed),
-        shared.datagrams.load(Relaxed),
-    );
-}
-
-/// A thread in `accept` hears nothing but a connection, so it is given one. What the backlog
-/// held is accepted before it, and nothing after it, however fast clients come.
-fn wake_listener(address: SocketAddr, listener: &TcpListener, shared: &Shared) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let reachable = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let waker = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    waker.bind(&SocketAddr::new(reachable, 0).into())?;
-    // Known before it connects, so that the accepting thread knows it when it comes; and not
-    // locked while it connects, which may take until that thread has made room.
-    let local = waker.local_addr()?.as_socket();
-    lock(&shared.wakers).extend(local);
-    let listener = SocketAddr::new(reachable, address.port());
-    waker.connect_timeout(&listener.into(), shared.settings.drain_timeout)
-}
-
-fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+/// Accepts clients until the waker connects.
+fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<ThreadedServer>) {
     let started = Instant::now();
-    let mut troubles = Limiter::default();
+    let mut limiter = Limiter::default();
     loop {
         match listener.accept() {
-            // Behind its own waker stand only those who came after the signal.
-            Ok((_, address))
-                if shared.draining.load(Relaxed) && lock(&shared.wakers).contains(&address) =>
-            {
-                return;
-            }
+            Ok((_, address)) if Some(address) == waker => return,
             Ok((stream, address)) => {
-                system::pass_on_options(listener, &stream);
-                start_client(stream, address, shared);
+                system::inherit_options(listener, &stream);
+                start_client(stream, address, server);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
-                ) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 let now = Time::ZERO.after(started.elapsed());
-                warn_limited!(troubles, now, "cannot accept: {error}");
-                if shared.draining.load(Relaxed) {
+                warn_limited!(limiter, now, "cannot accept: {error}");
+                if server.is_draining.load(Relaxed) {
                     return;
                 }
                 thread::sleep(RETRY);
@@ -266,36 +227,29 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn start_client(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
-    let id = shared.accepted.fetch_add(1, Relaxed);
-    debug!("accepted {address} as #{id}");
-    if shared.draining.load(Relaxed) {
-        // On some systems it inherits this from the listener, which no longer blocks.
-        let _ = stream.set_nonblocking(false);
-    }
+fn start_client(stream: TcpStream, address: SocketAddr, server: &Arc<ThreadedServer>) {
+    let number = server.accepted.fetch_add(1, Relaxed);
+    debug!("accepted {address} as #{number}");
     let stream = Arc::new(stream);
-    lock(&shared.clients).insert(id, Arc::clone(&stream));
-    let state = Arc::clone(shared);
-    let started = spawn("client", move || {
-        let cause = match serve(&stream, &state) {
-            Ok(cause) => cause,
-            Err(error) => CloseCause::from(error),
-        };
-        debug!("closed #{id}: {}", cause.name());
-        lock(&state.clients).remove(&id);
-        let _ = state.news.send(News::Ended);
-    });
-    if let Err(error) = started {
-        // Told of once, with their number, when the server ends.
-        debug!("closing {address}: no thread could be started for it: {error}");
-        shared.unserved.fetch_add(1, Relaxed);
-        lock(&shared.clients).remove(&id);
+    server.clients().insert(number, Arc::clone(&stream));
+    let shared = Arc::clone(server);
+    let serve = move || {
+        let cause = serve(&stream, &shared).unwrap_or_else(CloseCause::from);
+        debug!("closed #{number}: {}", cause.name());
+        shared.remove(number);
+    };
+    if let Err(error) = spawn("client", serve) {
+        // The number of such clients is logged when the server ends.
+        debug!("closed #{number}: cannot start a thread: {error}");
+        server.unserved.fetch_add(1, Relaxed);
+        server.remove(number);
     }
 }
 
-/// The tutorial's `tcplink`: welcome, then read, sleep, answer, until `exit` or end of input.
-fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<CloseCause> {
-    let Settings { framing, delay, .. } = shared.settings;
+/// The tutorial's `tcplink`: welcomes the client, then reads, sleeps and answers until `exit` or
+/// EOF.
+fn serve(mut stream: &TcpStream, server: &ThreadedServer) -> io::Result<CloseCause> {
+    let Settings { framing, delay, .. } = server.settings;
     let (mut partial, mut replies) = (Vec::new(), Vec::new());
     let mut input = match framing {
         Framing::Chunk => vec![0; greeting::MAX_CHUNK_BYTES],
@@ -308,22 +262,20 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<CloseCause> {
             read => read?,
         };
         replies.clear();
+        let input = &input[..count];
         let answered = match (framing, count) {
             (Framing::Chunk, 0) => Answered::default(),
-            (Framing::Chunk, _) => greeting::answer_chunk(&input[..count], &mut replies),
+            (Framing::Chunk, _) => greeting::answer_chunk(input, &mut replies),
             (Framing::Line, 0) => greeting::answer_last_line(&mut partial, &mut replies),
-            (Framing::Line, _) => {
-                greeting::answer_lines(&mut partial, &input[..count], &mut replies)
-            }
+            (Framing::Line, _) => greeting::answer_lines(&mut partial, input, &mut replies),
         };
-        shared
-            .messages
-            .fetch_add(u64::from(answered.messages), Relaxed);
-        if answered.is_any() {
-            shared.owing.fetch_add(1, Relaxed);
+        let messages = u64::from(answered.messages);
+        server.messages.fetch_add(messages, Relaxed);
+        if !answered.is_empty() {
+            server.owed.fetch_add(1, Relaxed);
             thread::sleep(delay);
             let sent = stream.write_all(&replies);
-            shared.owing.fetch_sub(1, Relaxed);
+            server.owed.fetch_sub(1, Relaxed);
             sent?;
         }
         if let Some(end) = answered.end {
@@ -331,63 +283,58 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<CloseCause> {
             return Ok(end.into());
         }
         if count == 0 {
-            // In a drain the end may be of our making, and the client still speaking.
-            if shared.draining.load(Relaxed) {
+            // In a drain the EOF may be ours, and the client may still be sending.
+            if server.is_draining.load(Relaxed) {
                 linger(stream)?;
             }
-            return Ok(CloseCause::EndOfInput);
+            return Ok(CloseCause::Eof);
         }
     }
 }
 
-/// Our end of output, then the rest of the input thrown away: closing with input unread would
-/// send a reset, which can destroy the last replies.
+/// Sends FIN, then discards input until the client's FIN: closing a socket with unread input sends
+/// a reset, which can destroy the last replies (pitfall 10).
 fn linger(mut stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let deadline = Instant::now() + LINGER;
     let mut rest = [0; 1_024];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
+    let mut left = LINGER;
+    while !left.is_zero() {
         stream.set_read_timeout(Some(left))?;
-        if matches!(stream.read(&mut rest), Ok(0) | Err(_)) {
-            return Ok(());
+        match stream.read(&mut rest) {
+            Ok(0) => break,
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+            _ => left = deadline.saturating_duration_since(Instant::now()),
         }
     }
+    Ok(())
 }
 
-fn serve_datagrams(socket: &UdpSocket, shared: &Shared) {
+fn serve_datagrams(socket: &UdpSocket, server: &ThreadedServer) {
     let mut input = vec![0; MAX_DATAGRAM_BYTES + 1];
     let mut reply = Vec::new();
     loop {
-        // An error here is one of a datagram sent before; the socket is as good as it was.
+        // An error concerns an earlier reply; the socket is still usable (pitfall 14).
         let Ok((length, from)) = socket.recv_from(&mut input) else {
             continue;
         };
         debug!("datagram of {length} bytes from {from}");
         reply.clear();
-        let limit = shared.settings.max_datagram;
+        let limit = server.settings.max_datagram;
         match datagrams::answer(&input[..length], from, limit, &mut reply) {
             Ok(()) => {
-                // Before it is sent, or a client could be answered and not be counted yet.
-                shared.datagrams.fetch_add(1, Relaxed);
-                if socket.send_to(&reply, from).is_err() {
-                    shared.datagrams.fetch_sub(1, Relaxed);
-                    debug!("a reply to {from} could not be sent");
+                // Counted first, so that no client has a reply that is not counted.
+                server.datagrams.fetch_add(1, Relaxed);
+                if let Err(error) = socket.send_to(&reply, from) {
+                    server.datagrams.fetch_sub(1, Relaxed);
+                    debug!("a reply to {from} could not be sent: {error}");
                 }
             }
-            Err(drop) => debug!("a datagram from {from} is not answered: {}", drop.name()),
+            Err(reason) => debug!("a datagram from {from} is not answered: {}", reason.name()),
         }
     }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(work)
-}
-
-/// A client's thread that panicked took nothing with it that the others need.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

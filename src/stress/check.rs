@@ -49,7 +49,7 @@ impl fmt::Display for Findings {
 pub(crate) fn check(plan: &Plan, max_descriptors: u64) -> Findings {
     let mut findings = Findings::default();
     check_descriptors(plan, max_descriptors, &mut findings);
-    check_ports(plan, system::local_ports(), &mut findings);
+    check_ports(plan, system::ephemeral_ports(), &mut findings);
     check_sources(plan, &mut findings);
     match system::backlog_limit() {
         Some(limit) if limit < CONNECTS_AT_ONCE => findings.warnings.push(format!(

@@ -155,7 +155,7 @@ fn open(
     let socket = Socket::new(Domain::for_address(to), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
     if let Some(source) = source {
-        system::bind_without_port(&socket);
+        system::bind_address_no_port(&socket);
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     Ok(socket)

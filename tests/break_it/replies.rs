@@ -263,7 +263,7 @@ fn real_answers(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
         .push_back(Ok((datagram.to_vec(), from)));
     real.turn(&[(token, Readiness::READABLE | Readiness::WRITABLE)]);
     real.settle();
-    let dropped = real.program.shared.stats.dropped[DropReason::Greeting as usize];
+    let dropped = real.program.shared.stats.dropped[DropReason::Greeting];
     let sent = &post.borrow().sent;
     let sent = sent.iter().map(|(reply, _)| reply.clone()).collect();
     (sent, dropped)

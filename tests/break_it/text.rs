@@ -36,7 +36,10 @@ impl Text {
 
     fn ladder(&mut self, ladder: &str) -> &mut Self {
         let rungs = ladder.lines().count();
-        assert!(rungs <= MAX_LADDER_LINES, "{rungs} rungs are too many:\n{ladder}");
+        assert!(
+            rungs <= MAX_LADDER_LINES,
+            "{rungs} rungs are too many:\n{ladder}"
+        );
         self.0.push_str(ladder);
         self
     }

@@ -15,7 +15,7 @@ both_models! {
 /// and the source of each datagram.
 fn debug_logs_each_connection_and_datagram(model: Model) {
     let server = model.start(&["-v"]);
-    for cause in ["exit", "end of input", "reset"] {
+    for cause in ["exit", "EOF", "reset"] {
         let stream = server.connect();
         let accepted = format!("accepted {} as #", stream.local_addr().unwrap());
         let line = server.stderr().wait_for(&accepted);
@@ -43,7 +43,7 @@ fn debug_logs_each_connection_and_datagram(model: Model) {
 fn close(mut stream: TcpStream, cause: &str) {
     match cause {
         "exit" => stream.write_all(b"exit").unwrap(),
-        "end of input" => stream.shutdown(Shutdown::Write).unwrap(),
+        "EOF" => stream.shutdown(Shutdown::Write).unwrap(),
         _ => {
             let socket = SockRef::from(&stream);
             return socket.set_linger(Some(Duration::ZERO)).unwrap();

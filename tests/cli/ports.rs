@@ -83,7 +83,11 @@ fn a_privileged_port_without_the_privilege_is_an_error() {
     }
     assert_failed(
         &run(serve),
-        &["127.0.0.1:1", "ports below 1024 need the right", "--listen"],
+        &[
+            "127.0.0.1:1",
+            "ports below 1024 need a privilege",
+            "--listen",
+        ],
     );
 }
 
@@ -203,6 +207,6 @@ fn reuse_port_does_not_take_over_the_port_of_another_program() {
     let address = other.local_addr().unwrap().to_string();
     assert_failed(
         &serve_at(&address, &["--reuse-port"]),
-        &[&address, "all who listen there", "--reuse-port"],
+        &[&address, "not shared", "--reuse-port"],
     );
 }

@@ -84,7 +84,7 @@ fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
             (b"Hello, exit!".to_vec(), from(5_004)),
         ]
     );
-    let dropped = |rig: &Rig, drop: DropReason| rig.stats().dropped[drop as usize];
+    let dropped = |rig: &Rig, drop: DropReason| rig.stats().dropped[drop];
     assert_eq!(dropped(&rig, DropReason::Greeting), 1);
     assert_eq!(dropped(&rig, DropReason::LowPort), 2);
     assert_eq!(dropped(&rig, DropReason::TooLong), 1);

@@ -26,7 +26,7 @@ fn p01_drain_or_remember_under_edge_triggering() {
         wire.borrow().written,
         b"Welcome!\nHello, Michael!\nHello, Tracy!\n"
     );
-    assert_eq!(rig.closed(CloseCause::EndOfInput), 1);
+    assert_eq!(rig.closed(CloseCause::Eof), 1);
 
     // Remember: what could not be read while much was owed is read when there is room again,
     // although no edge says so.

@@ -232,7 +232,7 @@ impl Rig {
     }
 
     pub fn closed(&self, cause: CloseCause) -> u64 {
-        self.stats().closed[cause as usize]
+        self.stats().closed[cause]
     }
 
     pub fn peers(&self) -> impl Iterator<Item = (Token, &Peer<Scripted>)> {

@@ -1,58 +1,58 @@
-//! Where the system is not Linux: nothing is known, and programs do without.
+//! Systems other than Linux.
 //!
-//! **Owns** what is done instead. **Must never touch** what only some of the other systems have.
-//! **Invariant**: a program that cannot know goes on.
+//! **Owns** what replaces the Linux-only functions. **Must never touch** what only some of these
+//! systems have. **Invariant**: what is unknown here is `None`.
 
-use super::Figures;
+use super::ProcessUsage;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-/// Whether all of 127.0.0.0/8 is this machine, and not 127.0.0.1 alone.
+/// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
 pub const HAS_LOOPBACK_NETWORK: bool = false;
 
-/// Not known here.
+/// Unknown.
 #[must_use]
-pub fn figures(_pid: u32) -> Option<Figures> {
+pub fn process_usage(_pid: u32) -> Option<ProcessUsage> {
     None
 }
 
-/// Not known here.
+/// Unknown.
 #[must_use]
-pub fn local_ports() -> Option<(u16, u16)> {
+pub fn ephemeral_ports() -> Option<(u16, u16)> {
     None
 }
 
-/// Not known here.
+/// Unknown.
 #[must_use]
 pub fn backlog_limit() -> Option<u32> {
     None
 }
 
-/// Gives an accepted socket its listener's options (TCP_NODELAY, keepalive). Whether it has
-/// inherited them, POSIX does not say.
-pub fn pass_on_options(listener: &impl AsFd, accepted: &impl AsFd) {
-    // A client that is gone already takes no options: its own event will tell.
-    let _ = try_pass_on(&SockRef::from(listener), &SockRef::from(accepted));
+/// Copies the listener's options (TCP_NODELAY, keepalive) to an accepted socket: POSIX does not say
+/// whether it inherits them.
+pub fn inherit_options(listener: &impl AsFd, accepted: &impl AsFd) {
+    // It fails if the connection was reset already: its next read will report that.
+    let _ = copy_options(&SockRef::from(listener), &SockRef::from(accepted));
 }
 
-fn try_pass_on(listener: &SockRef<'_>, accepted: &SockRef<'_>) -> io::Result<()> {
+fn copy_options(listener: &SockRef<'_>, accepted: &SockRef<'_>) -> io::Result<()> {
     accepted.set_tcp_nodelay(listener.tcp_nodelay()?)?;
     if !listener.keepalive()? {
         return Ok(());
     }
     let keepalive = TcpKeepalive::new();
-    // OpenBSD has one time for all sockets.
+    // OpenBSD has one idle time for all sockets.
     #[cfg(not(target_os = "openbsd"))]
     let keepalive = keepalive.with_time(listener.tcp_keepalive_time()?);
     accepted.set_tcp_keepalive(&keepalive)
 }
 
-/// There is no such option here: the port is chosen when the address is bound.
-pub fn bind_without_port(_socket: &impl AsFd) {}
+/// Does nothing: `bind(2)` chooses the port.
+pub fn bind_address_no_port(_socket: &impl AsFd) {}
 
-/// Not known here.
+/// Unknown.
 #[must_use]
 pub fn listening_process(_address: SocketAddr) -> Option<u32> {
     None
@@ -65,21 +65,21 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn an_accepted_socket_gets_its_listeners_options() {
-        const SILENCE: Duration = Duration::from_secs(77);
+    fn an_accepted_socket_gets_the_options_of_its_listener() {
+        const IDLE: Duration = Duration::from_secs(77);
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let _client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
         let (accepted, _) = listener.accept().expect("connected");
-        // Set only now, so that nothing was inherited.
+        // Set after the accept, so that nothing is inherited.
         let socket = SockRef::from(&listener);
         socket.set_tcp_nodelay(true).expect("an option");
-        let keepalive = TcpKeepalive::new().with_time(SILENCE);
+        let keepalive = TcpKeepalive::new().with_time(IDLE);
         socket.set_tcp_keepalive(&keepalive).expect("an option");
         let socket = SockRef::from(&accepted);
         assert!(!socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
-        pass_on_options(&listener, &accepted);
+        inherit_options(&listener, &accepted);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         #[cfg(not(target_os = "openbsd"))]
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), IDLE);
     }
 }

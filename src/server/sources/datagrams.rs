@@ -129,7 +129,7 @@ impl<U: DatagramSocket> Datagrams<U> {
             match answer(datagram, from, limit, self.replies.begin()) {
                 Ok(()) => self.replies.commit(from),
                 Err(reason) => {
-                    shared.stats.count_dropped(reason);
+                    shared.stats.dropped[reason] += 1;
                     warn_limited!(
                         shared.limiters.dropped,
                         cx.turn_start,
@@ -155,7 +155,7 @@ impl<U: DatagramSocket> Datagrams<U> {
                     return;
                 }
                 Err(error) => {
-                    cx.shared.stats.count_dropped(DropReason::Unsent);
+                    cx.shared.stats.dropped[DropReason::Unsent] += 1;
                     warn_limited!(
                         cx.shared.limiters.dropped,
                         cx.turn_start,

@@ -52,8 +52,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const MAX_PEER_BYTES: usize = 256 * 1_024;
 const _: () = assert!(
     HIGH_WATER_BYTES
-        + READ_BYTES * greeting::MAX_REPLY_GROWTH
-        + (greeting::MAX_LINE_BYTES + greeting::MAX_REPLY_GROWTH)
+        + READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
+        + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES)
         + (greeting::MAX_LINE_BYTES + 1 + READ_BYTES)
         <= MAX_PEER_BYTES
 );
@@ -223,7 +223,7 @@ impl<T: Stream> Peer<T> {
                     self.answer(count, cx)
                 }
                 Received::End => {
-                    end = Some(CloseCause::EndOfInput);
+                    end = Some(CloseCause::Eof);
                     self.answer_last_line(cx)
                 }
                 Received::Blocked => break,
@@ -231,7 +231,7 @@ impl<T: Stream> Peer<T> {
             };
             cx.shared.stats.messages += u64::from(answered.messages);
             end = answered.end.map(CloseCause::from).or(end);
-            if answered.is_any() && !cx.shared.settings.delay.is_zero() {
+            if !answered.is_empty() && !cx.shared.settings.delay.is_zero() {
                 self.hold_replies(cx);
             } else {
                 moved.sent += self.send_replies(cx)?;

@@ -7,7 +7,7 @@ use super::schema::{
     Bucket, Clients, Connects, DatagramReport, LatencyReport, LoadReport, Messages, PlanReport,
     ProcessReport, SecondReport, Served, SloReport, VerdictReport,
 };
-use crate::net::system::Figures;
+use crate::net::system::ProcessUsage;
 use crate::protocol::escape::excerpt;
 use crate::protocol::greeting::Framing;
 use crate::stress::counters::{Counters, DatagramCounts};
@@ -174,7 +174,7 @@ pub(super) fn datagrams(counted: DatagramCounts) -> DatagramReport {
 /// One process over the measured part, from its figures in the usage samples.
 pub(super) fn process(
     run: &Run,
-    of: impl Fn(&UsageSample) -> Option<Figures>,
+    of: impl Fn(&UsageSample) -> Option<ProcessUsage>,
 ) -> Option<ProcessReport> {
     let usage = &run.usage;
     let (before, ended) = (of(&usage.before)?, of(&usage.ended)?);

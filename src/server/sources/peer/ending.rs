@@ -21,10 +21,11 @@ impl<T: Stream> Peer<T> {
 
     /// The poll refused the connection.
     pub fn unregistered(&mut self, shared: &mut Shared) {
-        shared.stats.count_closed(match self.state {
+        let cause = match self.state {
             PeerState::Refusing => CloseCause::Busy,
             _ => CloseCause::Failed,
-        });
+        };
+        shared.stats.closed[cause] += 1;
     }
 
     /// Sends what is owed, then FIN. After the client's own FIN nothing more can arrive, so the
@@ -46,7 +47,7 @@ impl<T: Stream> Peer<T> {
             buffer::forget(&mut pending.partial);
             self.release_pending(&mut cx.shared.scratch.pool);
         }
-        if cause == CloseCause::EndOfInput || self.stream.shutdown_write().is_err() {
+        if cause == CloseCause::Eof || self.stream.shutdown_write().is_err() {
             return Err(cause);
         }
         self.state = PeerState::Lingering(cause);
@@ -82,7 +83,7 @@ impl<T: Stream> Peer<T> {
             | PeerState::Lingering(CloseCause::Busy) => CloseCause::Busy,
             _ => cause,
         };
-        cx.shared.stats.count_closed(counted);
+        cx.shared.stats.closed[counted] += 1;
         debug!("closed {}: {}", cx.token, cause.name());
     }
 }
