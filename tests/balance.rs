@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use util::{Ended, LIMIT, Process, Server, Setup, connect, expect, figure};
+use util::{Ended, Process, Server, Setup, TIMEOUT, connect, counter, expect};
 
 /// Clients that talk at the same time.
 const CLIENTS: usize = 100;
@@ -28,8 +28,8 @@ fn served(ended: &Ended) -> (u64, u64) {
     assert!(line.starts_with("served "), "{ended:?}");
     let messages = line.split(" clients, ").nth(1).unwrap();
     (
-        figure(line, "served "),
-        figure(&format!("#{messages}"), "#"),
+        counter(line, "served "),
+        counter(&format!("#{messages}"), "#"),
     )
 }
 
@@ -98,7 +98,7 @@ impl Balancer {
         let mut command = Command::new("haproxy");
         command.args(["-db", "-f"]).arg(path);
         let process = Process::start(command);
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         // It says nothing when it listens; that it does is the event.
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < deadline, "{:#?}", process.stderr.all());
@@ -164,7 +164,7 @@ impl Talk {
     }
 
     fn wait_for_whole(&self, more: u64) {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         let wanted = self.whole.load(Ordering::Relaxed) + more;
         while self.whole.load(Ordering::Relaxed) < wanted {
             assert!(Instant::now() < deadline, "the clients are not served");

@@ -9,8 +9,6 @@
 mod naive;
 #[path = "break_it/program.rs"]
 mod program;
-#[path = "util/rig.rs"]
-mod rig;
 #[path = "util/script.rs"]
 mod script;
 #[path = "break_it/stage.rs"]
@@ -26,22 +24,22 @@ mod words;
 use helloop::observe::describe::CallStats;
 use helloop::observe::recorder::EventKind;
 use helloop::reactor::Time;
-use script::FarEnd;
+use script::Remote;
 use stage::{Program, Stage};
 
-fn text_of(far_end: &FarEnd) -> String {
+fn text_of(far_end: &Remote) -> String {
     String::from_utf8(far_end.borrow().written.clone()).unwrap()
 }
 
-fn is_open(far_end: &FarEnd) -> bool {
+fn is_open(far_end: &Remote) -> bool {
     !far_end.borrow().closed
 }
 
-fn say(far_end: &FarEnd, words: &[u8]) {
+fn say(far_end: &Remote, words: &[u8]) {
     far_end.borrow_mut().arrive(words, false);
 }
 
-fn say_last(far_end: &FarEnd, words: &[u8]) {
+fn say_last(far_end: &Remote, words: &[u8]) {
     far_end.borrow_mut().arrive(words, true);
 }
 

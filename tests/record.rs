@@ -1,8 +1,6 @@
 //! The recording of the loop, and the ladder that is made of it.
 
 mod http;
-#[path = "util/rig.rs"]
-mod rig;
 #[path = "util/script.rs"]
 mod script;
 mod util;
@@ -16,8 +14,8 @@ use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, TurnPhase};
 use helloop::server::sources::listener::Listener;
 use helloop::server::{Datagram, ServerSource, Settings};
 use nix::sys::signal::Signal;
-use rig::Acceptor;
-use script::{FarEnd, Scripted};
+use script::ScriptedListener;
+use script::{Remote, ScriptedStream};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
@@ -282,12 +280,12 @@ fn show_refuses_what_is_no_recording_and_shows_none_of_it() {
 
 // The simulation: the real server in virtual time, over scripted streams.
 
-type Actor = ServerSource<Acceptor>;
+type Actor = ServerSource<ScriptedListener>;
 
 /// The server, and the time where it is.
 struct Simulation {
-    server: helloop::server::Server<Acceptor, Datagram, TurnRecorder>,
-    clients: Vec<FarEnd>,
+    server: helloop::server::Server<ScriptedListener, Datagram, TurnRecorder>,
+    clients: Vec<Remote>,
     now: Time,
 }
 
@@ -339,9 +337,9 @@ fn three_clients() -> TurnRecorder {
         delay: Duration::from_secs(1),
         ..Settings::default()
     };
-    let (streams, clients) = (0..3).map(|_| Scripted::roomy()).unzip();
+    let (streams, clients) = (0..3).map(|_| ScriptedStream::unlimited()).unzip();
     let mut server = helloop::server::Server::with_reactor(reactor, settings);
-    let arrivals = Acceptor::default();
+    let arrivals = ScriptedListener::default();
     arrivals.0.borrow_mut().streams = streams;
     let listener = Listener::new(arrivals);
     let listener = server

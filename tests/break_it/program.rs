@@ -7,8 +7,8 @@
 #![allow(unreachable_pub)]
 
 use crate::naive;
-use crate::rig::Acceptor;
-use crate::script::Scripted;
+use crate::script::ScriptedListener;
+use crate::script::ScriptedStream;
 use crate::stage::Program;
 use helloop::net::stream::Traffic;
 use helloop::observe::recorder::TurnRecorder;
@@ -46,7 +46,7 @@ pub fn greeting(name: &[u8]) -> Vec<u8> {
 /// A stream that counts its calls for the ladder, so that the naive code need not.
 #[derive(Debug)]
 pub struct Counted {
-    stream: Scripted,
+    stream: ScriptedStream,
     traffic: Traffic,
     /// EventKind has said "would block", or has come to its end.
     spent: Readiness,
@@ -84,7 +84,7 @@ impl Write for Counted {
 pub type Habit = fn(&mut Client) -> io::Result<Verdict>;
 
 /// How a naive listener accepts.
-pub type Welcome = fn(&Acceptor, &mut Vec<Scripted>) -> Verdict;
+pub type Welcome = fn(&ScriptedListener, &mut Vec<ScriptedStream>) -> Verdict;
 
 /// A client as the naive code has it.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(stream: Scripted, habit: Habit) -> Self {
+    fn new(stream: ScriptedStream, habit: Habit) -> Self {
         let (traffic, spent) = (Traffic::default(), Readiness::empty());
         Self {
             stream: Counted {
@@ -153,7 +153,7 @@ impl Client {
 #[derive(Debug)]
 pub enum Naive {
     Client(Client),
-    Listener(Acceptor, Welcome, Habit),
+    Listener(ScriptedListener, Welcome, Habit),
 }
 
 /// EventKind they share.
@@ -300,12 +300,17 @@ impl NaiveServer {
         self.shared.deadlines = Some(BinaryHeap::new());
     }
 
-    pub fn add_client(&mut self, habit: Habit, stream: Scripted) {
+    pub fn add_client(&mut self, habit: Habit, stream: ScriptedStream) {
         let client = Naive::Client(Client::new(stream, habit));
         self.reactor.add(client, Readiness::WRITABLE).unwrap();
     }
 
-    pub fn add_listener(&mut self, socket: Acceptor, welcome: Welcome, habit: Habit) -> Token {
+    pub fn add_listener(
+        &mut self,
+        socket: ScriptedListener,
+        welcome: Welcome,
+        habit: Habit,
+    ) -> Token {
         let listener = Naive::Listener(socket, welcome, habit);
         self.reactor.add(listener, Readiness::empty()).unwrap()
     }

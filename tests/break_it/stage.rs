@@ -7,8 +7,8 @@
 #![allow(unreachable_pub)]
 
 use crate::program::{Habit, NaiveServer, Welcome, slept};
-use crate::rig::{Acceptor, PostBox, Waiting};
-use crate::script::{FarEnd, Scripted};
+use crate::script::{AcceptQueue, ScriptedListener, ScriptedUdpSocket};
+use crate::script::{Remote, ScriptedStream};
 use helloop::observe::recorder::{Entry, RecorderMode, TurnRecorder};
 use helloop::observe::show::{Filter, show};
 use helloop::observe::{Observable, trace};
@@ -61,7 +61,7 @@ impl Program for Here {
 pub struct Stage<P> {
     pub program: P,
     now: Time,
-    far_ends: Vec<FarEnd>,
+    far_ends: Vec<Remote>,
     has_begun: bool,
 }
 
@@ -78,15 +78,15 @@ impl Stage<Here> {
         Self::new(Server::on(loop_of(), settings))
     }
 
-    pub fn client(&mut self, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
+    pub fn client(&mut self, (stream, far_end): (ScriptedStream, Remote)) -> Remote {
         self.program.shared.stats.accepted += 1;
         let peer = ServerSource::Peer(Peer::new(stream));
         self.program.reactor.add(peer, Readiness::WRITABLE).unwrap();
         self.watch(&far_end)
     }
 
-    pub fn listener(&mut self) -> (Token, Rc<RefCell<Waiting>>) {
-        let acceptor = Acceptor::default();
+    pub fn listener(&mut self) -> (Token, Rc<RefCell<AcceptQueue>>) {
+        let acceptor = ScriptedListener::default();
         let waiting = acceptor.0.clone();
         let listener = ServerSource::Listener(Box::new(Listener::new(acceptor)));
         (self.program.add(listener).unwrap(), waiting)
@@ -99,13 +99,17 @@ impl Stage<NaiveServer> {
         Self::new(NaiveServer::new(loop_of()))
     }
 
-    pub fn client(&mut self, habit: Habit, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
+    pub fn client(&mut self, habit: Habit, (stream, far_end): (ScriptedStream, Remote)) -> Remote {
         self.program.add_client(habit, stream);
         self.watch(&far_end)
     }
 
-    pub fn listener(&mut self, welcome: Welcome, habit: Habit) -> (Token, Rc<RefCell<Waiting>>) {
-        let acceptor = Acceptor::default();
+    pub fn listener(
+        &mut self,
+        welcome: Welcome,
+        habit: Habit,
+    ) -> (Token, Rc<RefCell<AcceptQueue>>) {
+        let acceptor = ScriptedListener::default();
         let waiting = acceptor.0.clone();
         (self.program.add_listener(acceptor, welcome, habit), waiting)
     }
@@ -127,14 +131,14 @@ impl<P: Program> Stage<P> {
     }
 
     /// Passes on the edges of a stream.
-    pub fn watch(&mut self, far_end: &FarEnd) -> FarEnd {
+    pub fn watch(&mut self, far_end: &Remote) -> Remote {
         self.far_ends.push(far_end.clone());
         far_end.clone()
     }
 
     /// A client connects: it waits in the backlog.
-    pub fn connect(&mut self, waiting: &RefCell<Waiting>, room: usize) -> FarEnd {
-        let (stream, far_end) = Scripted::with_room(room);
+    pub fn connect(&mut self, waiting: &RefCell<AcceptQueue>, room: usize) -> Remote {
+        let (stream, far_end) = ScriptedStream::with_room(room);
         waiting.borrow_mut().streams.push_back(stream);
         self.watch(&far_end)
     }
@@ -168,7 +172,7 @@ impl<P: Program> Stage<P> {
     #[track_caller]
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            let is_due = |far_end: &FarEnd| {
+            let is_due = |far_end: &Remote| {
                 let wire = far_end.borrow();
                 wire.token.is_some() && !wire.edge.is_none()
             };

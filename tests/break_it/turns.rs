@@ -1,8 +1,8 @@
 //! EventKind gets lost between an event and the work: whose turn it is, and whether it comes.
 
 use crate::naive;
-use crate::rig::Waiting;
-use crate::script::{FarEnd, Scripted};
+use crate::script::AcceptQueue;
+use crate::script::{Remote, ScriptedStream};
 use crate::stage::{Program, Stage};
 use crate::text::Text;
 use crate::{deeds, is_open, say, say_last, text_of};
@@ -18,7 +18,7 @@ use std::time::Duration;
 fn p01_a_short_read_taken_for_the_end() {
     let mut text = Text::default();
     let mut naive = Stage::naive();
-    let client = naive.client(naive::short_means_drained, Scripted::roomy());
+    let client = naive.client(naive::short_means_drained, ScriptedStream::unlimited());
     naive.settle();
     naive.until(10);
     say_last(&client, b"Michael");
@@ -30,7 +30,7 @@ fn p01_a_short_read_taken_for_the_end() {
     );
 
     let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::roomy());
+    let client = here.client(ScriptedStream::unlimited());
     here.until(10);
     say_last(&client, b"Michael");
     here.until(3_600_000);
@@ -45,7 +45,7 @@ fn p02_the_rest_of_a_budget() {
     let mut text = Text::default();
     let ten_names = [b'x'; 10 * 1_024];
     let mut naive = Stage::naive();
-    let client = naive.client(naive::the_rest_next_time, Scripted::roomy());
+    let client = naive.client(naive::the_rest_next_time, ScriptedStream::unlimited());
     naive.until(10);
     say(&client, &ten_names);
     naive.until(3_600_000);
@@ -57,7 +57,7 @@ fn p02_the_rest_of_a_budget() {
     );
 
     let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::roomy());
+    let client = here.client(ScriptedStream::unlimited());
     here.until(10);
     say(&client, &ten_names);
     here.until(3_600_000);
@@ -78,7 +78,7 @@ fn p03_an_event_for_the_slots_last_owner() {
     let mut naive = Stage::naive();
     naive.program.names_slots_only = true;
     let (listener, waiting) = naive.listener(naive::accept_all, naive::closed_means_gone);
-    let first = naive.client(naive::closed_means_gone, Scripted::roomy());
+    let first = naive.client(naive::closed_means_gone, ScriptedStream::unlimited());
     naive.until(10);
     let newcomer = naive.connect(&waiting, usize::MAX / 2);
     say_last(&first, b"");
@@ -94,7 +94,7 @@ fn p03_an_event_for_the_slots_last_owner() {
 
     let mut here = Stage::here(Settings::default());
     let (listener, waiting) = here.listener();
-    let first = here.client(Scripted::roomy());
+    let first = here.client(ScriptedStream::unlimited());
     here.until(10);
     let newcomer = here.connect(&waiting, usize::MAX / 2);
     say_last(&first, b"");
@@ -113,7 +113,7 @@ fn p03_an_event_for_the_slots_last_owner() {
 }
 
 /// As long as the one client stays, there is no descriptor for the next.
-fn starve(waiting: &RefCell<Waiting>) {
+fn starve(waiting: &RefCell<AcceptQueue>) {
     let errors = &mut waiting.borrow_mut().errors;
     errors.extend((0..2_000).map(|_| io::Error::from(Errno::EMFILE)));
 }
@@ -123,7 +123,7 @@ fn p04_no_descriptor_to_accept_with() {
     let mut text = Text::default();
     let mut naive = Stage::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
-    let first = naive.client(naive::read_all, Scripted::roomy());
+    let first = naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.until(10);
     let second = naive.connect(&waiting, usize::MAX / 2);
     starve(&waiting);
@@ -144,7 +144,7 @@ fn p04_no_descriptor_to_accept_with() {
 
     let mut here = Stage::here(Settings::default());
     let (listener, waiting) = here.listener();
-    let first = here.client(Scripted::roomy());
+    let first = here.client(ScriptedStream::unlimited());
     here.until(10);
     let second = here.connect(&waiting, usize::MAX / 2);
     starve(&waiting);
@@ -165,7 +165,7 @@ fn p04_no_descriptor_to_accept_with() {
 fn spin() -> String {
     let mut naive = Stage::naive();
     let (listener, waiting) = naive.listener(naive::accept_or_try_again, naive::read_all);
-    naive.client(naive::read_all, Scripted::roomy());
+    naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.until(10);
     naive.connect(&waiting, usize::MAX / 2);
     starve(&waiting);
@@ -190,8 +190,8 @@ fn p05_accepts_and_reads_without_a_budget() {
     let mut text = Text::default();
     let mut naive = Stage::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
-    let flood = naive.client(naive::read_all, Scripted::roomy());
-    let ada = naive.client(naive::read_all, Scripted::roomy());
+    let flood = naive.client(naive::read_all, ScriptedStream::unlimited());
+    let ada = naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.until(10);
     storm(&waiting, CONNECTS);
     naive
@@ -205,8 +205,8 @@ fn p05_accepts_and_reads_without_a_budget() {
 
     let mut here = Stage::here(Settings::default());
     let (listener, waiting) = here.listener();
-    let flood = here.client(Scripted::roomy());
-    let ada = here.client(Scripted::roomy());
+    let flood = here.client(ScriptedStream::unlimited());
+    let ada = here.client(ScriptedStream::unlimited());
     here.until(10);
     storm(&waiting, CONNECTS);
     here.program
@@ -236,8 +236,8 @@ fn p05_accepts_and_reads_without_a_budget() {
     text.is_shown_as("p05");
 }
 
-fn storm(waiting: &RefCell<Waiting>, connects: usize) {
-    let streams = (0..connects).map(|_| Scripted::roomy().0);
+fn storm(waiting: &RefCell<AcceptQueue>, connects: usize) {
+    let streams = (0..connects).map(|_| ScriptedStream::unlimited().0);
     waiting.borrow_mut().streams.extend(streams);
 }
 
@@ -261,7 +261,7 @@ fn p12_a_deadline_that_is_not_taken_back() {
     let mut naive = Stage::naive();
     naive.program.keep_deadlines();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
-    let first = naive.client(naive::read_all, Scripted::roomy());
+    let first = naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.until(4_000);
     say(&first, b"Michael");
     naive.until(6_000);
@@ -283,7 +283,7 @@ fn p12_a_deadline_that_is_not_taken_back() {
         ..Settings::default()
     });
     let (listener, waiting) = here.listener();
-    let first = here.client(Scripted::roomy());
+    let first = here.client(ScriptedStream::unlimited());
     here.until(4_000);
     say(&first, b"Michael");
     here.until(6_000);
@@ -308,8 +308,8 @@ fn the_tutorials_sleep_in_the_loop() {
     const CLIENTS: usize = 100;
     let mut text = Text::default();
     let mut naive = Stage::naive();
-    let clients: Vec<FarEnd> = (0..CLIENTS)
-        .map(|_| naive.client(naive::sleep_in_the_loop, Scripted::roomy()))
+    let clients: Vec<Remote> = (0..CLIENTS)
+        .map(|_| naive.client(naive::sleep_in_the_loop, ScriptedStream::unlimited()))
         .collect();
     naive.until(0);
     clients.iter().for_each(|client| say(client, b"Ada"));
@@ -320,8 +320,8 @@ fn the_tutorials_sleep_in_the_loop() {
         delay: Duration::from_secs(1),
         ..Settings::default()
     });
-    let clients: Vec<FarEnd> = (0..CLIENTS)
-        .map(|_| here.client(Scripted::roomy()))
+    let clients: Vec<Remote> = (0..CLIENTS)
+        .map(|_| here.client(ScriptedStream::unlimited()))
         .collect();
     here.until(0);
     clients.iter().for_each(|client| say(client, b"Ada"));

@@ -1,11 +1,11 @@
 //! EventKind gets lost between a client's words and the answer: bytes, and memory.
 
 use crate::naive;
-use crate::rig::{Acceptor, PostBox};
-use crate::script::Scripted;
+use crate::script::ScriptedStream;
+use crate::script::{ScriptedListener, ScriptedUdpSocket};
 use crate::stage::Stage;
 use crate::text::Text;
-use crate::util::{LIMIT, Server};
+use crate::util::{Server, TIMEOUT};
 use crate::{is_open, say, say_last, text_of};
 use helloop::reactor::Readiness;
 use helloop::server::sources::datagrams::Datagrams;
@@ -20,7 +20,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 fn p06_the_rest_of_a_short_write() {
     let mut text = Text::default();
     let mut naive = Stage::naive();
-    let client = naive.client(naive::write_once, Scripted::with_room(18));
+    let client = naive.client(naive::write_once, ScriptedStream::with_room(18));
     naive.until(10);
     say(&client, b"Michael");
     naive.until(20);
@@ -33,7 +33,7 @@ fn p06_the_rest_of_a_short_write() {
     text.naive(&naive, &format!("The client has read: {got}"));
 
     let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::with_room(18));
+    let client = here.client(ScriptedStream::with_room(18));
     here.until(10);
     say(&client, b"Michael");
     here.until(20);
@@ -51,9 +51,9 @@ fn p06_the_rest_of_a_short_write() {
 fn p07_no_high_water_mark() {
     let mut text = Text::default();
     let mut naive = Stage::naive();
-    let to_naive = naive.client(naive::read_all, Scripted::with_room(8));
+    let to_naive = naive.client(naive::read_all, ScriptedStream::with_room(8));
     let mut here = Stage::here(Settings::default());
-    let to_here = here.client(Scripted::with_room(8));
+    let to_here = here.client(ScriptedStream::with_room(8));
     naive.until(10);
     here.until(10);
     text.line("The client has sent   the naive code keeps   the code here keeps");
@@ -75,7 +75,7 @@ fn p07_no_high_water_mark() {
     text.is_shown_as("p07");
 }
 
-fn owed_to(source: &ServerSource<Acceptor, PostBox>) -> usize {
+fn owed_to(source: &ServerSource<ScriptedListener, ScriptedUdpSocket>) -> usize {
     match source {
         ServerSource::Peer(peer) => peer.owed(),
         _ => 0,
@@ -86,7 +86,7 @@ fn owed_to(source: &ServerSource<Acceptor, PostBox>) -> usize {
 fn p08_the_end_of_input_taken_for_the_end() {
     let mut text = Text::default();
     let mut naive = Stage::naive();
-    let client = naive.client(naive::read_all, Scripted::with_room(8));
+    let client = naive.client(naive::read_all, ScriptedStream::with_room(8));
     naive.until(10);
     say_last(&client, b"Michael");
     naive.until(20);
@@ -100,7 +100,7 @@ fn p08_the_end_of_input_taken_for_the_end() {
     );
 
     let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::with_room(8));
+    let client = here.client(ScriptedStream::with_room(8));
     here.until(10);
     say_last(&client, b"Michael");
     here.until(20);
@@ -120,7 +120,7 @@ fn p08_the_end_of_input_taken_for_the_end() {
 fn p09_hung_up_taken_for_gone() {
     let mut text = Text::default();
     let mut naive = Stage::naive();
-    let client = naive.client(naive::closed_means_gone, Scripted::roomy());
+    let client = naive.client(naive::closed_means_gone, ScriptedStream::unlimited());
     naive.until(10);
     say_last(&client, b"Michael");
     naive.until(20);
@@ -129,7 +129,7 @@ fn p09_hung_up_taken_for_gone() {
     text.naive(&naive, &format!("{unread} bytes are thrown away unread."));
 
     let mut here = Stage::here(Settings::default());
-    let client = here.client(Scripted::roomy());
+    let client = here.client(ScriptedStream::unlimited());
     here.until(10);
     say_last(&client, b"Michael");
     here.until(20);
@@ -148,7 +148,7 @@ fn slow_reader(server: SocketAddr) -> TcpStream {
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.connect(&server.into()).unwrap();
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
@@ -173,7 +173,7 @@ fn p10_closing_with_unread_input() {
     // The kernel takes all of it, so that nothing but the close can lose it.
     let buffer = SockRef::from(&accepted);
     buffer.set_send_buffer_size(200_000).unwrap();
-    accepted.set_write_timeout(Some(LIMIT)).unwrap();
+    accepted.set_write_timeout(Some(TIMEOUT)).unwrap();
     let replies = vec![b'x'; 100_000];
     naive::answer_and_drop(accepted, &replies).unwrap();
     let (count, end) = read_out(&mut client);
@@ -212,7 +212,7 @@ fn p14_two_servers_that_greet_each_other() {
     let mut forged = (b"Ada".to_vec(), other);
     let mut last = 0;
     for round in 0..ROUNDS {
-        let socket = PostBox::default();
+        let socket = ScriptedUdpSocket::default();
         let post = socket.0.clone();
         post.borrow_mut().arrived.push_back(Ok(forged.clone()));
         let ended = naive::answer_everybody(&socket).unwrap_err();
@@ -250,7 +250,7 @@ fn address(port: u16) -> SocketAddr {
 /// EventKind the server here sends back, and how many greetings it has counted and left alone.
 fn answers_here(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
     let mut here = Stage::here(Settings::default());
-    let socket = PostBox::default();
+    let socket = ScriptedUdpSocket::default();
     let post = socket.0.clone();
     let member = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));
     let token = here.program.add(member).unwrap();

@@ -1,13 +1,13 @@
 //! Processes as `/proc` shows them.
 
-use crate::util::LIMIT;
+use crate::util::TIMEOUT;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Waits until `found` finds it.
 #[track_caller]
 pub(crate) fn wait_for<T>(found: impl Fn() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = found() {
             return found;

@@ -1,7 +1,7 @@
 //! Measurements of time, which a busy machine may spoil: each has a few tries.
 
 use crate::process::is_gone;
-use crate::util::{LIMIT, Server};
+use crate::util::{Server, TIMEOUT};
 use crate::{microseconds, spawned, start, with_report};
 use nix::sys::signal::Signal;
 use std::thread;
@@ -52,7 +52,7 @@ fn a_load_that_is_slowed_down_says_so() {
         let flags = "--clients 5 --duration 2s --rate 500 --json -";
         let load = start(&format!("--to {to} {flags}"));
         // To its end, for a busy machine may begin late.
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_gone(load.id()) && Instant::now() < deadline {
             load.signal(Signal::SIGSTOP);
             thread::sleep(Duration::from_millis(150));

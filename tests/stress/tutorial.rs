@@ -53,7 +53,7 @@ fn python(script: &str, ready: &str) -> (Process, SocketAddr) {
     let mut command = Command::new("python3");
     command.args(["-u", "-c", &script]);
     let server = Process::start(command);
-    assert!(server.stdout.comes(ready), "{:#?}", server.stderr.all());
+    assert!(server.stdout.appears(ready), "{:#?}", server.stderr.all());
     (server, address)
 }
 
