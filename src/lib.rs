@@ -130,25 +130,25 @@
 //!
 //! | pitfall | handled in | test |
 //! | --- | --- | --- |
-//! | 1 edge triggering: drain the socket or remember its readiness | [`net::stream::receive`], [`reactor::ready`] | `p01_drain_or_remember_under_edge_triggering` |
-//! | 2 edge triggering with a budget needs a queue of ready sources | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own` |
-//! | 3 stale events after a slot is reused (ABA) | [`reactor::slots`] | `p03_stale_events_after_a_slot_is_reused` |
-//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::Shared::wait_for_descriptor`] | `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`, `p04_every_failure_of_accept_is_survived` |
-//! | 5 accept and clients must not starve each other | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accept_must_not_starve_clients_nor_they_it` |
-//! | 6 short writes, and `WouldBlock` on write | [`net::stream::send`], [`server::sources::peer::Peer::drive`] | `p06_short_writes_and_would_block_on_write` |
-//! | 7 a client that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_reader_that_never_reads_costs_bounded_memory`, `p07_a_thousand_readers_that_never_read_stay_within_the_cap`, `p07_nobody_is_closed_for_memory_that_is_not_used` |
-//! | 8 half-close: after a FIN the client may still read | [`server::sources::peer::PeerState::Ending`] | `p08_half_close_fin_is_not_gone` |
-//! | 9 HUP and ERR mean "ask the socket", not "close" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_mean_ask_the_socket` |
-//! | 10 close with unread input sends a reset | [`server::sources::peer::PeerState::Lingering`], [`server::sources::peer::LINGER`] | `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit` |
-//! | 11 EINTR: retry until the deadline | [`reactor::Reactor::turn`], [`net::stream`] | `p11_eintr_is_retried_to_the_deadline` |
-//! | 12 timers without system calls | [`reactor::timers`] | `p12_timers_without_system_calls_and_a_cancelled_one_never_fires` |
-//! | 13 connect: wait for writable, then read SO_ERROR | [`stress::connect::Connecting`], [`stress::caller`] | `p13_connect_writable_then_so_error` |
-//! | 14 UDP: no error ends the loop, no reply loops between servers | [`server::sources::datagrams`] | `p14_udp_no_datagram_and_no_error_ends_the_loop` |
-//! | 15 spurious wakeups do no harm | [`reactor::Source::drive`] | `p15_spurious_wake_ups_do_no_harm` |
-//! | 16 more events than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_ready_than_one_batch_holds` |
-//! | 17 graceful drain | [`server::Lifecycle`], [`server::Server::between_turns`] | `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`, `p17_a_drain_accepts_what_waits_and_reads_everybody_once` |
-//! | 18 one client's error never affects another | [`server::stats::CloseCause`] | `p18_one_clients_error_never_touches_another` |
-//! | 19 an accept backlog large enough for bursts | [`net::bind::Options::backlog`] | `p19_a_listen_backlog_that_bursts_fit_into` |
+//! | 1 edge triggering: drain the socket or remember its readiness | [`net::stream::receive`], [`reactor::ready`] | `p01_one_edge_is_enough_to_read_everything` |
+//! | 2 edge triggering with a budget needs a queue of ready sources | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_input_beyond_the_budget_is_read_in_later_turns` |
+//! | 3 stale events after a slot is reused (ABA) | [`reactor::slots`] | `p03_a_stale_event_never_reaches_the_slots_new_owner` |
+//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::Shared::wait_for_descriptor`] | `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`, `p04_the_listener_survives_every_accept_error` |
+//! | 5 accept and clients must not starve each other | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accepts_and_clients_do_not_starve_each_other` |
+//! | 6 short writes, and `WouldBlock` on write | [`net::stream::send`], [`server::sources::peer::Peer::drive`] | `p06_a_short_or_blocked_write_is_continued_in_order` |
+//! | 7 a client that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_client_that_never_reads_costs_bounded_memory`, `p07_a_thousand_clients_that_never_read_stay_within_the_cap`, `p07_unused_memory_closes_no_client` |
+//! | 8 half-close: after a FIN the client may still read | [`server::sources::peer::PeerState::Ending`] | `p08_a_half_closed_client_is_sent_all_replies` |
+//! | 9 HUP and ERR mean "ask the socket", not "close" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_alone_close_no_client` |
+//! | 10 close with unread input sends a reset | [`server::sources::peer::PeerState::Lingering`], [`server::sources::peer::LINGER`] | `p10_closing_with_unread_input_sends_no_reset`, `p10_lingering_has_a_time_limit` |
+//! | 11 EINTR: retry until the deadline | [`reactor::Reactor::turn`], [`net::stream`] | `p11_eintr_is_retried_until_the_deadline` |
+//! | 12 timers without system calls | [`reactor::timers`] | `p12_deadlines_move_and_a_cancelled_one_never_fires` |
+//! | 13 connect: wait for writable, then read SO_ERROR | [`stress::connect::Connecting`], [`stress::caller`] | `p13_so_error_decides_a_connect_not_the_event` |
+//! | 14 UDP: no error ends the loop, no reply loops between servers | [`server::sources::datagrams`] | `p14_no_datagram_and_no_udp_error_ends_the_loop` |
+//! | 15 spurious wakeups do no harm | [`reactor::Source::drive`] | `p15_spurious_wakeups_do_no_harm` |
+//! | 16 more events than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_than_one_batch_holds_are_all_served` |
+//! | 17 graceful drain | [`server::Lifecycle`], [`server::Server::between_turns`] | `p17_a_drain_sends_all_owed_replies_even_delayed_ones`, `p17_a_drain_accepts_the_backlog_and_reads_each_client_once` |
+//! | 18 one client's error never affects another | [`server::stats::CloseCause`] | `p18_one_clients_error_never_affects_another` |
+//! | 19 an accept backlog large enough for bursts | [`net::bind::Options::backlog`] | `p19_a_burst_of_connects_fits_into_the_backlog` |
 //!
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and
 //! `tests/simulation.rs` runs the whole server in virtual time with faults injected at every call.

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use util::{Ended, LIMIT, Process, Server, Setup, connect, expect, figure};
+use util::{Ended, Process, Server, Setup, TIMEOUT, connect, counter, expect};
 
 /// Concurrent clients.
 const CLIENTS: usize = 100;
@@ -28,8 +28,8 @@ fn served(ended: &Ended) -> (u64, u64) {
     assert!(line.starts_with("served "), "{ended:?}");
     let messages = line.split(" clients, ").nth(1).unwrap();
     (
-        figure(line, "served "),
-        figure(&format!("#{messages}"), "#"),
+        counter(line, "served "),
+        counter(&format!("#{messages}"), "#"),
     )
 }
 
@@ -98,7 +98,7 @@ impl Balancer {
         let mut command = Command::new("haproxy");
         command.args(["-db", "-f"]).arg(path);
         let process = Process::start(command);
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         // HAProxy does not log that it listens, so connect until it does.
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < deadline, "{:#?}", process.stderr.all());
@@ -164,7 +164,7 @@ impl Load {
     }
 
     fn wait_for_completed(&self, more: u64) {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         let wanted = self.completed.load(Ordering::Relaxed) + more;
         while self.completed.load(Ordering::Relaxed) < wanted {
             assert!(Instant::now() < deadline, "too few conversations completed");

@@ -14,8 +14,6 @@ mod naive;
 mod naive_server;
 #[path = "break_it/replies.rs"]
 mod replies;
-#[path = "util/rig.rs"]
-mod rig;
 #[path = "util/script.rs"]
 mod script;
 #[path = "break_it/text.rs"]
@@ -26,24 +24,24 @@ use harness::{Harness, Program};
 use helloop::observe::describe::CallStats;
 use helloop::observe::recorder::EventKind;
 use helloop::reactor::Time;
-use script::FarEnd;
+use script::Remote;
 
 /// What the program has sent to this client.
-fn sent_to(client: &FarEnd) -> String {
+fn sent_to(client: &Remote) -> String {
     String::from_utf8(client.borrow().written.clone()).unwrap()
 }
 
-fn is_open(client: &FarEnd) -> bool {
+fn is_open(client: &Remote) -> bool {
     !client.borrow().closed
 }
 
 /// The client sends `bytes`.
-fn send(client: &FarEnd, bytes: &[u8]) {
+fn send(client: &Remote, bytes: &[u8]) {
     client.borrow_mut().arrive(bytes, false);
 }
 
 /// The client sends `bytes` and FIN.
-fn send_and_finish(client: &FarEnd, bytes: &[u8]) {
+fn send_and_finish(client: &Remote, bytes: &[u8]) {
     client.borrow_mut().arrive(bytes, true);
 }
 

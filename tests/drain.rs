@@ -1,42 +1,44 @@
-//! How the server stops (pitfall 17): it takes nobody new, but everybody who came before; reads
-//! each client once more, sends what it owes, says what it did, and ends; or is ended.
+//! Graceful drain (pitfall 17): the server accepts connections already queued and no later ones,
+//! reads each client once more, sends what it owes, reports what it did, and exits.
 
-#[path = "util/rig.rs"]
-mod rig;
+#[path = "util/harness.rs"]
+mod harness;
 #[path = "util/script.rs"]
 mod script;
 #[macro_use]
 mod util;
 
+use harness::Harness;
 use helloop::reactor::Readiness;
 use helloop::server::sources::listener::{ACCEPTS_PER_DRAIN, ACCEPTS_PER_TURN};
 use helloop::server::{Lifecycle, Outcome, Settings};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use rig::Rig;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
-use util::{LIMIT, Model, Server, ask, ask_udp, connect, expect, expect_last, figure, receive_udp};
+use std::time::Instant;
+use util::{
+    Model, Server, TIMEOUT, ask, ask_udp, connect, counter, expect, expect_last, receive_udp, reset,
+};
 
 both_models! {
-    either_signal_ends_it_with_a_summary,
-    a_signal_right_after_the_first_line_drains,
-    a_client_that_is_owed_nothing_ends_at_once,
+    sigint_and_sigterm_end_the_server_with_a_summary,
+    a_signal_right_after_the_listening_line_drains,
+    a_client_that_is_owed_nothing_is_closed_at_once,
     delayed_replies_are_sent_before_the_end,
-    what_was_not_read_yet_is_read_once_more,
-    what_stands_behind_an_urgent_mark_is_read_too,
-    clients_in_the_backlog_are_accepted_first,
+    unread_messages_are_read_once_more,
+    input_after_an_urgent_mark_is_read_too,
+    clients_in_the_backlog_are_accepted,
     new_connections_are_refused,
-    time_runs_out_with_replies_owed,
-    time_does_not_run_out_over_those_who_are_owed_nothing,
-    a_second_signal_ends_at_once,
-    counters_on_sigusr1,
+    clients_still_owed_replies_after_the_timeout_are_an_error,
+    a_lingering_client_after_the_timeout_is_no_error,
+    a_second_signal_exits_at_once,
+    sigusr1_logs_the_counters,
 }
 
-fn either_signal_ends_it_with_a_summary(model: Model) {
+fn sigint_and_sigterm_end_the_server_with_a_summary(model: Model) {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let server = model.start(&[]);
         let mut stream = server.connect();
@@ -59,7 +61,7 @@ fn either_signal_ends_it_with_a_summary(model: Model) {
 }
 
 /// A script may stop the server as soon as it has read the address.
-fn a_signal_right_after_the_first_line_drains(model: Model) {
+fn a_signal_right_after_the_listening_line_drains(model: Model) {
     for _ in 0..20 {
         let ended = model.start(&[]).stop();
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -67,8 +69,8 @@ fn a_signal_right_after_the_first_line_drains(model: Model) {
     }
 }
 
-fn a_client_that_is_owed_nothing_ends_at_once(model: Model) {
-    // Neither the delay nor the time limit, which are beyond the test's own, is waited for.
+fn a_client_that_is_owed_nothing_is_closed_at_once(model: Model) {
+    // The delay and the drain timeout are longer than the test's.
     let server = model.start(&["--delay", "1h", "--drain-timeout", "2h"]);
     let mut streams: Vec<_> = (0..10).map(|_| server.connect()).collect();
     server.signal(Signal::SIGTERM);
@@ -93,8 +95,8 @@ fn delayed_replies_are_sent_before_the_end(model: Model) {
     assert!(ended.stdout.contains("served 2 clients, 2 messages"));
 }
 
-/// A message and the signal can come together, and the message counts.
-fn what_was_not_read_yet_is_read_once_more(model: Model) {
+/// A message that arrives together with the signal is answered.
+fn unread_messages_are_read_once_more(model: Model) {
     for flags in [[].as_slice(), &["--delay", "100ms"]] {
         let server = model.setup(&["--framing", "line"]).flags(flags).start();
         let mut stream = server.connect();
@@ -108,8 +110,8 @@ fn what_was_not_read_yet_is_read_once_more(model: Model) {
     }
 }
 
-/// No event would tell the reactor of what stands behind an urgent mark, so it looks.
-fn what_stands_behind_an_urgent_mark_is_read_too(model: Model) {
+/// No event reports what follows an urgent mark, so a drain reads every client.
+fn input_after_an_urgent_mark_is_read_too(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let mut stream = server.connect();
     ask(&mut stream, b"Ada\n", b"Hello, Ada!\n");
@@ -124,9 +126,8 @@ fn what_stands_behind_an_urgent_mark_is_read_too(model: Model) {
     assert_eq!(server.wait().code, Some(0));
 }
 
-/// For a client whose `connect` has succeeded there is no difference between the backlog and
-/// the server.
-fn clients_in_the_backlog_are_accepted_first(model: Model) {
+/// A client whose `connect` has succeeded cannot tell whether it has been accepted.
+fn clients_in_the_backlog_are_accepted(model: Model) {
     let server = model.start(&[]);
     server.assert_serves();
     server.pause();
@@ -155,20 +156,18 @@ fn new_connections_are_refused(model: Model) {
     server.wait_for_messages(1);
     server.signal(Signal::SIGTERM);
     server.stderr().wait_for("stopping");
-    // The listener closes behind that line, although clients never stop coming.
+    // The listener closes after that line, although clients keep connecting.
     let address = server.tcp_address();
     let storm = || {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            match TcpStream::connect_timeout(&address, LIMIT) {
+            match TcpStream::connect_timeout(&address, TIMEOUT) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => break,
-                // Gone without a trace, or the machine would soon be out of ports.
-                Ok(stream) => SockRef::from(&stream)
-                    .set_linger(Some(Duration::ZERO))
-                    .unwrap(),
+                // A reset leaves no TIME_WAIT, which would use up the ports.
+                Ok(stream) => reset(stream),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
             }
-            assert!(Instant::now() < deadline, "still accepted");
+            assert!(Instant::now() < deadline, "still accepting");
         }
     };
     thread::scope(|scope| {
@@ -176,13 +175,13 @@ fn new_connections_are_refused(model: Model) {
             scope.spawn(storm);
         }
     });
-    // The drain goes on meanwhile.
+    // The drain continues meanwhile.
     stream.set_nonblocking(true).unwrap();
-    let silence = stream.peek(&mut [0]).unwrap_err();
-    assert_eq!(silence.kind(), ErrorKind::WouldBlock);
+    let peeked = stream.peek(&mut [0]).unwrap_err();
+    assert_eq!(peeked.kind(), ErrorKind::WouldBlock);
 }
 
-fn time_runs_out_with_replies_owed(model: Model) {
+fn clients_still_owed_replies_after_the_timeout_are_an_error(model: Model) {
     let server = model.start(&["--delay", "1h", "--drain-timeout", "200ms"]);
     let mut streams: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let _owed_nothing = server.connect();
@@ -201,8 +200,8 @@ fn time_runs_out_with_replies_owed(model: Model) {
     assert!(ended.stdout.contains("served 4 clients, 3 messages"));
 }
 
-/// One that said `exit` and does not close its end is owed nothing any more.
-fn time_does_not_run_out_over_those_who_are_owed_nothing(model: Model) {
+/// A client that sent `exit` and does not close is owed nothing.
+fn a_lingering_client_after_the_timeout_is_no_error(model: Model) {
     let server = model.start(&["--drain-timeout", "50ms"]);
     let mut stream = server.connect();
     stream.write_all(b"exit").unwrap();
@@ -211,7 +210,7 @@ fn time_does_not_run_out_over_those_who_are_owed_nothing(model: Model) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-fn a_second_signal_ends_at_once(model: Model) {
+fn a_second_signal_exits_at_once(model: Model) {
     let codes = [
         (Signal::SIGINT, Signal::SIGINT, 130),
         (Signal::SIGTERM, Signal::SIGTERM, 143),
@@ -230,7 +229,7 @@ fn a_second_signal_ends_at_once(model: Model) {
     }
 }
 
-fn counters_on_sigusr1(model: Model) {
+fn sigusr1_logs_the_counters(model: Model) {
     let server = model.start(&[]);
     let mut stream = server.connect();
     ask(&mut stream, b"Michael", b"Hello, Michael!");
@@ -242,12 +241,12 @@ fn counters_on_sigusr1(model: Model) {
         ("messages ", 1),
         (" answered ", 1),
     ] {
-        assert_eq!(figure(&counters, name), count, "{name} in {counters}");
+        assert_eq!(counter(&counters, name), count, "{name} in {counters}");
     }
-    // Not a request to stop.
+    // The server keeps serving.
     server.assert_serves();
     ask(&mut stream, b"Tracy", b"Hello, Tracy!");
-    // Nor during a drain.
+    // The signal is handled during a drain as well.
     let server = model.start(&["--delay", "500ms"]);
     let mut stream = server.connect();
     stream.write_all(b"Michael").unwrap();
@@ -259,9 +258,8 @@ fn counters_on_sigusr1(model: Model) {
     assert_eq!(server.wait().code, Some(0));
 }
 
-/// What has not become a message by then will not be one.
 #[test]
-fn a_line_begun_is_no_message() {
+fn an_incomplete_line_is_no_message() {
     let server = Server::start(&["--framing", "line"]);
     let mut stream = server.connect();
     ask(&mut stream, b"Michael\nTra", b"Hello, Michael!\n");
@@ -271,7 +269,7 @@ fn a_line_begun_is_no_message() {
 }
 
 #[test]
-fn waiting_datagrams_are_answered() {
+fn queued_datagrams_are_answered() {
     let server = Server::start(&[]);
     server.assert_serves();
     let socket = server.udp();
@@ -289,16 +287,16 @@ fn waiting_datagrams_are_answered() {
     assert!(ended.stdout.contains(" 100 datagrams "), "{ended:?}");
 }
 
-/// A client that talks without end is read once more, and then never again.
+/// A client that never stops sending is read exactly once more.
 #[test]
-fn a_talker_does_not_hold_up_the_end() {
+fn a_client_that_keeps_sending_does_not_delay_the_exit() {
     let server = Server::start(&["--framing", "line", "--drain-timeout", "2h"]);
     let mut stream = server.connect();
     ask(&mut stream, b"Michael\n", b"Hello, Michael!\n");
     let mut reader = stream.try_clone().unwrap();
-    reader.set_read_timeout(Some(LIMIT)).unwrap();
-    let talker = thread::spawn(move || {
-        // Until the connection's end, whatever form that takes.
+    reader.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let writer = thread::spawn(move || {
+        // Until EOF or a reset.
         while stream.write_all(b"Tracy\n").is_ok() {}
     });
     expect(&mut reader, b"Hello, Tracy!\n");
@@ -306,24 +304,24 @@ fn a_talker_does_not_hold_up_the_end() {
     let mut replies = Vec::new();
     let _ = io::Read::read_to_end(&mut reader, &mut replies);
     assert_eq!(server.wait().code, Some(0));
-    talker.join().unwrap();
+    writer.join().unwrap();
 }
 
-/// Clients may come as fast as they are accepted, but not for ever.
+/// The number of accepts during a drain is limited.
 #[test]
-fn a_storm_of_connects_does_not_hold_up_the_end() {
-    let mut rig = Rig::new(Settings::default());
-    let (token, waiting) = rig.listener();
-    // The cheapest of clients: each is gone before it is accepted.
+fn a_storm_of_connects_does_not_delay_the_exit() {
+    let mut harness = Harness::new(Settings::default());
+    let (token, queue) = harness.listener();
+    // Each of these clients is gone before it is accepted.
     let storm = 2 * ACCEPTS_PER_DRAIN as usize;
     let gone = || io::Error::from(Errno::ECONNABORTED);
-    waiting.borrow_mut().errors = (0..storm).map(|_| gone()).collect();
-    rig.server.shared.lifecycle = Lifecycle::Stopping;
-    rig.step_with(&[(token, Readiness::READABLE)]);
-    rig.settle();
-    assert_eq!(rig.outcome, Some(Outcome::Drained));
+    queue.borrow_mut().errors = (0..storm).map(|_| gone()).collect();
+    harness.server.shared.lifecycle = Lifecycle::Stopping;
+    harness.step_with(&[(token, Readiness::READABLE)]);
+    harness.run_until_idle();
+    assert_eq!(harness.outcome, Some(Outcome::Drained));
     let least = u64::from(ACCEPTS_PER_DRAIN);
-    let calls = waiting.borrow().calls;
+    let calls = queue.borrow().calls;
     assert!(
         (least..=least + ACCEPTS_PER_TURN as u64).contains(&calls),
         "{calls}"

@@ -1,40 +1,42 @@
-//! For any cutting of the input, any short or blocked write and any order of spurious and stale
-//! readiness: the bytes out are those of a model written apart from the crate's code, none lost,
-//! none twice, and what is kept for the client stays within its limit.
+//! Property: however the input is split, whichever writes are short or blocked, and whatever
+//! spurious and stale events arrive, the server sends exactly the bytes of an independent reference
+//! model, and the memory for one client stays within its limit.
 
-#[path = "util/rig.rs"]
-mod rig;
+#[path = "util/harness.rs"]
+mod harness;
+#[path = "util/model.rs"]
+mod model;
 #[path = "util/script.rs"]
 mod script;
 
+use harness::Harness;
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Readiness, Token};
 use helloop::server::Settings;
 use helloop::server::sources::peer::MAX_PEER_BYTES;
 use proptest::prelude::*;
-use rig::Rig;
-use script::{Fault, Scripted, model};
+use script::{Fault, ScriptedStream};
 use std::time::Duration;
 
-/// What happens to the one client, in order.
+/// What happens to the client, or around it.
 #[derive(Clone, Debug)]
-enum Happening {
-    /// So many bytes of the input arrive.
+enum Action {
+    /// This many bytes of the input arrive.
     Arrive(usize),
-    /// The client takes so many bytes.
+    /// The send buffer takes this many bytes more.
     Room(usize),
-    /// The next calls meet these faults.
+    /// The next calls have these faults.
     Faults(Vec<Option<Fault>>),
-    /// The poll says something that is not so.
+    /// The poll reports these readiness bits, and they are not true.
     Spurious(u8),
-    /// The poll speaks of a source that was there before.
+    /// The poll reports an event of an earlier owner of the slot.
     Stale,
     /// Time passes, in milliseconds.
     Time(u64),
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
-    // A fault that ends the conversation early is the simulation's matter: here nothing is lost.
+fn action() -> impl Strategy<Value = Action> {
+    // No fault here loses input or replies. The simulation has those that do.
     let fault = prop_oneof![
         3 => Just(None),
         1 => Just(Some(Fault::Interrupted)),
@@ -42,17 +44,17 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Some(Fault::Blocked)),
     ];
     prop_oneof![
-        4 => (1usize..40).prop_map(Happening::Arrive),
-        1 => (1usize..40_000).prop_map(Happening::Arrive),
-        4 => (1usize..60).prop_map(Happening::Room),
-        2 => prop::collection::vec(fault, 1..6).prop_map(Happening::Faults),
-        2 => (0u8..8).prop_map(Happening::Spurious),
-        1 => Just(Happening::Stale),
-        2 => (0u64..30).prop_map(Happening::Time),
+        4 => (1usize..40).prop_map(Action::Arrive),
+        1 => (1usize..40_000).prop_map(Action::Arrive),
+        4 => (1usize..60).prop_map(Action::Room),
+        2 => prop::collection::vec(fault, 1..6).prop_map(Action::Faults),
+        2 => (0u8..8).prop_map(Action::Spurious),
+        1 => Just(Action::Stale),
+        2 => (0u64..30).prop_map(Action::Time),
     ]
 }
 
-/// Names, separators and long stretches: what the input may be made of.
+/// Names, line endings and long runs of one byte.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         6 => prop::collection::vec(any::<u8>(), 0..20),
@@ -66,40 +68,47 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// Runs one client through what happens, then lets everything arrive and be taken, and returns
-/// what was read in pieces and what was written.
+/// Runs one client through the actions, then lets the rest of the input arrive and all replies be
+/// sent. Returns what each read returned, and what was written.
 fn run(
     settings: Settings,
     input: &[u8],
-    happenings: &[Happening],
+    actions: &[Action],
 ) -> Result<(Vec<Vec<u8>>, Vec<u8>), TestCaseError> {
-    let mut rig = Rig::new(settings);
-    let wire = rig.client(Scripted::with_room(0));
-    let token = wire.borrow().token.unwrap();
+    let mut harness = Harness::new(settings);
+    let client = harness.client(ScriptedStream::with_room(0));
+    let token = client.borrow().token.unwrap();
     let stale = Token {
         generation: token.generation.wrapping_add(7),
         ..token
     };
     let mut sent = 0;
-    let step = |rig: &mut Rig, marks: &mut Vec<Mark>| {
-        rig.step_with(marks);
+    let step = |harness: &mut Harness, marks: &mut Vec<Mark>| {
+        harness.step_with(marks);
         marks.clear();
-        let kept = rig.peers().map(|(_, peer)| peer.buffered()).sum::<usize>();
-        prop_assert!(kept <= MAX_PEER_BYTES, "{} bytes kept for one client", kept);
-        prop_assert_eq!(rig.stats().buffered, kept);
-        Ok(rig.server.reactor.is_empty())
+        let buffered = harness
+            .peers()
+            .map(|(_, peer)| peer.buffered())
+            .sum::<usize>();
+        prop_assert!(
+            buffered <= MAX_PEER_BYTES,
+            "{} bytes for one client",
+            buffered
+        );
+        prop_assert_eq!(harness.stats().buffered, buffered);
+        Ok(harness.server.reactor.is_empty())
     };
     let mut marks = Vec::new();
-    for happening in happenings {
-        match happening {
-            Happening::Arrive(count) => {
+    for action in actions {
+        match action {
+            Action::Arrive(count) => {
                 let end = input.len().min(sent + count);
-                wire.borrow_mut().arrive(&input[sent..end], false);
+                client.borrow_mut().arrive(&input[sent..end], false);
                 sent = end;
             }
-            Happening::Room(bytes) => wire.borrow_mut().make_room(*bytes),
-            Happening::Faults(faults) => wire.borrow_mut().faults.extend(faults),
-            Happening::Spurious(bits) => {
+            Action::Room(bytes) => client.borrow_mut().make_room(*bytes),
+            Action::Faults(faults) => client.borrow_mut().faults.extend(faults),
+            Action::Spurious(bits) => {
                 let all = [Readiness::READABLE, Readiness::WRITABLE, Readiness::CLOSED];
                 for (index, bit) in all.into_iter().enumerate() {
                     if bits & (1 << index) != 0 {
@@ -107,26 +116,26 @@ fn run(
                     }
                 }
             }
-            Happening::Stale => marks.push((stale, Readiness::READABLE | Readiness::CLOSED)),
-            Happening::Time(milliseconds) => rig.pass(Duration::from_millis(*milliseconds)),
+            Action::Stale => marks.push((stale, Readiness::READABLE | Readiness::CLOSED)),
+            Action::Time(milliseconds) => harness.advance(Duration::from_millis(*milliseconds)),
         }
-        if step(&mut rig, &mut marks)? {
+        if step(&mut harness, &mut marks)? {
             break;
         }
     }
-    if !wire.borrow().closed && !wire.borrow().fin {
-        wire.borrow_mut().arrive(&input[sent..], true);
+    if !client.borrow().closed && !client.borrow().fin {
+        client.borrow_mut().arrive(&input[sent..], true);
     }
     for _ in 0..100_000 {
-        wire.borrow_mut().make_room(1 << 20);
-        rig.pass(Duration::from_millis(10));
-        if step(&mut rig, &mut marks)? {
-            let wire = wire.borrow();
-            return Ok((wire.reads.clone(), wire.written.clone()));
+        client.borrow_mut().make_room(1 << 20);
+        harness.advance(Duration::from_millis(10));
+        if step(&mut harness, &mut marks)? {
+            let client = client.borrow();
+            return Ok((client.reads.clone(), client.written.clone()));
         }
     }
     Err(TestCaseError::fail(
-        "the conversation never ended: a wake-up was lost",
+        "the connection never ends: a wakeup was lost",
     ))
 }
 
@@ -142,12 +151,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn chunks_are_answered_as_the_model_says(
+    fn replies_to_chunks_equal_those_of_the_model(
         input in input(),
-        happenings in prop::collection::vec(happening(), 0..60),
+        actions in prop::collection::vec(action(), 0..60),
         delay in prop_oneof![Just(0u64), 1u64..20],
     ) {
-        let (reads, written) = run(settings(Framing::Chunk, delay), &input, &happenings)?;
+        let (reads, written) = run(settings(Framing::Chunk, delay), &input, &actions)?;
         prop_assert_eq!(
             written.escape_ascii().to_string(),
             model::chunks(&reads).escape_ascii().to_string()
@@ -155,12 +164,12 @@ proptest! {
     }
 
     #[test]
-    fn lines_are_answered_as_the_model_says(
+    fn replies_to_lines_equal_those_of_the_model(
         input in input(),
-        happenings in prop::collection::vec(happening(), 0..60),
+        actions in prop::collection::vec(action(), 0..60),
         delay in prop_oneof![Just(0u64), 1u64..20],
     ) {
-        let (_, written) = run(settings(Framing::Line, delay), &input, &happenings)?;
+        let (_, written) = run(settings(Framing::Line, delay), &input, &actions)?;
         prop_assert_eq!(
             written.escape_ascii().to_string(),
             model::lines(&input, true).escape_ascii().to_string()

@@ -1,8 +1,6 @@
 //! Recordings of the loop, and the ladder that `helloop show` prints.
 
 mod http;
-#[path = "util/rig.rs"]
-mod rig;
 #[path = "util/script.rs"]
 mod script;
 mod util;
@@ -16,8 +14,8 @@ use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, TurnPhase};
 use helloop::server::sources::listener::Listener;
 use helloop::server::{ServerSource, Settings};
 use nix::sys::signal::Signal;
-use rig::{Acceptor, ScriptedNet};
-use script::{FarEnd, Scripted};
+use script::{Remote, ScriptedStream};
+use script::{ScriptedListener, ScriptedNet};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
@@ -287,7 +285,7 @@ type TestSource = ServerSource<ScriptedNet>;
 /// A server, and the virtual time.
 struct VirtualServer {
     server: helloop::server::Server<ScriptedNet>,
-    clients: Vec<FarEnd>,
+    clients: Vec<Remote>,
     now: Time,
 }
 
@@ -339,9 +337,9 @@ fn three_clients() -> TurnRecorder {
         delay: Duration::from_secs(1),
         ..Settings::default()
     };
-    let (streams, clients) = (0..3).map(|_| Scripted::roomy()).unzip();
+    let (streams, clients) = (0..3).map(|_| ScriptedStream::unlimited()).unzip();
     let mut server = helloop::server::Server::on(reactor, settings);
-    let arrivals = Acceptor::default();
+    let arrivals = ScriptedListener::default();
     arrivals.0.borrow_mut().streams = streams;
     let listener = Listener::new(arrivals);
     let listener = server

@@ -1,8 +1,9 @@
-//! A minute of everything at once at 2,000 clients: connect storms, resets, floods, readers that
-//! never read, drips, and a thousand polite ones in between who are answered byte for byte.
+//! Two minutes of all kinds of load at once, with 2,000 clients: connect storms, resets, floods,
+//! clients that never read, clients that send byte by byte, and a thousand polite ones whose replies
+//! are checked.
 //!
-//! Ignored in a plain `cargo test` for its length; `.ci/run` runs it by name. HELLOOP_SOAK
-//! changes how many seconds each of its two rounds lasts.
+//! Ignored in a plain `cargo test` because of its duration. HELLOOP_SOAK sets the length of each of
+//! the two rounds, in seconds.
 
 #![cfg(target_os = "linux")]
 
@@ -14,16 +15,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
-use util::{LIMIT, Server, Setup, clients_at_most, connect, expect};
+use util::{Server, Setup, TIMEOUT, clients_within_descriptor_limit, connect, expect, reset};
 
-/// How much more the server may hold after the second round than after the first, in bytes.
-const MOST_GROWTH_BYTES: u64 = 2 << 20;
+/// How much the resident memory may grow from the end of the first round to that of the second.
+const MAX_GROWTH_BYTES: u64 = 2 << 20;
 
 #[test]
 #[ignore = "takes two minutes"]
-fn a_minute_of_everything_leaves_nothing_behind() {
+fn two_minutes_of_every_load_leave_no_memory_and_no_descriptors_behind() {
     assert_eq!(
-        clients_at_most(2_200),
+        clients_within_descriptor_limit(2_200),
         2_200,
         "the soak needs 2,400 descriptors"
     );
@@ -36,24 +37,24 @@ fn a_minute_of_everything_leaves_nothing_behind() {
         "--write-timeout",
         "5s",
     ])
-    // What is compared is what the server keeps. By default glibc keeps some of what was freed
-    // too, as much as the highest peak was by chance (measured: up to 5 MiB more after a second
-    // round than after the first, or nothing); with this it gives each buffer back.
+    // By default glibc keeps some freed memory, depending on the highest peak (measured: up to 5 MiB
+    // more after the second round, or none). With this setting it returns each buffer, so that only
+    // the server's own memory is compared.
     .environment("MALLOC_MMAP_THRESHOLD_", "4096")
     .start();
     server.connect();
-    let descriptors = at_rest(&server);
+    let descriptors = wait_until_idle(&server);
     let mut resident = Vec::new();
     for round in 1..=2 {
         let answered = soak(server.tcp_address(), Duration::from_secs(seconds));
-        assert_eq!(at_rest(&server), descriptors, "descriptors left behind");
-        resident.push(resident_bytes(server.id()));
-        println!("round {round}: {answered} polite messages answered; resident {resident:?} bytes");
-        assert!(answered >= 2_000, "the polite ones were starved");
+        assert_eq!(wait_until_idle(&server), descriptors, "open descriptors");
+        resident.push(server.resident_bytes());
+        println!("round {round}: {answered} polite messages answered; RSS {resident:?} bytes");
+        assert!(answered >= 2_000, "the polite clients are starved");
     }
     assert!(
-        resident[1] <= resident[0] + MOST_GROWTH_BYTES,
-        "resident memory went from {} to {} bytes",
+        resident[1] <= resident[0] + MAX_GROWTH_BYTES,
+        "RSS went from {} to {} bytes",
         resident[0],
         resident[1]
     );
@@ -61,57 +62,47 @@ fn a_minute_of_everything_leaves_nothing_behind() {
     println!("{counters}");
     assert!(
         counters.contains("closed, buffered too much"),
-        "the cap was not reached"
+        "--max-buffered was not reached"
     );
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Waits until all clients are gone, checks that nothing is kept for them, and returns how many
-/// descriptors are open.
-fn at_rest(server: &Server) -> usize {
+/// Waits until all clients are gone and no memory is kept for them, and returns the number of open
+/// descriptors.
+fn wait_until_idle(server: &Server) -> usize {
     let started = Instant::now();
     loop {
         let counters = server.counters();
         if counters.contains(" clients 0 accepted") && counters.contains(" buffered 0;") {
             return server.open_descriptors();
         }
-        assert!(started.elapsed() < LIMIT, "never at rest: {counters}");
+        assert!(started.elapsed() < TIMEOUT, "never idle: {counters}");
         thread::yield_now();
     }
 }
 
-fn resident_bytes(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kibibytes * 1_024
-}
-
-/// Runs all kinds of clients at once, and returns how many polite messages were answered.
+/// Runs all kinds of clients at once, and returns the number of polite messages answered.
 fn soak(address: SocketAddr, time: Duration) -> u64 {
-    let over = AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     let answered = AtomicU64::new(0);
     thread::scope(|scope| {
         for group in 0..4 {
-            let (over, answered) = (&over, &answered);
-            scope.spawn(move || polite(address, group, over, answered));
+            let (is_over, answered) = (&is_over, &answered);
+            scope.spawn(move || polite(address, group, is_over, answered));
         }
-        scope.spawn(|| drips(address, &over));
-        scope.spawn(|| never_readers(address, &over));
-        scope.spawn(|| floods(address, &over));
-        scope.spawn(|| storms(address, &over));
-        // The length of the soak itself is what is waited for.
+        scope.spawn(|| slow_senders(address, &is_over));
+        scope.spawn(|| never_readers(address, &is_over));
+        scope.spawn(|| floods(address, &is_over));
+        scope.spawn(|| storms(address, &is_over));
+        // The duration of the round.
         thread::sleep(time);
-        over.store(true, Relaxed);
+        is_over.store(true, Relaxed);
     });
     answered.into_inner()
 }
 
-/// 250 clients who speak at once, wait for each reply, and check it.
-fn polite(address: SocketAddr, group: usize, over: &AtomicBool, answered: &AtomicU64) {
+/// 250 clients that all send at once, then read their replies and check them.
+fn polite(address: SocketAddr, group: usize, is_over: &AtomicBool, answered: &AtomicU64) {
     let mut clients: Vec<TcpStream> = welcomed(address, 250);
     for round in 0.. {
         let name = |index| format!("polite-{group}-{index}-{round}");
@@ -124,13 +115,13 @@ fn polite(address: SocketAddr, group: usize, over: &AtomicBool, answered: &Atomi
             expect(stream, format!("Hello, {}!\n", name(index)).as_bytes());
             answered.fetch_add(1, Relaxed);
         }
-        if over.load(Relaxed) {
+        if is_over.load(Relaxed) {
             return;
         }
     }
 }
 
-/// So many clients, all connected before the first welcome is waited for.
+/// Connects `count` clients, then reads all welcomes.
 fn welcomed(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut clients: Vec<TcpStream> = (0..count).map(|_| connect(address)).collect();
     for stream in &mut clients {
@@ -139,10 +130,10 @@ fn welcomed(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     clients
 }
 
-/// 300 clients who send one byte at a time; each line is answered all the same.
-fn drips(address: SocketAddr, over: &AtomicBool) {
+/// 300 clients that send one byte at a time.
+fn slow_senders(address: SocketAddr, is_over: &AtomicBool) {
     let mut clients: Vec<TcpStream> = welcomed(address, 300);
-    while !over.load(Relaxed) {
+    while !is_over.load(Relaxed) {
         for byte in *b"drip\n" {
             for stream in &mut clients {
                 stream.write_all(&[byte]).unwrap();
@@ -154,11 +145,11 @@ fn drips(address: SocketAddr, over: &AtomicBool) {
     }
 }
 
-/// 300 clients who say much and read nothing: each is given up in time, and comes again.
-fn never_readers(address: SocketAddr, over: &AtomicBool) {
-    let words = b"\n".repeat(8_192);
+/// 300 clients that send much and read nothing: each is closed in time, and connects again.
+fn never_readers(address: SocketAddr, is_over: &AtomicBool) {
+    let messages = b"\n".repeat(8_192);
     let mut clients: Vec<Option<TcpStream>> = (0..300).map(|_| None).collect();
-    while !over.load(Relaxed) {
+    while !is_over.load(Relaxed) {
         for client in &mut clients {
             let stream = client.get_or_insert_with(|| {
                 let stream = connect(address);
@@ -166,53 +157,51 @@ fn never_readers(address: SocketAddr, over: &AtomicBool) {
                 stream.set_nonblocking(true).unwrap();
                 stream
             });
-            if let Err(error) = stream.write(&words)
+            if let Err(error) = stream.write(&messages)
                 && error.kind() != ErrorKind::WouldBlock
             {
                 *client = None;
             }
         }
-        thread::sleep(Duration::from_millis(5)); // or they would be floods
+        thread::sleep(Duration::from_millis(5)); // slower than a flood
     }
 }
 
-/// 200 clients who send as fast as they can, and read what comes. Over the cap one of them may
-/// be given up as the largest, and comes again.
-fn floods(address: SocketAddr, over: &AtomicBool) {
-    let words = b"a flood of names\n".repeat(200);
+/// 200 clients that send as fast as they can, and read what arrives. One that is closed, which may
+/// have the largest buffer when the cap is exceeded, connects again.
+fn floods(address: SocketAddr, is_over: &AtomicBool) {
+    let messages = b"a flood of names\n".repeat(200);
     let mut input = vec![0; 64 * 1_024];
     let mut clients: Vec<Option<TcpStream>> = (0..200).map(|_| None).collect();
-    while !over.load(Relaxed) {
+    while !is_over.load(Relaxed) {
         for client in &mut clients {
             let stream = client.get_or_insert_with(|| {
                 let stream = connect(address);
                 stream.set_nonblocking(true).unwrap();
                 stream
             });
-            let alive = [stream.write(&words), stream.read(&mut input)]
+            let is_open = [stream.write(&messages), stream.read(&mut input)]
                 .into_iter()
-                .all(|done| match done {
+                .all(|result| match result {
                     Ok(count) => count > 0,
                     Err(error) => error.kind() == ErrorKind::WouldBlock,
                 });
-            if !alive {
+            if !is_open {
                 *client = None;
             }
         }
     }
 }
 
-/// 200 at a time come, speak, and break off.
-fn storms(address: SocketAddr, over: &AtomicBool) {
-    while !over.load(Relaxed) {
+/// 200 clients at a time connect, send, and disconnect.
+fn storms(address: SocketAddr, is_over: &AtomicBool) {
+    while !is_over.load(Relaxed) {
         let clients: Vec<TcpStream> = (0..200).map(|_| connect(address)).collect();
         for (index, mut stream) in clients.into_iter().enumerate() {
-            // Some of the words are cut, some connections are reset with words unread.
+            // Some messages are truncated, and some connections are reset with messages unread.
             let _ = stream.write(b"storm\nstor");
             if index % 2 == 0 {
-                SockRef::from(&stream)
-                    .set_linger(Some(Duration::ZERO))
-                    .unwrap();
+                reset(stream);
             }
         }
     }

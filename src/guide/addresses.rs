@@ -17,7 +17,7 @@
 //!   machine's address cannot be bound (`an_address_of_another_machine` in `tests/cli`).
 //! - **`0.0.0.0`**, the **unspecified** address: every IPv4 address that the machine has.
 //! - **A name**, `localhost` say, is looked up, and stands for all addresses that it has. Here each
-//!   of them is listened on (`a_host_name_is_all_its_addresses` in `tests/protocol`).
+//!   of them is listened on (`a_host_name_stands_for_all_its_addresses` in `tests/protocol`).
 //!
 //! ```
 //! # use std::io;
@@ -127,7 +127,7 @@
 //! come from addresses like `::ffff:192.0.2.1`. Whether it does differs from system to system; on
 //! Linux it does unless told otherwise, and a listener on `0.0.0.0` then cannot have the same port.
 //! So this server says what it means: `IPV6_V6ONLY`, IPv6 alone, and who wants both listens on both
-//! (`ipv6_leaves_ipv4_alone` in `tests/protocol`).
+//! (`an_ipv6_wildcard_leaves_ipv4_free` in `tests/protocol`).
 //!
 //! # Binding again
 //!
@@ -150,7 +150,7 @@
 //! again after a second, and again. A server that now and then takes a second or three to answer a
 //! connect often suffers from nothing else. This server asks for so long a backlog that bursts fit
 //! into it ([`Options::backlog`]), says so when the system cuts it, and accepts up to
-//! [`ACCEPTS_PER_TURN`] in every turn: `p19_a_listen_backlog_that_bursts_fit_into` in
+//! [`ACCEPTS_PER_TURN`] in every turn: `p19_a_burst_of_connects_fits_into_the_backlog` in
 //! `tests/pitfalls`, `a_backlog_that_the_system_cuts_is_warned_of` in `tests/cli`.
 //!
 //! [`net::bind`]: crate::net::bind

@@ -44,7 +44,7 @@
 //! **What the code here does.** Waiting is a deadline, never a sleep: the peer goes into
 //! [`PeerState::Held`](crate::server::sources::peer::PeerState::Held),
 //! [sets a deadline](crate::reactor::Context::set_deadline) and rests; the loop sees to the others.
-//! Test: `two_hundred_clients_wait_together`.
+//! Test: `two_hundred_delays_run_at_the_same_time`.
 //!
 //! # 1. A short read taken for the end
 //!
@@ -77,7 +77,7 @@
 //!
 //! **What the code here does.** [`stream::receive`](crate::net::stream::receive) saves that call too,
 //! but not while [`Readiness::CLOSED`](crate::reactor::Readiness::CLOSED) is set: then the end is
-//! still to be read. Test: `p01_drain_or_remember_under_edge_triggering`.
+//! still to be read. Test: `p01_one_edge_is_enough_to_read_everything`.
 //!
 //! # 2. The rest of a budget
 //!
@@ -109,7 +109,7 @@
 //! [`Verdict::Again`](crate::reactor::Verdict::Again), and stands in the loop's own list,
 //! [`reactor::ready`](crate::reactor::ready), behind everybody who is in it; the next wait does
 //! not block. The budget is [`READS_PER_TURN`](crate::server::sources::peer::READS_PER_TURN). Test:
-//! `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own`.
+//! `p02_input_beyond_the_budget_is_read_in_later_turns`.
 //!
 //! # 3. An event for the slot's last owner
 //!
@@ -133,7 +133,7 @@
 //!
 //! **What the code here does.** A [`Token`](crate::reactor::Token) carries a generation beside
 //! the key, which [`Slots::retire`](crate::reactor::slots::Slots::retire) moves on; and deaths
-//! and births wait for the turn's end. Test: `p03_stale_events_after_a_slot_is_reused`.
+//! and births wait for the turn's end. Test: `p03_a_stale_event_never_reaches_the_slots_new_owner`.
 //!
 //! # 4. No descriptor to accept with
 //!
@@ -170,8 +170,8 @@
 //! [`Verdict::Hold`](crate::reactor::Verdict::Hold), with its readiness kept and a deadline, and has
 //! itself noted by [`Shared::wait_for_descriptor`](crate::server::Shared::wait_for_descriptor):
 //! whichever comes first, the deadline or a client's end, makes it try again. Tests:
-//! `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`,
-//! `p04_every_failure_of_accept_is_survived`.
+//! `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`,
+//! `p04_the_listener_survives_every_accept_error`.
 //!
 //! # 5. Accepts and reads without a budget
 //!
@@ -203,7 +203,7 @@
 //! [`ACCEPTS_PER_TURN`](crate::server::sources::listener::ACCEPTS_PER_TURN),
 //! [`READS_PER_TURN`](crate::server::sources::peer::READS_PER_TURN),
 //! [`DATAGRAMS_PER_TURN`](crate::server::sources::datagrams::DATAGRAMS_PER_TURN). What is left over waits
-//! in the list, at its end. Test: `p05_accept_must_not_starve_clients_nor_they_it`.
+//! in the list, at its end. Test: `p05_accepts_and_clients_do_not_starve_each_other`.
 //!
 //! # 6. The rest of a short write
 //!
@@ -232,7 +232,7 @@
 //!
 //! **What the code here does.** [`stream::send`](crate::net::stream::send) says how much was taken,
 //! the peer keeps the rest in its [`Outbox`](crate::net::outbox::Outbox), and the next writable event
-//! sends it, before anything newer. Test: `p06_short_writes_and_would_block_on_write`.
+//! sends it, before anything newer. Test: `p06_a_short_or_blocked_write_is_continued_in_order`.
 //!
 //! # 7. A reader that never reads
 //!
@@ -262,8 +262,8 @@
 //! nothing more is read from that client: the rest stays in its own send buffer, and in the end
 //! it stalls itself. What all clients together are kept is capped by
 //! [`Server::between_turns`](crate::server::Server::between_turns). Tests:
-//! `p07_a_reader_that_never_reads_costs_bounded_memory`,
-//! `p07_a_thousand_readers_that_never_read_stay_within_the_cap`.
+//! `p07_a_client_that_never_reads_costs_bounded_memory`,
+//! `p07_a_thousand_clients_that_never_read_stay_within_the_cap`.
 //!
 //! # 8. The end of input taken for the end
 //!
@@ -293,7 +293,7 @@
 //! **What the code here does.** The end of input ends the questions, not the answers: the peer
 //! goes into [`PeerState::Ending`](crate::server::sources::peer::PeerState::Ending) and closes when
 //! all is sent, or when the client takes nothing for the write timeout. Test:
-//! `p08_half_close_fin_is_not_gone`.
+//! `p08_a_half_closed_client_is_sent_all_replies`.
 //!
 //! # 9. Hung up taken for gone
 //!
@@ -321,7 +321,7 @@
 //!
 //! **What the code here does.** [`Readiness::CLOSED`](crate::reactor::Readiness::CLOSED) is a
 //! hint to ask the socket: it comes with "readable", the peer reads what there is, and closes for
-//! what `read` answers. Test: `p09_hup_and_err_mean_ask_the_socket`.
+//! what `read` answers. Test: `p09_hup_and_err_alone_close_no_client`.
 //!
 //! # 10. Closing with unread input
 //!
@@ -347,7 +347,7 @@
 //! **What the code here does.** The peer half-closes, goes into
 //! [`PeerState::Lingering`](crate::server::sources::peer::PeerState::Lingering), and reads and throws
 //! away until the client's own end, for at most [`LINGER`](crate::server::sources::peer::LINGER). Tests:
-//! `p10_closing_with_unread_input_lingers`, `p10_lingering_has_a_limit`.
+//! `p10_closing_with_unread_input_sends_no_reset`, `p10_lingering_has_a_time_limit`.
 //!
 //! # 12. A deadline that is not taken back
 //!
@@ -376,7 +376,7 @@
 //! **What the code here does.** A slot has at most one deadline, and
 //! [`Timers::set`](crate::reactor::timers::Timers::set) moves it; a source that ends takes it
 //! along ([`Timers::cancel`](crate::reactor::timers::Timers::cancel)). Neither costs a system
-//! call. Test: `p12_timers_without_system_calls_and_a_cancelled_one_never_fires`.
+//! call. Test: `p12_deadlines_move_and_a_cancelled_one_never_fires`.
 //!
 //! # 14. Two servers that greet each other
 //!
@@ -403,4 +403,4 @@
 //! **What the code here does.** [`datagrams::answer`](crate::server::sources::datagrams::answer) leaves a
 //! datagram alone that is itself a greeting, or that comes from a port of the system's; both are
 //! counted. Nor does an error of sending end the loop, as `?` does above. Test:
-//! `p14_udp_no_datagram_and_no_error_ends_the_loop`.
+//! `p14_no_datagram_and_no_udp_error_ends_the_loop`.

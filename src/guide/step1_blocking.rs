@@ -41,20 +41,20 @@
 //! # use clients::*;
 //! # let (listener, address) = listen();
 //! # let server = start(move || serve(&listener, 3));
-//! # visit(address);
+//! # run_client(address);
 //!
 //! // One client is connected, and says nothing. A second one comes.
 //! let (mut first, mut second) = (connect(address), connect(address));
 //! expect(&mut first, "Welcome!");
 //! assert!(is_silent(&mut second));
 //! // Only when the first one leaves is there anybody for the second.
-//! say(&mut first, "exit");
+//! send(&mut first, "exit");
 //! expect(&mut second, "Welcome!");
-//! # say(&mut second, "Tracy");
+//! # send(&mut second, "Tracy");
 //! # expect(&mut second, "Hello, Tracy!");
-//! # say(&mut second, "exit");
-//! # expect_end(&mut second);
-//! # ended(&server).unwrap();
+//! # send(&mut second, "exit");
+//! # expect_eof(&mut second);
+//! # join(&server).unwrap();
 //! ```
 //!
 //! The program is right in every line. `read` is not told "look whether there is something"; it is
@@ -67,8 +67,8 @@
 //! last lines of the program show it: the second client is connected, for the kernel has seen to
 //! that, and is not greeted. One who connects and falls silent stops the server for everybody.
 //!
-//! `p05_accept_must_not_starve_clients_nor_they_it` in `tests/pitfalls` asks of a server that
-//! neither of the two holds up the other, and `two_hundred_clients_wait_together` in
+//! `p05_accepts_and_clients_do_not_starve_each_other` in `tests/pitfalls` asks of a server that
+//! neither of the two holds up the other, and `two_hundred_delays_run_at_the_same_time` in
 //! `tests/protocol` that two hundred clients get on side by side. This server does neither.
 //!
 //! Next: [a thread for each client](super::step2_threads).

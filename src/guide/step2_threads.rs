@@ -41,7 +41,7 @@
 //! # fn threads() -> usize { usize::MAX }
 //! # let (listener, address) = listen();
 //! # let server = start(move || serve(&listener, 103));
-//! # visit(address);
+//! # run_client(address);
 //!
 //! // Nobody waits for anybody any more.
 //! let (mut first, mut second) = (connect(address), connect(address));
@@ -53,7 +53,7 @@
 //! idle.iter_mut().for_each(|client| expect(client, "Welcome!"));
 //! assert!(threads() > 100);
 //! # drop((first, second, idle));
-//! # ended(&server).unwrap();
+//! # join(&server).unwrap();
 //! ```
 //!
 //! This is a good server. The tutorial's `time.sleep(1)` before each reply does no harm here: a

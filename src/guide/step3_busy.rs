@@ -57,7 +57,7 @@
 //! # use clients::*;
 //! # let (listener, address) = listen();
 //! # let server = start(move || serve(&listener, 3));
-//! # visit(address);
+//! # run_client(address);
 //!
 //! // Two clients at once, on one thread.
 //! let (mut first, mut second) = (connect(address), connect(address));
@@ -66,7 +66,7 @@
 //! // And now both are silent for a tenth of a second.
 //! assert!(is_silent(&mut first));
 //! # drop((first, second));
-//! # let ended = ended(&server);
+//! # let ended = join(&server);
 //! let asked_in_vain = ended?;
 //! assert!(asked_in_vain > 1_000);
 //! # Ok::<(), io::Error>(())
@@ -78,12 +78,12 @@
 //!   of thousands of times, and a whole processor was busy with it. A pause between two rounds only
 //!   lets you choose: much work for nothing, or replies that come late. And each round asks
 //!   *everybody*: with ten thousand silent clients, the one who speaks waits for ten thousand
-//!   calls. `an_idle_server_sleeps_until_something_happens` in `tests/cost.rs` has the loop take a
+//!   calls. `an_idle_server_sleeps_until_an_event` in `tests/cost.rs` has the loop take a
 //!   single turn through half a second of silence; this one takes as many as it can.
 //! - **A reply can be cut in two.** The kernel keeps for each connection only so many bytes that
 //!   the other side has not taken. On a non-blocking socket `write` takes what has room, be it half
 //!   a name, and `write_all` then stumbles over "would block", with no word of how far it came: the
-//!   rest is lost. `p06_short_writes_and_would_block_on_write` in `tests/pitfalls` gives a
+//!   rest is lost. `p06_a_short_or_blocked_write_is_continued_in_order` in `tests/pitfalls` gives a
 //!   client room for one byte at a time.
 //!
 //! The server asks everybody because it does not know who has something to say. But somebody knows:

@@ -66,8 +66,8 @@
 //! # }
 //! # let (listener, address) = listen();
 //! # let server = start_serving(listener, 1);
-//! # visit(address);
-//! # ended(&server)?;
+//! # run_client(address);
+//! # join(&server)?;
 //! # let (listener, address) = listen();
 //!
 //! // Two clients come while the server is busy elsewhere: here, before it has begun.
@@ -77,15 +77,15 @@
 //! assert!(is_silent(&mut second)); // until somebody else comes, who then waits in turn
 //! // One client says more than one read takes.
 //! let name = "x".repeat(1_024);
-//! say(&mut first, [&name, "Michael"].concat());
+//! send(&mut first, [&name, "Michael"].concat());
 //! expect(&mut first, format!("Hello, {name}!"));
 //! assert!(is_silent(&mut first)); // Michael is there, and is not read
-//! say(&mut first, "exit");
+//! send(&mut first, "exit");
 //! expect(&mut first, "Hello, Michaelexit!");
 //! // And one client breaks off (with a reset, by this option), and takes the server with it.
 //! socket2::SockRef::from(&first).set_linger(Some(std::time::Duration::ZERO))?;
 //! drop(first);
-//! # let ended = ended(&server);
+//! # let ended = join(&server);
 //! assert!(ended.is_err());
 //! # Ok::<(), io::Error>(())
 //! ```
@@ -105,24 +105,24 @@
 //!
 //! - **One read, or one accept, an event.** One edge stood for two connections, and the second was
 //!   left in the backlog; one edge stood for 1,031 bytes, and seven of them were left:
-//!   `p01_drain_or_remember_under_edge_triggering` in `tests/pitfalls`, as are all that follow.
+//!   `p01_one_edge_is_enough_to_read_everything` in `tests/pitfalls`, as are all that follow.
 //! - **What everybody then does** is to read in a loop until the socket would block. But a client
 //!   that sends as fast as it is read keeps the loop there for good. Whoever stops before that must
 //!   remember that there is more, for no event will:
-//!   `p02_a_budget_under_edge_triggering_needs_a_list_of_ones_own`,
-//!   `p05_accept_must_not_starve_clients_nor_they_it`.
+//!   `p02_input_beyond_the_budget_is_read_in_later_turns`,
+//!   `p05_accepts_and_clients_do_not_starve_each_other`.
 //! - **The many `?`**: what concerns one source ends the loop. A client's reset did, above. A
 //!   **spurious event**, one for nothing, would too, for "would block" is an error to `?`; and so
 //!   would an `accept` when the program has no descriptor left, or a signal that cuts `poll` short:
-//!   `p18_one_clients_error_never_touches_another`, `p15_spurious_wake_ups_do_no_harm`,
-//!   `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`,
-//!   `p11_eintr_is_retried_to_the_deadline`.
+//!   `p18_one_clients_error_never_affects_another`, `p15_spurious_wakeups_do_no_harm`,
+//!   `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`,
+//!   `p11_eintr_is_retried_until_the_deadline`.
 //! - **Writing is as it was** in step 3; and since the interest is in reading alone, no event would
-//!   ever say that there is room again: `p06_short_writes_and_would_block_on_write`.
+//!   ever say that there is room again: `p06_a_short_or_blocked_write_is_continued_in_order`.
 //! - **A number is used again.** The index `clients[..]` is right as long as a client is closed by
 //!   its own event only. As soon as a deadline or a limit closes one, the events in hand may still
 //!   name it: the index panics, or there is somebody else by that number already:
-//!   `p03_stale_events_after_a_slot_is_reused`.
+//!   `p03_a_stale_event_never_reaches_the_slots_new_owner`.
 //!
 //! The first two look as if they contradict each other: read all, or one client is forgotten; do
 //! not read all, or all others are. One idea answers both.

@@ -106,12 +106,12 @@
 //! # expect(&mut first, "Welcome!");
 //! # expect(&mut second, "Welcome!");
 //! # let name = "x".repeat(1_024);
-//! # say(&mut first, [&name, "Michael"].concat());
+//! # send(&mut first, [&name, "Michael"].concat());
 //! # expect(&mut first, format!("Hello, {name}!Hello, Michael!"));
 //! # socket2::SockRef::from(&first).set_linger(Some(Duration::ZERO)).unwrap();
 //! # drop((first, second));
-//! # visit(address);
-//! # ended(&server).unwrap();
+//! # run_client(address);
+//! # join(&server).unwrap();
 //! # let (listener, address) = listen();
 //! # let pause = Duration::from_millis(50);
 //! # let server = start_serving(listener, 4, pause);
@@ -119,11 +119,11 @@
 //! # clients.iter_mut().for_each(|client| expect(client, "Welcome!"));
 //! # let started = Instant::now();
 //! // Four clients speak at the same time, and the last one waits for four pauses.
-//! clients.iter_mut().for_each(|client| say(client, "Ada"));
+//! clients.iter_mut().for_each(|client| send(client, "Ada"));
 //! clients.iter_mut().for_each(|client| expect(client, "Hello, Ada!"));
 //! assert!(started.elapsed() >= 4 * pause);
 //! # drop(clients);
-//! # ended(&server).unwrap();
+//! # join(&server).unwrap();
 //! ```
 //!
 //! What step 4 forgot is answered here, and hidden lines of this page check it: both of the clients
@@ -141,18 +141,18 @@
 //! - **Whoever sleeps, sleeps for all.** The tutorial's `time.sleep(1)` did no harm in a thread of
 //!   its client's own. Here it stops the one thread that there is, and the last lines show the
 //!   price: four clients wait for four pauses. With two hundred clients the tutorial's one second
-//!   is more than three minutes: `two_hundred_clients_wait_together` in `tests/protocol`. The
+//!   is more than three minutes: `two_hundred_delays_run_at_the_same_time` in `tests/protocol`. The
 //!   same holds for anything that takes long: a look-up of a name, a disk that is slow, a large
 //!   sum.
 //! - **A verdict is missing**: not now, but later, event or not. When `accept` fails because the
 //!   program has no descriptor left, `Park` (as above) leaves those who wait in the backlog without
 //!   a wake-up, for their edge is past; `Again` would try at once, and for ever, in vain:
-//!   `p04_emfile_on_accept_does_not_spin_nor_exit_nor_lose_the_wake_up`. And a client that takes
+//!   `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`. And a client that takes
 //!   nothing of what it is owed would have to be given up some day:
-//!   `p07_a_reader_that_never_reads_costs_bounded_memory`. Both are in `tests/pitfalls`.
+//!   `p07_a_client_that_never_reads_costs_bounded_memory`. Both are in `tests/pitfalls`.
 //! - **Small things**: `marked.contains` walks the whole list ([`reactor::ready`] has one bit a
 //!   slot for it); a registration that fails still ends the loop by way of `?`, and so does a
-//!   signal (`p11_eintr_is_retried_to_the_deadline`).
+//!   signal (`p11_eintr_is_retried_until_the_deadline`).
 //!
 //! Next: [deadlines in place of sleep](super::step6_deadlines).
 //!

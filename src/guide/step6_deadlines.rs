@@ -136,12 +136,12 @@
 //! # expect(&mut first, "Welcome!");
 //! # expect(&mut second, "Welcome!");
 //! # let name = "x".repeat(1_024);
-//! # say(&mut first, [&name, "Michael"].concat());
+//! # send(&mut first, [&name, "Michael"].concat());
 //! # expect(&mut first, format!("Hello, {name}!Hello, Michael!"));
 //! # socket2::SockRef::from(&first).set_linger(Some(Duration::ZERO)).unwrap();
 //! # drop((first, second));
-//! # visit(address);
-//! # ended(&server).unwrap();
+//! # run_client(address);
+//! # join(&server).unwrap();
 //! # let (listener, address) = listen();
 //! # let pause = Duration::from_millis(200);
 //! # let server = start_serving(listener, 100, pause);
@@ -150,11 +150,11 @@
 //! # let started = Instant::now();
 //!
 //! // A hundred clients speak at the same time. The pauses together would be twenty seconds.
-//! clients.iter_mut().for_each(|client| say(client, "Ada"));
+//! clients.iter_mut().for_each(|client| send(client, "Ada"));
 //! clients.iter_mut().for_each(|client| expect(client, "Hello, Ada!"));
 //! assert!(started.elapsed() >= pause && started.elapsed() < 50 * pause);
 //! # drop(clients);
-//! # ended(&server).unwrap();
+//! # join(&server).unwrap();
 //! ```
 //!
 //! A hundred clients are held at the same time, and none of them holds anybody else. While one is
@@ -171,18 +171,18 @@
 //!
 //! - **Nobody is ever given up.** Who connects and says nothing, or takes nothing of what is owed,
 //!   keeps a descriptor for ever, and a program has only so many. Deadlines, again:
-//!   [`server::sources::peer`], `p07_a_reader_that_never_reads_costs_bounded_memory` and
-//!   `p12_timers_without_system_calls_and_a_cancelled_one_never_fires`.
+//!   [`server::sources::peer`], `p07_a_client_that_never_reads_costs_bounded_memory` and
+//!   `p12_deadlines_move_and_a_cancelled_one_never_fires`.
 //! - **`Close` is abrupt.** Where input is still unread, or still comes, the kernel answers it with
 //!   a **reset**, "forget this connection", which can destroy the replies that are still on their
-//!   way: [`PeerState::Lingering`], `p10_closing_with_unread_input_lingers`.
+//!   way: [`PeerState::Lingering`], `p10_closing_with_unread_input_sends_no_reset`.
 //! - **It cannot be told to stop** without breaking its word to those who are owed a reply:
-//!   [`server::Lifecycle`], `p17_graceful_drain_sends_what_is_owed_delayed_replies_too`.
+//!   [`server::Lifecycle`], `p17_a_drain_sends_all_owed_replies_even_delayed_ones`.
 //! - **A descriptor that falls free is noticed late**, after up to a tenth of a second; and a
 //!   connection that died in the backlog, an error too, makes the next one wait as long:
-//!   [`server::sources::listener`], `p04_every_failure_of_accept_is_survived`.
+//!   [`server::sources::listener`], `p04_the_listener_survives_every_accept_error`.
 //! - **A burst does not fit into the backlog.** [`mio::net::TcpListener::bind`] has it hold 128:
-//!   [`net::bind`], `p19_a_listen_backlog_that_bursts_fit_into`.
+//!   [`net::bind`], `p19_a_burst_of_connects_fits_into_the_backlog`.
 //! - **It takes each read for a message.** That is the tutorial's protocol, and TCP promises
 //!   nothing of the kind: [TCP and UDP](super::tcp_and_udp).
 //!

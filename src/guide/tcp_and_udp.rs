@@ -100,8 +100,8 @@
 //! off, both directions at once, by a **reset**, RST: the other side has closed its socket with
 //! input still unread, or no longer knows of the connection. Then reading and writing fail
 //! ("connection reset by peer", "broken pipe"). That connection is over, and no other one:
-//! `p08_half_close_fin_is_not_gone`, `p18_one_clients_error_never_touches_another` and
-//! `p10_closing_with_unread_input_lingers` in `tests/pitfalls`.
+//! `p08_a_half_closed_client_is_sent_all_replies`, `p18_one_clients_error_never_affects_another` and
+//! `p10_closing_with_unread_input_sends_no_reset` in `tests/pitfalls`.
 //!
 //! # A datagram is a message
 //!
@@ -145,7 +145,7 @@
 //!
 //! (On Linux and the other Unixes; Windows calls the cut an error.) The server therefore reads with
 //! room for one byte more than it will answer: what fills it was too long, and is dropped rather
-//! than answered in part (`a_long_datagram_is_dropped_and_never_cut` in `tests/protocol`).
+//! than answered in part (`a_long_datagram_is_dropped_and_never_truncated` in `tests/protocol`).
 //!
 //! On one machine datagrams are rarely lost; over a network, and wherever one comes and there is no
 //! room for it, they are, and the tutorial's client then waits in `recv` for ever. Who needs the
@@ -156,7 +156,7 @@
 //!
 //! Nor does anything prove that a datagram comes from where it says. A forged one can make two
 //! servers greet each other without end: [`answer_datagram`] is silent to what is a greeting
-//! itself, and `p14_udp_no_datagram_and_no_error_ends_the_loop` has what else may come. TCP does
+//! itself, and `p14_no_datagram_and_no_udp_error_ends_the_loop` has what else may come. TCP does
 //! not have this trouble: before a connection is made, packets go both ways, and whoever forged its
 //! address does not get the one that it must answer.
 //!

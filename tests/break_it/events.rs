@@ -5,8 +5,8 @@
 
 use crate::harness::{Harness, Program};
 use crate::naive;
-use crate::rig::Waiting;
-use crate::script::{FarEnd, Scripted};
+use crate::script::AcceptQueue;
+use crate::script::{Remote, ScriptedStream};
 use crate::text::Text;
 use crate::{calls, is_open, send, send_and_finish, sent_to};
 use helloop::observe::describe::CallStats;
@@ -21,7 +21,7 @@ use std::time::Duration;
 fn p01_a_short_read_treated_as_drained() {
     let mut text = Text::default();
     let mut naive = Harness::naive();
-    let client = naive.client(naive::short_means_drained, Scripted::roomy());
+    let client = naive.client(naive::short_means_drained, ScriptedStream::unlimited());
     naive.run_until(10);
     send_and_finish(&client, b"Michael");
     naive.run_until(3_600_000);
@@ -32,7 +32,7 @@ fn p01_a_short_read_treated_as_drained() {
     );
 
     let mut real = Harness::real(Settings::default());
-    let client = real.client(Scripted::roomy());
+    let client = real.client(ScriptedStream::unlimited());
     real.run_until(10);
     send_and_finish(&client, b"Michael");
     real.run_until(3_600_000);
@@ -47,7 +47,7 @@ fn p02_input_left_when_the_budget_is_spent() {
     let mut text = Text::default();
     let ten_names = [b'x'; 10 * 1_024];
     let mut naive = Harness::naive();
-    let client = naive.client(naive::the_rest_next_time, Scripted::roomy());
+    let client = naive.client(naive::the_rest_next_time, ScriptedStream::unlimited());
     naive.run_until(10);
     send(&client, &ten_names);
     naive.run_until(3_600_000);
@@ -59,7 +59,7 @@ fn p02_input_left_when_the_budget_is_spent() {
     );
 
     let mut real = Harness::real(Settings::default());
-    let client = real.client(Scripted::roomy());
+    let client = real.client(ScriptedStream::unlimited());
     real.run_until(10);
     send(&client, &ten_names);
     real.run_until(3_600_000);
@@ -80,7 +80,7 @@ fn p03_an_event_for_the_previous_owner_of_a_slot() {
     let mut naive = Harness::naive();
     naive.program.ignores_generations = true;
     let (listener, waiting) = naive.listener(naive::accept_all, naive::closed_means_gone);
-    let first = naive.client(naive::closed_means_gone, Scripted::roomy());
+    let first = naive.client(naive::closed_means_gone, ScriptedStream::unlimited());
     naive.run_until(10);
     let newcomer = naive.connect(&waiting);
     send_and_finish(&first, b"");
@@ -96,7 +96,7 @@ fn p03_an_event_for_the_previous_owner_of_a_slot() {
 
     let mut real = Harness::real(Settings::default());
     let (listener, waiting) = real.listener();
-    let first = real.client(Scripted::roomy());
+    let first = real.client(ScriptedStream::unlimited());
     real.run_until(10);
     let newcomer = real.connect(&waiting);
     send_and_finish(&first, b"");
@@ -115,7 +115,7 @@ fn p03_an_event_for_the_previous_owner_of_a_slot() {
 }
 
 /// Makes accept fail for want of a descriptor until the errors are cleared.
-fn starve(waiting: &RefCell<Waiting>) {
+fn starve(waiting: &RefCell<AcceptQueue>) {
     let errors = &mut waiting.borrow_mut().errors;
     errors.extend((0..2_000).map(|_| io::Error::from(Errno::EMFILE)));
 }
@@ -125,7 +125,7 @@ fn p04_no_descriptor_left_for_accept() {
     let mut text = Text::default();
     let mut naive = Harness::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
-    let first = naive.client(naive::read_all, Scripted::roomy());
+    let first = naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.run_until(10);
     let second = naive.connect(&waiting);
     starve(&waiting);
@@ -146,7 +146,7 @@ fn p04_no_descriptor_left_for_accept() {
 
     let mut real = Harness::real(Settings::default());
     let (listener, waiting) = real.listener();
-    let first = real.client(Scripted::roomy());
+    let first = real.client(ScriptedStream::unlimited());
     real.run_until(10);
     let second = real.connect(&waiting);
     starve(&waiting);
@@ -167,7 +167,7 @@ fn p04_no_descriptor_left_for_accept() {
 fn spin() -> String {
     let mut naive = Harness::naive();
     let (listener, waiting) = naive.listener(naive::accept_or_try_again, naive::read_all);
-    naive.client(naive::read_all, Scripted::roomy());
+    naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.run_until(10);
     naive.connect(&waiting);
     starve(&waiting);
@@ -192,8 +192,8 @@ fn p05_accepts_and_reads_without_a_budget() {
     let mut text = Text::default();
     let mut naive = Harness::naive();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
-    let flood = naive.client(naive::read_all, Scripted::roomy());
-    let ada = naive.client(naive::read_all, Scripted::roomy());
+    let flood = naive.client(naive::read_all, ScriptedStream::unlimited());
+    let ada = naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.run_until(10);
     storm(&waiting, CONNECTS);
     naive.program.reactor_mut().wake(listener);
@@ -204,8 +204,8 @@ fn p05_accepts_and_reads_without_a_budget() {
 
     let mut real = Harness::real(Settings::default());
     let (listener, waiting) = real.listener();
-    let flood = real.client(Scripted::roomy());
-    let ada = real.client(Scripted::roomy());
+    let flood = real.client(ScriptedStream::unlimited());
+    let ada = real.client(ScriptedStream::unlimited());
     real.run_until(10);
     storm(&waiting, CONNECTS);
     real.program.reactor_mut().wake(listener);
@@ -233,8 +233,8 @@ fn p05_accepts_and_reads_without_a_budget() {
     text.assert_shown_as("p05");
 }
 
-fn storm(waiting: &RefCell<Waiting>, connects: usize) {
-    let streams = (0..connects).map(|_| Scripted::roomy().0);
+fn storm(waiting: &RefCell<AcceptQueue>, connects: usize) {
+    let streams = (0..connects).map(|_| ScriptedStream::unlimited().0);
     waiting.borrow_mut().streams.extend(streams);
 }
 
@@ -258,7 +258,7 @@ fn p12_a_deadline_that_is_not_cancelled() {
     let mut naive = Harness::naive();
     naive.program.close_idle_clients();
     let (listener, waiting) = naive.listener(naive::accept_all, naive::read_all);
-    let first = naive.client(naive::read_all, Scripted::roomy());
+    let first = naive.client(naive::read_all, ScriptedStream::unlimited());
     naive.run_until(4_000);
     send(&first, b"Michael");
     naive.run_until(6_000);
@@ -283,7 +283,7 @@ fn p12_a_deadline_that_is_not_cancelled() {
         ..Settings::default()
     });
     let (listener, waiting) = real.listener();
-    let first = real.client(Scripted::roomy());
+    let first = real.client(ScriptedStream::unlimited());
     real.run_until(4_000);
     send(&first, b"Michael");
     real.run_until(6_000);
@@ -308,8 +308,8 @@ fn the_tutorials_sleep_in_the_loop() {
     const CLIENTS: usize = 100;
     let mut text = Text::default();
     let mut naive = Harness::naive();
-    let clients: Vec<FarEnd> = (0..CLIENTS)
-        .map(|_| naive.client(naive::sleep_in_the_loop, Scripted::roomy()))
+    let clients: Vec<Remote> = (0..CLIENTS)
+        .map(|_| naive.client(naive::sleep_in_the_loop, ScriptedStream::unlimited()))
         .collect();
     naive.run_until(0);
     clients.iter().for_each(|client| send(client, b"Ada"));
@@ -320,8 +320,8 @@ fn the_tutorials_sleep_in_the_loop() {
         delay: Duration::from_secs(1),
         ..Settings::default()
     });
-    let clients: Vec<FarEnd> = (0..CLIENTS)
-        .map(|_| real.client(Scripted::roomy()))
+    let clients: Vec<Remote> = (0..CLIENTS)
+        .map(|_| real.client(ScriptedStream::unlimited()))
         .collect();
     real.run_until(0);
     clients.iter().for_each(|client| send(client, b"Ada"));

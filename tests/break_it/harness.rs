@@ -7,8 +7,8 @@
 #![allow(unreachable_pub)]
 
 use crate::naive_server::{AcceptFn, NaiveServer, ServeFn, take_slept};
-use crate::rig::{Acceptor, ScriptedNet, Scripts, Waiting};
-use crate::script::{FarEnd, Scripted};
+use crate::script::{AcceptQueue, ScriptedListener, ScriptedNet};
+use crate::script::{Remote, ScriptedStream};
 use helloop::observe::recorder::{Entry, RecorderMode, TurnRecorder};
 use helloop::observe::show::{Filter, show};
 use helloop::observe::{Observable, trace};
@@ -35,7 +35,7 @@ pub trait Program {
     }
 }
 
-impl Program for Scripts {
+impl Program for Server<ScriptedNet> {
     type Source = ServerSource<ScriptedNet>;
 
     fn reactor(&self) -> &Reactor<Self::Source, TurnRecorder> {
@@ -58,7 +58,7 @@ impl Program for Scripts {
 pub struct Harness<P> {
     pub program: P,
     now: Time,
-    far_ends: Vec<FarEnd>,
+    far_ends: Vec<Remote>,
     /// Whether the wait before the next turn is recorded.
     has_recorded_wait: bool,
 }
@@ -70,22 +70,22 @@ fn recording_reactor<S: Observable>() -> Reactor<S, TurnRecorder> {
     Reactor::simulated_recorded(TurnRecorder::new(MAX_TURNS, RecorderMode::Recording)).unwrap()
 }
 
-impl Harness<Scripts> {
+impl Harness<Server<ScriptedNet>> {
     /// The real server.
     pub fn real(settings: Settings) -> Self {
         Self::new(Server::on(recording_reactor(), settings))
     }
 
     /// A client that was just accepted.
-    pub fn client(&mut self, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
+    pub fn client(&mut self, (stream, far_end): (ScriptedStream, Remote)) -> Remote {
         self.program.shared.stats.accepted += 1;
         let peer = ServerSource::Peer(Peer::new(stream));
         self.program.reactor.add(peer, Readiness::WRITABLE).unwrap();
         self.track(&far_end)
     }
 
-    pub fn listener(&mut self) -> (Token, Rc<RefCell<Waiting>>) {
-        let acceptor = Acceptor::default();
+    pub fn listener(&mut self) -> (Token, Rc<RefCell<AcceptQueue>>) {
+        let acceptor = ScriptedListener::default();
         let waiting = acceptor.0.clone();
         let listener = ServerSource::Listener(Box::new(Listener::new(acceptor)));
         (self.program.add(listener).unwrap(), waiting)
@@ -99,14 +99,22 @@ impl Harness<NaiveServer> {
     }
 
     /// A client that was just accepted, served by `serve`.
-    pub fn client(&mut self, serve: ServeFn, (stream, far_end): (Scripted, FarEnd)) -> FarEnd {
+    pub fn client(
+        &mut self,
+        serve: ServeFn,
+        (stream, far_end): (ScriptedStream, Remote),
+    ) -> Remote {
         self.program.add_client(serve, stream);
         self.track(&far_end)
     }
 
     /// A listener that accepts with `accept`, and whose clients are served by `serve`.
-    pub fn listener(&mut self, accept: AcceptFn, serve: ServeFn) -> (Token, Rc<RefCell<Waiting>>) {
-        let acceptor = Acceptor::default();
+    pub fn listener(
+        &mut self,
+        accept: AcceptFn,
+        serve: ServeFn,
+    ) -> (Token, Rc<RefCell<AcceptQueue>>) {
+        let acceptor = ScriptedListener::default();
         let waiting = acceptor.0.clone();
         (self.program.add_listener(acceptor, accept, serve), waiting)
     }
@@ -128,14 +136,14 @@ impl<P: Program> Harness<P> {
     }
 
     /// From now on reports the edges of this stream.
-    fn track(&mut self, far_end: &FarEnd) -> FarEnd {
+    fn track(&mut self, far_end: &Remote) -> Remote {
         self.far_ends.push(far_end.clone());
         far_end.clone()
     }
 
     /// A client connects, and waits in the accept backlog.
-    pub fn connect(&mut self, waiting: &RefCell<Waiting>) -> FarEnd {
-        let (stream, far_end) = Scripted::roomy();
+    pub fn connect(&mut self, waiting: &RefCell<AcceptQueue>) -> Remote {
+        let (stream, far_end) = ScriptedStream::unlimited();
         waiting.borrow_mut().streams.push_back(stream);
         self.track(&far_end)
     }
@@ -169,7 +177,7 @@ impl<P: Program> Harness<P> {
     #[track_caller]
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            let is_due = |far_end: &FarEnd| {
+            let is_due = |far_end: &Remote| {
                 let wire = far_end.borrow();
                 wire.token.is_some() && !wire.edge.is_empty()
             };

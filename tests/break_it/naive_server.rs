@@ -8,8 +8,8 @@
 
 use crate::harness::Program;
 use crate::naive;
-use crate::rig::Acceptor;
-use crate::script::Scripted;
+use crate::script::ScriptedListener;
+use crate::script::ScriptedStream;
 use helloop::net::stream::Traffic;
 use helloop::observe::recorder::TurnRecorder;
 use helloop::observe::{Observable, State, WorkCounters};
@@ -46,7 +46,7 @@ pub fn greeting(name: &[u8]) -> Vec<u8> {
 /// A stream that counts its calls for the recording, so that the naive code does not have to.
 #[derive(Debug)]
 pub struct CountedStream {
-    stream: Scripted,
+    stream: ScriptedStream,
     traffic: Traffic,
     /// The directions that would block, reached EOF, or failed.
     exhausted: Readiness,
@@ -84,7 +84,7 @@ impl Write for CountedStream {
 pub type ServeFn = fn(&mut Client) -> io::Result<Verdict>;
 
 /// The naive code that accepts connections.
-pub type AcceptFn = fn(&Acceptor, &mut Vec<Scripted>) -> Verdict;
+pub type AcceptFn = fn(&ScriptedListener, &mut Vec<ScriptedStream>) -> Verdict;
 
 /// A client of the naive server.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(stream: Scripted, serve: ServeFn) -> Self {
+    fn new(stream: ScriptedStream, serve: ServeFn) -> Self {
         Self {
             stream: CountedStream {
                 stream,
@@ -178,7 +178,7 @@ impl Client {
 #[derive(Debug)]
 pub enum NaiveSource {
     Client(Client),
-    Listener(Acceptor, AcceptFn, ServeFn),
+    Listener(ScriptedListener, AcceptFn, ServeFn),
 }
 
 /// What the sources of the naive server share.
@@ -309,12 +309,17 @@ impl NaiveServer {
         self.shared.deadlines = Some(BinaryHeap::new());
     }
 
-    pub fn add_client(&mut self, serve: ServeFn, stream: Scripted) {
+    pub fn add_client(&mut self, serve: ServeFn, stream: ScriptedStream) {
         let client = NaiveSource::Client(Client::new(stream, serve));
         self.reactor.add(client, Readiness::WRITABLE).unwrap();
     }
 
-    pub fn add_listener(&mut self, socket: Acceptor, accept: AcceptFn, serve: ServeFn) -> Token {
+    pub fn add_listener(
+        &mut self,
+        socket: ScriptedListener,
+        accept: AcceptFn,
+        serve: ServeFn,
+    ) -> Token {
         let listener = NaiveSource::Listener(socket, accept, serve);
         self.reactor.add(listener, Readiness::empty()).unwrap()
     }

@@ -5,10 +5,10 @@
 
 use crate::harness::Harness;
 use crate::naive;
-use crate::rig::{PostBox, ScriptedNet};
-use crate::script::Scripted;
+use crate::script::ScriptedStream;
+use crate::script::{ScriptedNet, ScriptedUdpSocket};
 use crate::text::Text;
-use crate::util::{LIMIT, Server};
+use crate::util::{Server, TIMEOUT};
 use crate::{is_open, send, send_and_finish, sent_to};
 use helloop::reactor::Readiness;
 use helloop::server::sources::datagrams::Datagrams;
@@ -23,7 +23,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 fn p06_a_short_write_loses_the_rest() {
     let mut text = Text::default();
     let mut naive = Harness::naive();
-    let client = naive.client(naive::write_once, Scripted::with_room(18));
+    let client = naive.client(naive::write_once, ScriptedStream::with_room(18));
     naive.run_until(10);
     send(&client, b"Michael");
     naive.run_until(20);
@@ -36,7 +36,7 @@ fn p06_a_short_write_loses_the_rest() {
     text.naive(&naive, &format!("The client has read: {got}"));
 
     let mut real = Harness::real(Settings::default());
-    let client = real.client(Scripted::with_room(18));
+    let client = real.client(ScriptedStream::with_room(18));
     real.run_until(10);
     send(&client, b"Michael");
     real.run_until(20);
@@ -54,9 +54,9 @@ fn p06_a_short_write_loses_the_rest() {
 fn p07_no_high_water_mark() {
     let mut text = Text::default();
     let mut naive = Harness::naive();
-    let to_naive = naive.client(naive::read_all, Scripted::with_room(8));
+    let to_naive = naive.client(naive::read_all, ScriptedStream::with_room(8));
     let mut real = Harness::real(Settings::default());
-    let to_real = real.client(Scripted::with_room(8));
+    let to_real = real.client(ScriptedStream::with_room(8));
     naive.run_until(10);
     real.run_until(10);
     text.line("The client has sent   the naive code keeps   the code here keeps");
@@ -89,7 +89,7 @@ fn owed_to(source: &ServerSource<ScriptedNet>) -> usize {
 fn p08_eof_treated_as_gone() {
     let mut text = Text::default();
     let mut naive = Harness::naive();
-    let client = naive.client(naive::read_all, Scripted::with_room(8));
+    let client = naive.client(naive::read_all, ScriptedStream::with_room(8));
     naive.run_until(10);
     send_and_finish(&client, b"Michael");
     naive.run_until(20);
@@ -103,7 +103,7 @@ fn p08_eof_treated_as_gone() {
     );
 
     let mut real = Harness::real(Settings::default());
-    let client = real.client(Scripted::with_room(8));
+    let client = real.client(ScriptedStream::with_room(8));
     real.run_until(10);
     send_and_finish(&client, b"Michael");
     real.run_until(20);
@@ -123,7 +123,7 @@ fn p08_eof_treated_as_gone() {
 fn p09_a_hangup_treated_as_gone() {
     let mut text = Text::default();
     let mut naive = Harness::naive();
-    let client = naive.client(naive::closed_means_gone, Scripted::roomy());
+    let client = naive.client(naive::closed_means_gone, ScriptedStream::unlimited());
     naive.run_until(10);
     send_and_finish(&client, b"Michael");
     naive.run_until(20);
@@ -132,7 +132,7 @@ fn p09_a_hangup_treated_as_gone() {
     text.naive(&naive, &format!("{unread} bytes are thrown away unread."));
 
     let mut real = Harness::real(Settings::default());
-    let client = real.client(Scripted::roomy());
+    let client = real.client(ScriptedStream::unlimited());
     real.run_until(10);
     send_and_finish(&client, b"Michael");
     real.run_until(20);
@@ -148,7 +148,7 @@ fn slow_reader(server: SocketAddr) -> TcpStream {
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.connect(&server.into()).unwrap();
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
@@ -173,7 +173,7 @@ fn p10_closing_with_unread_input_resets() {
     // Large enough for all replies, so that only the close can lose them.
     let buffer = SockRef::from(&accepted);
     buffer.set_send_buffer_size(200_000).unwrap();
-    accepted.set_write_timeout(Some(LIMIT)).unwrap();
+    accepted.set_write_timeout(Some(TIMEOUT)).unwrap();
     let replies = vec![b'x'; 100_000];
     naive::answer_and_drop(accepted, &replies).unwrap();
     let (count, end) = read_to_end(&mut client);
@@ -212,7 +212,7 @@ fn p14_two_servers_greet_each_other_forever() {
     let mut forged = (b"Ada".to_vec(), other);
     let mut last = 0;
     for round in 0..ROUNDS {
-        let socket = PostBox::default();
+        let socket = ScriptedUdpSocket::default();
         let post = socket.0.clone();
         post.borrow_mut().arrived.push_back(Ok(forged.clone()));
         let ended = naive::answer_every_datagram(&socket).unwrap_err();
@@ -254,7 +254,7 @@ fn address(port: u16) -> SocketAddr {
 /// What the real server sends back, and how many datagrams it drops as greetings.
 fn real_answers(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
     let mut real = Harness::real(Settings::default());
-    let socket = PostBox::default();
+    let socket = ScriptedUdpSocket::default();
     let post = socket.0.clone();
     let source = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));
     let token = real.program.add(source).unwrap();

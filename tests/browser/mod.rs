@@ -3,7 +3,7 @@
 
 #![allow(dead_code, unreachable_pub)]
 
-use crate::util::{LIMIT, Process};
+use crate::util::{Process, TIMEOUT};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -97,7 +97,7 @@ impl Browser {
     /// Waits until this expression is true in the page.
     #[track_caller]
     pub fn wait_for(&self, expression: &str) {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         while self.run(&format!("return Boolean({expression})")) != true {
             let page = "return document.body.innerText";
             assert!(
@@ -160,7 +160,7 @@ impl Browser {
     #[track_caller]
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let body = body.map_or_else(String::new, Value::to_string);
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\
@@ -182,7 +182,7 @@ impl Drop for Browser {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return;
         };
-        let _ = stream.set_read_timeout(Some(LIMIT));
+        let _ = stream.set_read_timeout(Some(TIMEOUT));
         let _ = write!(
             stream,
             "DELETE /session/{} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
@@ -202,7 +202,7 @@ fn start_driver() -> (Process, u16) {
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}"));
         let driver = Process::start(command);
-        if driver.stdout.comes("started successfully") {
+        if driver.stdout.appears("started successfully") {
             return (driver, port);
         }
     }

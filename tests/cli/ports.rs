@@ -144,7 +144,7 @@ fn a_restarted_server_binds_at_once(model: Model) {
         }
         let again = model.setup(&[]).listen(&[&address.to_string()]);
         let process = Process::start(again.command());
-        if !process.stdout.comes("listening on ") {
+        if !process.stdout.appears("listening on ") {
             return false;
         }
         ask(&mut connect(address), b"Ada", b"Welcome!Hello, Ada!");

@@ -1,7 +1,7 @@
-//! What a socket's own errors are about: pitfalls 13 and 14.
+//! Errors of connect and of UDP: pitfalls 13 and 14.
 
-use crate::rig::Rig;
-use crate::util::LIMIT;
+use crate::harness::Harness;
+use crate::util::TIMEOUT;
 use helloop::reactor::{INTEREST, Readiness};
 use helloop::server::Settings;
 use helloop::server::stats::DropReason;
@@ -12,15 +12,15 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A connect that hangs, and then is refused: an event alone says neither that it came about nor
-/// why not. The socket is asked.
+/// A connect that is pending, and then refused. The event proves neither success nor failure: the
+/// socket's error does.
 #[test]
-fn p13_connect_writable_then_so_error() {
+fn p13_so_error_decides_a_connect_not_the_event() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .unwrap();
-    // Room for one, and nobody accepts: whoever comes later hangs.
+    // A backlog of one that is never accepted from: later connects stay pending.
     listener.listen(0).unwrap();
     let to = listener.local_addr().unwrap().as_socket().unwrap();
     let mut poll = mio::Poll::new().unwrap();
@@ -32,35 +32,32 @@ fn p13_connect_writable_then_so_error() {
             .register(stream, mio::Token(number), INTEREST)
             .unwrap();
     }
-    let mut hanging = streams.pop().unwrap();
+    let mut pending = streams.pop().unwrap();
     assert!(streams[0].is_connected().unwrap());
-    assert!(
-        !hanging.is_connected().unwrap(),
-        "whatever an event may say"
-    );
+    assert!(!pending.is_connected().unwrap());
     drop(listener);
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     let error = loop {
         poll.poll(&mut events, Some(Duration::from_millis(100)))
             .unwrap();
-        match hanging.is_connected() {
+        match pending.is_connected() {
             Ok(connected) => assert!(!connected && Instant::now() < deadline),
             Err(error) => break error,
         }
     };
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-    poll.registry().deregister(&mut hanging).unwrap();
+    poll.registry().deregister(&mut pending).unwrap();
 }
 
-/// No datagram and no error ends the loop, and a full send buffer loses nothing.
+/// No datagram and no error ends the loop, and a full send buffer loses no reply.
 #[test]
-fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
-    let mut rig = Rig::new(Settings::default());
-    let (token, post) = rig.datagrams();
+fn p14_no_datagram_and_no_udp_error_ends_the_loop() {
+    let mut harness = Harness::new(Settings::default());
+    let (token, udp) = harness.datagrams();
     let from = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let name = |text: &str, port| Ok((text.as_bytes().to_vec(), from(port)));
     let ready = [(token, Readiness::READABLE | Readiness::WRITABLE)];
-    post.borrow_mut().arrived.extend([
+    udp.borrow_mut().arrived.extend([
         Err(Errno::ECONNREFUSED.into()),
         name("Michael", 5_000),
         Err(Errno::EHOSTUNREACH.into()),
@@ -73,9 +70,9 @@ fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
         Ok((vec![b'x'; 2_000], from(5_003))),
         name("exit", 5_004),
     ]);
-    rig.step_with(&ready);
-    rig.settle();
-    let sent = std::mem::take(&mut post.borrow_mut().sent);
+    harness.step_with(&ready);
+    harness.run_until_idle();
+    let sent = std::mem::take(&mut udp.borrow_mut().sent);
     assert_eq!(
         sent,
         [
@@ -84,27 +81,27 @@ fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
             (b"Hello, exit!".to_vec(), from(5_004)),
         ]
     );
-    let dropped = |rig: &Rig, drop: DropReason| rig.stats().dropped[drop];
-    assert_eq!(dropped(&rig, DropReason::Greeting), 1);
-    assert_eq!(dropped(&rig, DropReason::LowPort), 2);
-    assert_eq!(dropped(&rig, DropReason::TooLong), 1);
-    assert_eq!(rig.stats().datagram_errors, 3);
+    let dropped = |harness: &Harness, reason: DropReason| harness.stats().dropped[reason];
+    assert_eq!(dropped(&harness, DropReason::Greeting), 1);
+    assert_eq!(dropped(&harness, DropReason::LowPort), 2);
+    assert_eq!(dropped(&harness, DropReason::TooLong), 1);
+    assert_eq!(harness.stats().datagram_errors, 3);
 
-    // A hard error of sending costs that one reply; a full buffer costs none.
-    post.borrow_mut()
+    // A hard error when sending loses that one reply; a full send buffer loses none.
+    udp.borrow_mut()
         .arrived
         .extend([name("a", 5_000), name("b", 5_000), name("c", 5_000)]);
-    post.borrow_mut().send_errors.extend([
+    udp.borrow_mut().send_errors.extend([
         Errno::EMSGSIZE.into(),
         Errno::EINTR.into(),
         Errno::EAGAIN.into(),
     ]);
-    rig.step_with(&ready);
-    rig.settle();
-    assert!(post.borrow().sent.is_empty(), "the buffer is full");
-    rig.step_with(&[(token, Readiness::WRITABLE)]);
-    rig.settle();
-    let sent = std::mem::take(&mut post.borrow_mut().sent);
+    harness.step_with(&ready);
+    harness.run_until_idle();
+    assert!(udp.borrow().sent.is_empty(), "the send buffer is full");
+    harness.step_with(&[(token, Readiness::WRITABLE)]);
+    harness.run_until_idle();
+    let sent = std::mem::take(&mut udp.borrow_mut().sent);
     assert_eq!(
         sent,
         [
@@ -112,12 +109,12 @@ fn p14_udp_no_datagram_and_no_error_ends_the_loop() {
             (b"Hello, c!".to_vec(), from(5_000))
         ]
     );
-    assert_eq!(dropped(&rig, DropReason::Unsent), 1);
+    assert_eq!(dropped(&harness, DropReason::Unsent), 1);
 
-    // Errors without end are work like any other: bounded in a turn.
+    // Errors count as work: a turn handles a bounded number of them.
     let errors = (0..1_000).map(|_| Err(Errno::ECONNREFUSED.into()));
-    post.borrow_mut().arrived.extend(errors);
-    let before = post.borrow().receives;
-    rig.step_with(&ready);
-    assert!(post.borrow().receives - before <= 64);
+    udp.borrow_mut().arrived.extend(errors);
+    let before = udp.borrow().receives;
+    harness.step_with(&ready);
+    assert!(udp.borrow().receives - before <= 64);
 }

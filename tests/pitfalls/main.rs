@@ -1,55 +1,45 @@
-//! The pitfalls of the genre, one test each, named after it: each fails when its handling is
-//! taken out. Scripted where the order of things matters, on the real server where the kernel's
-//! part does.
+//! A test for each pitfall of readiness-based servers, which fails if its handling is removed.
+//!
+//! On scripted sockets where the order of events matters, on a real server where the kernel's
+//! behaviour does.
 
 mod accept;
 mod backpressure;
+mod deadlines;
 mod ending;
 mod errors;
+#[path = "../util/harness.rs"]
+mod harness;
 mod readiness;
-#[path = "../util/rig.rs"]
-mod rig;
 #[path = "../util/script.rs"]
 mod script;
 #[path = "../util/mod.rs"]
 mod util;
-mod waiting;
 
-use helloop::protocol::greeting::Framing;
+use harness::Harness;
 use helloop::reactor::Readiness;
 use helloop::server::Settings;
-use rig::Rig;
-use script::{FarEnd, Scripted};
+use script::{Remote, ScriptedStream};
 
-fn lines() -> Settings {
-    Settings {
-        framing: Framing::Line,
-        ..Settings::default()
-    }
-}
-
-/// All that an event can say.
-fn anything() -> Readiness {
-    Readiness::READABLE | Readiness::WRITABLE | Readiness::CLOSED
-}
-
-/// A server for one client, after so many came at once; and their far ends.
-fn crowd(count: usize) -> (Rig, Vec<FarEnd>) {
-    let mut rig = Rig::new(Settings {
+/// A server with `--max-clients 1` to which `count` clients have connected at once, and the remote
+/// ends of their streams.
+fn overloaded(count: usize) -> (Harness, Vec<Remote>) {
+    let mut harness = Harness::new(Settings {
         max_clients: 1,
         ..Settings::default()
     });
-    let (listener, waiting) = rig.listener();
-    let (streams, far_ends): (Vec<_>, Vec<_>) = (0..count).map(|_| Scripted::roomy()).unzip();
-    waiting.borrow_mut().streams.extend(streams);
-    rig.step_with(&[(listener, Readiness::READABLE)]);
-    rig.settle();
-    (rig, far_ends)
+    let (listener, queue) = harness.listener();
+    let (streams, remotes): (Vec<_>, Vec<_>) =
+        (0..count).map(|_| ScriptedStream::unlimited()).unzip();
+    queue.borrow_mut().streams.extend(streams);
+    harness.step_with(&[(listener, Readiness::READABLE)]);
+    harness.run_until_idle();
+    (harness, remotes)
 }
 
-/// The number behind `name` in a line of counters, which must be there.
+/// The number after `name` in a line of counters, which must contain it.
 #[track_caller]
-fn figure(counters: &str, name: &str) -> u64 {
+fn counter(counters: &str, name: &str) -> u64 {
     assert!(counters.contains(name), "no {name} in {counters}");
-    util::figure(counters, name)
+    util::counter(counters, name)
 }

@@ -1,18 +1,18 @@
-//! Where a server listens.
+//! The addresses that a server listens on.
 
-use crate::util::{Model, ask, ask_udp, connect, expect, figure, udp};
+use crate::util::{Model, ask, ask_udp, connect, counter, expect, udp};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 both_models! {
-    ipv6,
-    ipv6_leaves_ipv4_alone,
-    several_addresses,
-    a_host_name_is_all_its_addresses,
-    without_udp,
+    an_ipv6_address_is_served,
+    an_ipv6_wildcard_leaves_ipv4_free,
+    several_addresses_are_served,
+    a_host_name_stands_for_all_its_addresses,
+    no_udp_leaves_the_udp_port_unbound,
 }
 
-/// Whether this machine has an IPv6 loopback.
+/// Whether this machine has an IPv6 loopback address.
 fn has_ipv6() -> bool {
     let has = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     if !has {
@@ -21,7 +21,7 @@ fn has_ipv6() -> bool {
     has
 }
 
-fn ipv6(model: Model) {
+fn an_ipv6_address_is_served(model: Model) {
     if !has_ipv6() {
         return;
     }
@@ -31,8 +31,8 @@ fn ipv6(model: Model) {
     ask_udp(&server.udp(), b"Ada", b"Hello, Ada!");
 }
 
-/// `[::]` is IPv6 alone, so 0.0.0.0 can be listened on beside it.
-fn ipv6_leaves_ipv4_alone(model: Model) {
+/// `[::]` is IPv6 only, so another server can listen on 0.0.0.0 and the same port.
+fn an_ipv6_wildcard_leaves_ipv4_free(model: Model) {
     if !has_ipv6() {
         return;
     }
@@ -41,18 +41,18 @@ fn ipv6_leaves_ipv4_alone(model: Model) {
     let listen = format!("[::]:{port}");
     let ipv6 = model.setup(&[]).listen(&[&listen]).start();
     assert!(ipv6.tcp_address().is_ipv6());
-    // Each hears its own alone.
-    for (here, server) in [
+    // Each server gets only its own clients.
+    for (address, server) in [
         (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &ipv4),
         (SocketAddr::from((Ipv6Addr::LOCALHOST, port)), &ipv6),
     ] {
-        ask(&mut connect(here), b"Ada", b"Welcome!Hello, Ada!");
-        ask_udp(&udp(here), b"Ada", b"Hello, Ada!");
-        assert_eq!(figure(&server.counters(), "accepted "), 1);
+        ask(&mut connect(address), b"Ada", b"Welcome!Hello, Ada!");
+        ask_udp(&udp(address), b"Ada", b"Hello, Ada!");
+        assert_eq!(counter(&server.counters(), "accepted "), 1);
     }
 }
 
-/// Shows that every address is served, over TCP and UDP.
+/// Asserts that every address is served, over TCP and UDP.
 fn assert_serves_all(addresses: &[(SocketAddr, bool)]) {
     for (address, has_udp) in addresses {
         let mut stream = connect(*address);
@@ -63,7 +63,7 @@ fn assert_serves_all(addresses: &[(SocketAddr, bool)]) {
     }
 }
 
-fn several_addresses(model: Model) {
+fn several_addresses_are_served(model: Model) {
     let listen = ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:0"];
     let server = model.setup(&[]).listen(&listen).start();
     let mut addresses = server.addresses(3);
@@ -74,10 +74,10 @@ fn several_addresses(model: Model) {
     assert_serves_all(&addresses);
 }
 
-fn a_host_name_is_all_its_addresses(model: Model) {
+fn a_host_name_stands_for_all_its_addresses(model: Model) {
     let server = model.setup(&[]).listen(&["localhost:0"]).start();
     server.assert_serves();
-    // All lines come before the first client is served.
+    // All `listening on` lines are written before the first client is served.
     let addresses = server.addresses(1);
     assert!(
         addresses
@@ -87,7 +87,7 @@ fn a_host_name_is_all_its_addresses(model: Model) {
     assert_serves_all(&addresses);
 }
 
-fn without_udp(model: Model) {
+fn no_udp_leaves_the_udp_port_unbound(model: Model) {
     let server = model.start(&["--no-udp"]);
     let (address, has_udp) = server.addresses(1)[0];
     assert!(!has_udp);

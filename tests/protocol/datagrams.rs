@@ -1,21 +1,21 @@
-//! Datagrams: what is answered, to whom, and what is left unsaid.
+//! Datagrams: which are answered, and which are dropped.
 
-use crate::util::{LIMIT, Model, Server, ask_udp, receive_udp};
+use crate::util::{Model, Server, TIMEOUT, ask_udp, receive_udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 both_models! {
-    datagrams_are_answered_to_where_they_came_from,
-    a_long_datagram_is_dropped_and_never_cut,
-    the_longest_datagram,
+    each_datagram_is_answered_to_its_source,
+    a_long_datagram_is_dropped_and_never_truncated,
+    the_longest_possible_datagram_is_answered,
     a_greeting_is_not_answered,
-    a_low_port_is_not_answered,
-    two_servers_do_not_greet_each_other,
-    two_servers_and_one_forged_packet,
+    a_datagram_from_a_low_port_is_not_answered,
+    two_servers_do_not_answer_each_other,
+    a_forged_source_address_starts_no_reply_loop,
 }
 
-fn datagrams_are_answered_to_where_they_came_from(model: Model) {
+fn each_datagram_is_answered_to_its_source(model: Model) {
     let server = model.start(&["--delay", "1h"]);
     let sockets: Vec<_> = (0..10).map(|_| server.udp()).collect();
     for (number, socket) in sockets.iter().enumerate() {
@@ -32,7 +32,7 @@ fn datagrams_are_answered_to_where_they_came_from(model: Model) {
     ask_udp(socket, b"exit\n", b"Hello, exit!\n");
 }
 
-/// Sends what must not be answered, and something behind it: the first reply is to that.
+/// Sends a datagram that must not be answered, then another: the first reply is to the latter.
 #[track_caller]
 fn assert_unanswered(server: &Server, datagram: &[u8]) {
     let socket = server.udp();
@@ -40,7 +40,7 @@ fn assert_unanswered(server: &Server, datagram: &[u8]) {
     ask_udp(&socket, b"Ada", b"Hello, Ada!");
 }
 
-fn a_long_datagram_is_dropped_and_never_cut(model: Model) {
+fn a_long_datagram_is_dropped_and_never_truncated(model: Model) {
     let server = model.start(&["-v"]);
     let name = [b'x'; 1_024];
     let reply = [b"Hello, ".as_slice(), &name, b"!"].concat();
@@ -69,9 +69,9 @@ fn a_long_datagram_is_dropped_and_never_cut(model: Model) {
     }
 }
 
-/// 65,507 bytes is what a datagram over IPv4 has room for, and the reply is eight longer than
-/// the name.
-fn the_longest_datagram(model: Model) {
+/// A datagram over IPv4 holds at most 65,507 bytes, and the reply is eight bytes longer than the
+/// name.
+fn the_longest_possible_datagram_is_answered(model: Model) {
     let server = model.start(&["--max-datagram", "65499"]);
     let name = vec![b'x'; 65_499];
     let reply = [b"Hello, ".as_slice(), &name, b"!"].concat();
@@ -87,7 +87,7 @@ fn a_greeting_is_not_answered(model: Model) {
     assert_unanswered(&server, b"Hello, !");
     assert_unanswered(&server, b"Hello, Hello, Michael!!");
     server.stderr().wait_for("not answered: itself a greeting");
-    // What only resembles one is a name.
+    // What only resembles a greeting is a name.
     let socket = server.udp();
     ask_udp(&socket, b"Hello, Michael", b"Hello, Hello, Michael!");
     ask_udp(&socket, b"Michael!", b"Hello, Michael!!");
@@ -101,8 +101,8 @@ fn a_greeting_is_not_answered(model: Model) {
     }
 }
 
-/// Below 1024 live services that answer whatever comes.
-fn a_low_port_is_not_answered(model: Model) {
+/// Services on ports below 1024 may answer anything.
+fn a_datagram_from_a_low_port_is_not_answered(model: Model) {
     let server = model.start(&["-v"]);
     let bound = (900..1_024)
         .rev()
@@ -114,7 +114,7 @@ fn a_low_port_is_not_answered(model: Model) {
     let socket = match bound {
         Some(Ok(socket)) => socket,
         Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-            eprintln!("skipped: ports below 1024 need a right that is missing here");
+            eprintln!("skipped: this process may not bind ports below 1024");
             return;
         }
         other => panic!("{other:?}"),
@@ -122,8 +122,8 @@ fn a_low_port_is_not_answered(model: Model) {
     socket.send_to(b"Ada", server.tcp_address()).unwrap();
     ask_udp(&server.udp(), b"fence", b"Hello, fence!");
     socket.set_nonblocking(true).unwrap();
-    let silence = socket.recv_from(&mut [0; 64]).unwrap_err();
-    assert_eq!(silence.kind(), io::ErrorKind::WouldBlock);
+    let received = socket.recv_from(&mut [0; 64]).unwrap_err();
+    assert_eq!(received.kind(), io::ErrorKind::WouldBlock);
     server
         .stderr()
         .wait_for("not answered: from a port below 1024");
@@ -136,69 +136,76 @@ fn a_low_port_is_not_answered(model: Model) {
     }
 }
 
-/// What one says is carried to the other, and back if there is anything to carry back.
-fn two_servers_do_not_greet_each_other(model: Model) {
-    let (one, other) = (model.start(&[]), model.start(&[]));
+/// Forwards the replies of one server to the other, and back.
+fn two_servers_do_not_answer_each_other(model: Model) {
+    let (first, second) = (model.start(&[]), model.start(&[]));
     for name in ["Ada", "", "Ada\n", "Ada\r\n", "Hello, Ada", "!", "\n"] {
-        let socket = one.udp();
+        let socket = first.udp();
         socket.send(name.as_bytes()).unwrap();
         let greeting = receive_udp(&socket);
         assert!(greeting.starts_with(b"Hello, "), "{name:?}");
-        assert_unanswered(&other, &greeting);
-        assert_unanswered(&one, &greeting);
+        assert_unanswered(&second, &greeting);
+        assert_unanswered(&first, &greeting);
     }
 }
 
-/// The real thing: a packet that says it comes from the other server. Needs the right to make
-/// one.
-fn two_servers_and_one_forged_packet(model: Model) {
-    let (one, other) = (model.start(&["-v"]), model.start(&["-v"]));
-    let forged = forge(b"Ada", one.tcp_address(), other.tcp_address());
-    if let Err(error) = forged {
+/// A packet with the other server's source address. Skipped if this process may not open raw
+/// sockets.
+fn a_forged_source_address_starts_no_reply_loop(model: Model) {
+    let (first, second) = (model.start(&["-v"]), model.start(&["-v"]));
+    let sent = send_forged(b"Ada", first.tcp_address(), second.tcp_address());
+    if let Err(error) = sent {
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
-        eprintln!("skipped: raw sockets need a right that is missing here");
+        eprintln!("skipped: this process may not open raw sockets");
         return;
     }
-    // The other answers to the one, and there it ends.
-    other
+    // The second server answers the first, which does not answer.
+    second
         .stderr()
-        .wait_for(&format!("of 3 bytes from {}", one.tcp_address()));
-    one.stderr()
-        .wait_for(&format!("of 11 bytes from {}", other.tcp_address()));
-    for server in [&one, &other, &one, &other] {
+        .wait_for(&format!("of 3 bytes from {}", first.tcp_address()));
+    first
+        .stderr()
+        .wait_for(&format!("of 11 bytes from {}", second.tcp_address()));
+    for server in [&first, &second, &first, &second] {
         ask_udp(&server.udp(), b"fence", b"Hello, fence!");
     }
-    let between = |server: &Server, from: &Server| {
+    let count_received = |server: &Server, from: &Server| {
         let from = format!("bytes from {}", from.tcp_address());
         let lines = server.stderr().all();
         let received = |line: &&String| line.contains("datagram of ") && line.ends_with(&from);
         lines.iter().filter(received).count()
     };
-    assert_eq!((between(&one, &other), between(&other, &one)), (1, 1));
+    assert_eq!(
+        (
+            count_received(&first, &second),
+            count_received(&second, &first)
+        ),
+        (1, 1)
+    );
 }
 
-/// Sends a datagram with a source address of our choice.
-fn forge(payload: &[u8], from: SocketAddr, to: SocketAddr) -> io::Result<()> {
+/// Sends a datagram with a forged source address.
+fn send_forged(payload: &[u8], from: SocketAddr, to: SocketAddr) -> io::Result<()> {
     let (SocketAddr::V4(source), SocketAddr::V4(destination)) = (from, to) else {
         panic!("IPv4 only");
     };
     let udp_length = u16::try_from(8 + payload.len()).unwrap();
     let mut packet = Vec::new();
-    // Version and header length, service, total length (the kernel's), id, fragment.
+    // Version and header length, service, total length (set by the kernel), id, fragment.
     packet.extend([0x45, 0, 0, 0, 0, 0, 0, 0]);
-    // Time to live, protocol, checksum (the kernel's).
+    // Time to live, protocol, checksum (set by the kernel).
     packet.extend([64, 17, 0, 0]);
     packet.extend(source.ip().octets());
     packet.extend(destination.ip().octets());
     packet.extend(source.port().to_be_bytes());
     packet.extend(destination.port().to_be_bytes());
     packet.extend(udp_length.to_be_bytes());
-    // No checksum: IPv4 lets UDP do without.
+    // No checksum: optional for UDP over IPv4.
     packet.extend([0, 0]);
     packet.extend(payload);
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP))?;
     socket.set_header_included_v4(true)?;
-    socket.set_write_timeout(Some(LIMIT))?;
+    socket.set_write_timeout(Some(TIMEOUT))?;
     let sent = socket.send_to(&packet, &SockAddr::from(destination))?;
     assert_eq!(sent, packet.len());
     Ok(())

@@ -1,9 +1,8 @@
-//! The protocol on real sockets, from both servers: what is a message, what is its reply, what
-//! ends a conversation, what one client's end means to the others, and what UDP leaves unsaid.
+//! The protocol on real sockets, for both server models: messages and replies, how connections end,
+//! and datagrams.
 //!
-//! Where a test needs to know that the server is done with something, it does not wait a
-//! while: it sends a datagram behind it. Datagrams of one socket are served in order, are never
-//! delayed, and are answered on the same loop.
+//! A test that must know that the server has handled something sends a datagram after it and waits
+//! for the reply: datagrams of one socket are answered in order, by the same loop, without delay.
 
 #[macro_use]
 #[path = "../util/mod.rs"]
@@ -12,5 +11,5 @@ mod util;
 mod addresses;
 mod datagrams;
 mod delay;
-mod ends;
+mod ending;
 mod messages;

@@ -1,4 +1,4 @@
-//! What is a message, and what is its reply.
+//! Messages and their replies on TCP.
 
 use crate::util::{Model, Setup, ask, ask_udp, expect, expect_last};
 use socket2::SockRef;
@@ -6,32 +6,32 @@ use std::io::Write;
 use std::net::Shutdown;
 
 both_models! {
-    a_line_ending_stands_outside_the_name,
-    a_name_in_single_bytes_is_one_line,
+    a_line_ending_is_not_part_of_the_name,
+    a_line_that_arrives_byte_by_byte_is_one_message,
     a_line_may_be_65536_bytes_long,
-    an_over_long_line_is_told_and_ends_without_a_reset,
-    a_chunk_ends_at_1024_bytes,
-    a_thousand_lines_in_one_segment,
+    an_overlong_line_gets_an_error_and_ends_without_a_reset,
+    a_chunk_has_at_most_1024_bytes,
+    a_thousand_lines_in_one_write_are_answered_in_order,
     names_are_opaque_bytes,
-    urgent_data_holds_up_nobody_else,
+    urgent_data_delays_no_other_client,
 }
 
-fn a_line_ending_stands_outside_the_name(model: Model) {
+fn a_line_ending_is_not_part_of_the_name(model: Model) {
     let server = model.start(&[]);
     let mut stream = server.connect();
     ask(&mut stream, b"Michael\n", b"Hello, Michael!\n");
     ask(&mut stream, b"Tracy\r\n", b"Hello, Tracy!\r\n");
     ask(&mut stream, b"\n", b"Hello, !\n");
-    // One ending only, and a lone CR is none.
+    // Only one ending is removed, and a lone CR is not one.
     ask(&mut stream, b"Sarah\n\n", b"Hello, Sarah\n!\n");
     ask(&mut stream, b"Sarah\r", b"Hello, Sarah\r!");
-    // Only the whole message ends it.
+    // Only the exact message `exit` ends the connection.
     ask(&mut stream, b"exit ", b"Hello, exit !");
     stream.write_all(b"exit\r\n").unwrap();
     expect_last(&mut stream, b"");
 }
 
-fn a_name_in_single_bytes_is_one_line(model: Model) {
+fn a_line_that_arrives_byte_by_byte_is_one_message(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let fence = server.udp();
     let mut stream = server.connect();
@@ -53,8 +53,8 @@ fn a_line_may_be_65536_bytes_long(model: Model) {
     ask(&mut stream, &[&name, b"\r\n".as_slice()].concat(), &reply);
 }
 
-/// With input unread a plain close would send a reset, and the error would be lost with it.
-fn an_over_long_line_is_told_and_ends_without_a_reset(model: Model) {
+/// Closing with unread input would send a reset, which could destroy the error message.
+fn an_overlong_line_gets_an_error_and_ends_without_a_reset(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let mut stream = server.connect();
     let flood = vec![b'x'; 200_000];
@@ -67,12 +67,12 @@ fn an_over_long_line_is_told_and_ends_without_a_reset(model: Model) {
     server.assert_serves();
 }
 
-fn a_chunk_ends_at_1024_bytes(model: Model) {
+fn a_chunk_has_at_most_1024_bytes(model: Model) {
     let server = model.start(&[]);
     let mut stream = server.connect();
     let chunk = |length| [b"Hello, ".as_slice(), &vec![b'x'; length], b"!"].concat();
     ask(&mut stream, &[b'x'; 1_024], &chunk(1_024));
-    // One segment on the loopback, and two reads.
+    // One segment on the loopback interface, two reads.
     ask(
         &mut stream,
         &[b'x'; 1_500],
@@ -80,7 +80,7 @@ fn a_chunk_ends_at_1024_bytes(model: Model) {
     );
 }
 
-fn a_thousand_lines_in_one_segment(model: Model) {
+fn a_thousand_lines_in_one_write_are_answered_in_order(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let mut stream = server.connect();
     let lines: String = (0..1_000).map(|n| format!("name {n}\n")).collect();
@@ -104,16 +104,15 @@ fn names_are_opaque_bytes(model: Model) {
     server.assert_serves();
 }
 
-/// A read stops short at TCP's urgent mark, and the urgent byte itself is no part of the
-/// stream. The reactor takes a short read as proof that the socket is drained, so what stands
-/// behind the mark is read with the client's own next segment: that client waits, by its own
-/// doing, and nobody else. A thread just reads again.
-fn urgent_data_holds_up_nobody_else(model: Model) {
+/// A read stops at TCP's urgent mark, and the urgent byte is not part of the stream. The reactor
+/// takes a short read as proof that the socket is drained, so it reads what follows the mark with
+/// the client's next segment: only that client waits. A thread just reads again.
+fn urgent_data_delays_no_other_client(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let mut other = server.connect();
     let mut stream = server.connect();
     ask(&mut stream, b"Ada\n", b"Hello, Ada!\n");
-    // All of it is there when the server reads.
+    // All of it has arrived when the server reads.
     server.pause();
     stream.write_all(b"Michael\n").unwrap();
     SockRef::from(&stream).send_out_of_band(b"!").unwrap();
@@ -127,7 +126,7 @@ fn urgent_data_holds_up_nobody_else(model: Model) {
     }
     stream.write_all(b"Sarah\n").unwrap();
     expect(&mut stream, b"Hello, Tracy!\nHello, Sarah!\n");
-    // Again and again, alone and at the very end.
+    // Repeatedly, alone, and right before FIN.
     for _ in 0..10 {
         SockRef::from(&stream).send_out_of_band(b"!").unwrap();
         ask(&mut stream, b"Michael\n", b"Hello, Michael!\n");
@@ -138,9 +137,9 @@ fn urgent_data_holds_up_nobody_else(model: Model) {
     server.assert_serves();
 }
 
-/// `helloop` alone is `helloop serve`, and both speak as the tutorial does by default.
+/// Without flags the server speaks the tutorial's protocol on one thread.
 #[test]
-fn the_defaults_are_the_tutorials() {
+fn the_defaults_are_those_of_the_tutorial() {
     let server = Setup::new(&[]).start();
     #[cfg(target_os = "linux")]
     assert_eq!(server.threads(), 1);

@@ -1,13 +1,13 @@
 //! Processes, from `/proc`.
 
-use crate::util::LIMIT;
+use crate::util::TIMEOUT;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Waits until `find` returns a value.
 #[track_caller]
 pub(crate) fn wait_for<T>(find: impl Fn() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = find() {
             return found;

@@ -1,7 +1,7 @@
 //! Tests that measure time, and are retried because a busy machine can spoil a measurement.
 
 use crate::process::is_gone;
-use crate::util::{LIMIT, Server};
+use crate::util::{Server, TIMEOUT};
 use crate::{microseconds, spawned, start, with_report};
 use nix::sys::signal::Signal;
 use std::thread;
@@ -48,7 +48,7 @@ fn a_slowed_load_is_limited_by_the_client() {
         let flags = "--clients 5 --duration 2s --rate 500 --json -";
         let load = start(&format!("--to {to} {flags}"));
         // Until it exits: on a busy machine it may start late.
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_gone(load.id()) && Instant::now() < deadline {
             load.signal(Signal::SIGSTOP);
             thread::sleep(Duration::from_millis(150));

@@ -56,7 +56,7 @@ fn python(script: &str) -> (Process, SocketAddr) {
     command.args(["-u", "-c", &script]);
     let server = Process::start(command);
     assert!(
-        server.stdout.comes("listening"),
+        server.stdout.appears("listening"),
         "{:#?}",
         server.stderr.all()
     );

@@ -1,6 +1,5 @@
-// The clients that try the guide's steps out: included by its doctests, as hidden lines. They
-// give up where they must wait too long, so that a step that fails ends. No `//!` here: an
-// included file has no header of its own.
+// Clients for the guide's servers, included by its doctests as hidden lines. Every wait has a
+// timeout, so that a failing step ends. No `//!` here: a file that is included cannot have it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,76 +7,75 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-/// Nothing that a step does takes nearly so long.
-pub const LIMIT: Duration = Duration::from_secs(20);
+/// After this long a wait fails. Nothing that a step does takes nearly as long.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long silence is listened to. Where a step is shown to be silent it is so for ever: a
-/// slow machine makes no difference.
+/// A server that sends nothing for this long is silent. The silent servers of the guide stay so
+/// forever, so a slow machine makes no difference.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// A listener on a free port of this machine, and its address.
+/// A listener on a free loopback port, and its address.
 pub fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-/// Runs a server beside the clients. What it returns comes when it has ended.
+/// Runs a server on a thread of its own. The receiver gets what it returns.
 pub fn start<R: Send + 'static>(server: impl FnOnce() -> R + Send + 'static) -> Receiver<R> {
-    let (end, ended) = mpsc::channel();
-    thread::spawn(move || end.send(server()));
-    ended
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(server()));
+    receiver
 }
 
-/// Waits for a server to end.
+/// Waits until a server returns.
 #[track_caller]
-pub fn ended<R>(server: &Receiver<R>) -> R {
-    server.recv_timeout(LIMIT).expect("the server does not end")
+pub fn join<R>(server: &Receiver<R>) -> R {
+    server.recv_timeout(TIMEOUT).expect("the server does not return")
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(address).unwrap();
-    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.set_read_timeout(Some(TIMEOUT)).unwrap();
     client
 }
 
 #[track_caller]
-pub fn say(client: &mut TcpStream, words: impl AsRef<[u8]>) {
-    client.write_all(words.as_ref()).unwrap();
+pub fn send(client: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+    client.write_all(bytes.as_ref()).unwrap();
 }
 
-/// Reads exactly these words, in however many pieces they come.
+/// Reads exactly these bytes.
 #[track_caller]
-pub fn expect(client: &mut TcpStream, words: impl AsRef<[u8]>) {
-    let mut heard = vec![0; words.as_ref().len()];
-    client.read_exact(&mut heard).unwrap();
-    let (heard, words) = (heard.escape_ascii(), words.as_ref().escape_ascii());
-    assert_eq!(heard.to_string(), words.to_string());
+pub fn expect(client: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+    let mut received = vec![0; bytes.as_ref().len()];
+    client.read_exact(&mut received).unwrap();
+    let (received, expected) = (received.escape_ascii(), bytes.as_ref().escape_ascii());
+    assert_eq!(received.to_string(), expected.to_string());
 }
 
-/// Reads the end of input.
 #[track_caller]
-pub fn expect_end(client: &mut TcpStream) {
-    assert_eq!(client.read(&mut [0]).unwrap(), 0, "something came");
+pub fn expect_eof(client: &mut TcpStream) {
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "a byte instead of EOF");
 }
 
-/// Whether nothing comes.
+/// Whether the server sends nothing.
 pub fn is_silent(client: &mut TcpStream) -> bool {
     client.set_read_timeout(Some(SILENCE)).unwrap();
     let peeked = client.peek(&mut [0]);
-    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.set_read_timeout(Some(TIMEOUT)).unwrap();
     peeked.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
-/// The tutorial's client, from `connect` to `close`.
+/// Runs the tutorial's client, from `connect` to `close`.
 #[track_caller]
-pub fn visit(address: SocketAddr) {
+pub fn run_client(address: SocketAddr) {
     let mut client = connect(address);
     expect(&mut client, "Welcome!");
     for name in ["Michael", "Tracy", "Sarah"] {
-        say(&mut client, name);
+        send(&mut client, name);
         expect(&mut client, format!("Hello, {name}!"));
     }
-    say(&mut client, "exit");
-    expect_end(&mut client);
+    send(&mut client, "exit");
+    expect_eof(&mut client);
 }

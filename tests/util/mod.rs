@@ -1,11 +1,10 @@
-//! What the integration tests share: the real binary as a child process, and the other ends of
-//! its sockets.
+//! Shared by the integration tests: the program as a child process, and clients of its sockets.
 //!
-//! Nothing here sleeps where an event can be awaited, and every wait ends by a limit that only
-//! a broken server reaches. Ports are always the system's choice. A child is killed when its
-//! handle goes out of scope, so a test that fails leaves nothing behind.
+//! Tests wait for events instead of sleeping, and every wait has a timeout that only a broken
+//! server reaches. The system chooses the ports. A child process is killed when its handle is
+//! dropped, so a failed test leaves none behind.
 
-// Each test file is a crate of its own, and uses what it needs.
+// Each test file is a crate of its own, and uses its part.
 #![allow(dead_code, unused_imports, unused_macros, unreachable_pub)]
 
 mod process;
@@ -14,22 +13,22 @@ mod server;
 mod sockets;
 
 pub use process::{Ended, Lines, Process, helloop, run, run_helloop};
-pub use server::{Server, Setup, figure};
+pub use server::{Server, Setup, counter};
 pub use sockets::{
-    ask, ask_udp, clients_at_most, connect, expect, expect_last, read_exactly, read_to_end,
-    receive_udp, udp,
+    ask, ask_udp, clients_within_descriptor_limit, connect, expect, expect_last, read_exactly,
+    read_to_end, receive_udp, reset, udp,
 };
 
 use std::time::Duration;
 
-/// The longest that anything may take before a test fails. Not what it should take: the
-/// machine may be busy.
-pub const LIMIT: Duration = Duration::from_secs(30);
+/// After this long a wait fails. Far longer than anything should take, because the machine may be
+/// busy.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The program under test.
 pub const HELLOOP: &str = env!("CARGO_BIN_EXE_helloop");
 
-/// Which server: each speaks the same protocol.
+/// The server models. Both speak the same protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
     Reactor,
@@ -44,18 +43,18 @@ impl Model {
         }
     }
 
-    /// A server of this model: `--listen 127.0.0.1:0` and these flags.
+    /// Starts a server of this model with `--listen 127.0.0.1:0` and these flags.
     pub fn start(self, flags: &[&str]) -> Server {
         self.setup(flags).start()
     }
 
-    /// The same, for more to be said about it.
+    /// The same server, to be configured further.
     pub fn setup(self, flags: &[&str]) -> Setup {
         Setup::new(&["--model", self.name()]).flags(flags)
     }
 }
 
-/// Makes a test for each model out of functions that take a [`Model`].
+/// Turns functions that take a [`Model`] into one test per model.
 macro_rules! both_models {
     ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {
         mod reactor {

@@ -1,6 +1,6 @@
-//! A child process, and what it writes.
+//! A child process and its output.
 
-use super::{HELLOOP, LIMIT};
+use super::{HELLOOP, TIMEOUT};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-/// `helloop ARGUMENTS`, with none of our own environment that it would listen to.
+/// `helloop ARGUMENTS`, without the environment variables that it reads.
 pub fn helloop(arguments: &[&str]) -> Command {
     let mut command = Command::new(HELLOOP);
     command.args(arguments);
@@ -25,13 +25,13 @@ pub fn clear_environment(command: &mut Command) {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command until it exits.
 #[track_caller]
 pub fn run(command: Command) -> Ended {
     Process::start(command).wait()
 }
 
-/// Runs `helloop ARGUMENTS` to its end.
+/// Runs `helloop ARGUMENTS` until it exits.
 #[track_caller]
 pub fn run_helloop(arguments: &[&str]) -> Ended {
     run(helloop(arguments))
@@ -46,7 +46,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// A child process, its output collected by threads. Killed when dropped.
+/// A child process, whose output is collected by threads. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -81,11 +81,10 @@ impl Process {
         signal::kill(id, which).unwrap();
     }
 
-    /// Waits until it ends by itself. Its standard input is closed first.
+    /// Closes its standard input and waits until it exits.
     #[track_caller]
     pub fn wait(mut self) -> Ended {
         self.stdin = None;
-        // Both streams end when the process does.
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();
         let status = self.child.wait().unwrap();
@@ -99,13 +98,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The handle still owns the process id, ended or not: nobody else can have it.
+        // The process id is still ours: it is not reused before the wait.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What a child wrote to one of its streams so far, line by line.
+/// The lines that a child has written to one of its output streams so far.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     shared: Arc<(Mutex<Collected>, Condvar)>,
@@ -141,15 +140,15 @@ impl Lines {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `done` has an answer; `None` when the stream ended, or time ran out, without.
+    /// Waits until `done` returns a value; `None` at EOF or after the timeout.
     fn wait_until<T>(&self, done: impl Fn(&Collected) -> Option<T>) -> Option<T> {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         let mut collected = self.lock();
         loop {
-            let answer = done(&collected);
+            let result = done(&collected);
             let left = deadline.saturating_duration_since(Instant::now());
-            if answer.is_some() || collected.ended || left.is_zero() {
-                return answer;
+            if result.is_some() || collected.ended || left.is_zero() {
+                return result;
             }
             collected = self
                 .shared
@@ -160,23 +159,23 @@ impl Lines {
         }
     }
 
-    /// Whether a line with this in it comes, before the end and the limit.
-    pub fn comes(&self, text: &str) -> bool {
+    /// Waits for a line that contains `text`; false at EOF or after the timeout.
+    pub fn appears(&self, text: &str) -> bool {
         self.find_after(0, text).is_some()
     }
 
-    /// How many lines there are at present: where [`wait_after`](Self::wait_after) may begin.
+    /// The number of lines so far, from which [`wait_after`](Self::wait_after) can continue.
     pub fn len(&self) -> usize {
         self.lock().lines.len()
     }
 
-    /// The first line that has all of this in it, now or as soon as it comes.
+    /// Waits for the first line that contains `text`.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
         self.wait_after(0, text)
     }
 
-    /// The same, from line number `start` on.
+    /// Waits for the first line from number `start` on that contains `text`.
     #[track_caller]
     pub fn wait_after(&self, start: usize, text: &str) -> String {
         self.find_after(start, text)
@@ -190,11 +189,15 @@ impl Lines {
         })
     }
 
-    /// Waits until there are so many lines.
+    /// Waits until there are `count` lines.
     #[track_caller]
     pub fn wait_for_count(&self, count: usize) {
-        let there = self.wait_until(|collected| (collected.lines.len() >= count).then_some(()));
-        assert!(there.is_some(), "under {count} lines: {:#?}", self.all());
+        let found = self.wait_until(|collected| (collected.lines.len() >= count).then_some(()));
+        assert!(
+            found.is_some(),
+            "fewer than {count} lines: {:#?}",
+            self.all()
+        );
     }
 
     /// All lines so far.
@@ -202,7 +205,7 @@ impl Lines {
         self.lock().lines.clone()
     }
 
-    /// All lines so far, as they were written.
+    /// All lines so far, as one text.
     pub fn text(&self) -> String {
         self.lock()
             .lines
@@ -211,10 +214,10 @@ impl Lines {
             .collect()
     }
 
-    /// Waits until the stream ends.
+    /// Waits for EOF.
     #[track_caller]
     pub fn wait_for_end(&self) {
         let ended = self.wait_until(|collected| collected.ended.then_some(()));
-        assert!(ended.is_some(), "the stream did not end: {:#?}", self.all());
+        assert!(ended.is_some(), "no EOF after {:#?}", self.all());
     }
 }

@@ -1,31 +1,44 @@
-//! Scripted sockets: a stream, an acceptor and a kernel's edges, without a kernel.
+//! Scripted sockets: a stream, a listener and a UDP socket whose calls return what a test decides.
 //!
-//! **Owns** what each call answers, and which edges a real poll would then owe. **Must never
-//! touch** a real socket. **Invariant**: an edge is announced once, for what a kernel would
-//! announce: bytes or an end that arrived, room in a send buffer that was found full.
+//! **Owns** what each call returns, and which edges a poll would report. **Must never touch** a
+//! real socket. **Invariant**: an edge is reported once, and only where a kernel would report one:
+//! bytes or EOF arrived, or there is room again in a send buffer that a write found full.
 
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 use helloop::net::stream::Stream;
+use helloop::net::udp::DatagramSocket;
+use helloop::net::{Accept, Net};
 use helloop::reactor::{Mark, Readiness, Token};
 use mio::{Interest, Registry, event};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// What a scripted call does instead of its work.
+/// A network of scripted sockets.
+#[derive(Debug)]
+pub enum ScriptedNet {}
+
+impl Net for ScriptedNet {
+    type Listener = ScriptedListener;
+    type Stream = ScriptedStream;
+    type Datagram = ScriptedUdpSocket;
+}
+
+/// A fault of a scripted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
-    /// The connection is reset; it stays so.
+    /// The connection is reset, and stays so.
     Reset,
-    /// A signal came first.
+    /// `EINTR`: a signal arrived.
     Interrupted,
-    /// A read stops short as at an urgent mark, a write as at a full buffer: one byte.
+    /// One byte is transferred: a read stops at an urgent mark, a write at a full buffer.
     Short,
-    /// It would block, against the readiness; the edge comes later.
+    /// `WouldBlock` in spite of the readiness; the edge follows.
     Blocked,
-    /// A read finds the end of input, a write takes nothing.
+    /// A read returns EOF, a write takes nothing.
     Zero,
 }
 
@@ -39,7 +52,7 @@ impl Fault {
     ];
 }
 
-/// Which call a fault met.
+/// A call that can have a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Call {
     Read,
@@ -47,47 +60,50 @@ pub enum Call {
     Shutdown,
 }
 
-/// The far end of a scripted stream, and the kernel between.
+/// The remote end of a scripted stream, as a test holds it.
+pub type Remote = Rc<RefCell<Connection>>;
+
+/// The connection of a scripted stream: both kernels, and the client.
 #[derive(Debug, Default)]
-pub struct Wire {
-    /// Under which name the stream is registered.
+pub struct Connection {
+    /// The token that the stream is registered under.
     pub token: Option<Token>,
-    /// Bytes that have arrived and were not read.
+    /// Bytes that have arrived and are unread.
     pub arrived: VecDeque<u8>,
-    /// Whether the client's end of input has arrived behind them.
+    /// Whether the client's FIN has arrived after them.
     pub fin: bool,
-    /// Whether a read before our own end has found it.
-    pub end_read: bool,
-    /// Whether the connection is broken.
+    /// Whether a read has returned EOF before the server sent its FIN.
+    pub eof_read: bool,
+    /// Whether the connection is reset.
     pub reset: bool,
-    /// What each read before our own end returned: the messages, in chunk framing.
+    /// What each read returned before the server sent its FIN: in chunk framing, the messages.
     pub reads: Vec<Vec<u8>>,
-    /// What was written.
+    /// What the server has written.
     pub written: Vec<u8>,
-    /// Whether our end of output was sent.
+    /// Whether the server has sent its FIN.
     pub shut: bool,
-    /// Whether the stream was dropped: `close(2)`.
+    /// Whether the server has closed the socket.
     pub closed: bool,
-    /// Bytes that the send buffer takes before it is full.
+    /// How many bytes the send buffer still takes.
     pub room: usize,
-    /// A write found it full, so an edge is owed once there is room.
+    /// Whether a write found the send buffer full: room then makes an edge.
     pub found_full: bool,
-    /// Edges not announced yet.
+    /// Edges that are not reported yet.
     pub edge: Readiness,
-    /// What the next calls do instead, the soonest first; `None` lets a call through.
+    /// The faults of the next calls, in order; `None` is a call without a fault.
     pub faults: VecDeque<Option<Fault>>,
-    /// Whether the poll has no memory for it.
-    pub unregistrable: bool,
-    /// The faults that were met.
-    pub met: Vec<(Call, Fault)>,
-    /// Calls of `read` and `write` so far.
+    /// Whether the poll cannot register the stream for lack of memory.
+    pub fails_to_register: bool,
+    /// The faults so far, with the call that had each.
+    pub faults_seen: Vec<(Call, Fault)>,
+    /// Calls of `read`, `write` and `shutdown` so far.
     pub calls: u64,
 }
 
-impl Wire {
-    /// Bytes arrive, and with them the end of input if `fin`.
+impl Connection {
+    /// Bytes arrive, followed by FIN if `fin`.
     pub fn arrive(&mut self, bytes: &[u8], fin: bool) {
-        assert!(!self.fin, "nothing comes behind the end");
+        assert!(!self.fin, "nothing arrives after FIN");
         self.arrived.extend(bytes);
         self.fin = fin;
         if !bytes.is_empty() {
@@ -98,7 +114,7 @@ impl Wire {
         }
     }
 
-    /// The client takes what was sent: there is room for so many bytes more.
+    /// The client reads: the send buffer takes this many bytes more.
     pub fn make_room(&mut self, bytes: usize) {
         self.room += bytes;
         if self.found_full && self.room > 0 {
@@ -107,13 +123,13 @@ impl Wire {
         }
     }
 
-    /// The connection breaks.
-    pub fn break_off(&mut self) {
+    /// The client resets the connection.
+    pub fn reset_by_client(&mut self) {
         self.reset = true;
         self.edge |= Readiness::READABLE | Readiness::WRITABLE | Readiness::CLOSED;
     }
 
-    /// The edge that a poll would announce now, if any.
+    /// The event that a poll would report now, if any.
     pub fn take_mark(&mut self) -> Option<Mark> {
         let token = self.token?;
         if self.edge.is_empty() {
@@ -125,49 +141,44 @@ impl Wire {
     fn next_fault(&mut self, call: Call) -> Option<Fault> {
         self.calls += 1;
         let fault = self.faults.pop_front().flatten()?;
-        self.met.push((call, fault));
+        self.faults_seen.push((call, fault));
         Some(fault)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         assert!(!self.closed);
-        let fault = self.next_fault(Call::Read);
-        match fault {
-            Some(Fault::Reset) => self.break_off(),
+        let mut limit = buffer.len();
+        match self.next_fault(Call::Read) {
+            Some(Fault::Reset) => self.reset_by_client(),
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::READABLE;
                 return Err(ErrorKind::WouldBlock.into());
             }
-            // The client says no more, and what it sent is lost with it.
+            // EOF, and unread input is lost.
             Some(Fault::Zero) => {
                 self.arrived.clear();
                 self.fin = true;
                 self.edge |= Readiness::READABLE | Readiness::CLOSED;
             }
-            Some(Fault::Short) | None => {}
+            Some(Fault::Short) => limit = 1,
+            None => {}
         }
         if self.reset {
             return Err(ErrorKind::ConnectionReset.into());
         }
         if self.arrived.is_empty() {
-            return if self.fin {
-                self.end_read |= !self.shut;
-                Ok(0)
-            } else {
-                Err(ErrorKind::WouldBlock.into())
-            };
+            if !self.fin {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.eof_read |= !self.shut;
+            return Ok(0);
         }
-        let most = if fault == Some(Fault::Short) {
-            1
-        } else {
-            buffer.len()
-        };
-        let count = most.min(self.arrived.len());
-        for (place, byte) in buffer.iter_mut().zip(self.arrived.drain(..count)) {
-            *place = byte;
+        let count = limit.min(self.arrived.len());
+        for (slot, byte) in buffer.iter_mut().zip(self.arrived.drain(..count)) {
+            *slot = byte;
         }
-        // Behind our own end, what is read is thrown away.
+        // After its FIN the server discards input.
         if !self.shut {
             self.reads.push(buffer[..count].to_vec());
         }
@@ -175,10 +186,10 @@ impl Wire {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        assert!(!self.closed && !self.shut, "written behind our own end");
-        let fault = self.next_fault(Call::Write);
-        match fault {
-            Some(Fault::Reset) => self.break_off(),
+        assert!(!self.closed && !self.shut, "write after FIN");
+        let mut limit = bytes.len();
+        match self.next_fault(Call::Write) {
+            Some(Fault::Reset) => self.reset_by_client(),
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::WRITABLE;
@@ -188,17 +199,13 @@ impl Wire {
                 self.reset = true;
                 return Ok(0);
             }
-            Some(Fault::Short) | None => {}
+            Some(Fault::Short) => limit = 1,
+            None => {}
         }
         if self.reset {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let most = if fault == Some(Fault::Short) {
-            1
-        } else {
-            bytes.len()
-        };
-        let count = most.min(self.room).min(bytes.len());
+        let count = limit.min(self.room).min(bytes.len());
         if count == 0 {
             self.found_full = true;
             return Err(ErrorKind::WouldBlock.into());
@@ -212,7 +219,7 @@ impl Wire {
         self.calls += 1;
         if self.faults.pop_front().flatten().is_some() {
             // It can fail in one way only: the connection is gone.
-            self.met.push((Call::Shutdown, Fault::Reset));
+            self.faults_seen.push((Call::Shutdown, Fault::Reset));
             self.reset = true;
         }
         if self.reset {
@@ -223,40 +230,37 @@ impl Wire {
     }
 }
 
-/// What a test holds of a scripted stream.
-pub type FarEnd = Rc<RefCell<Wire>>;
-
-/// The near end: what a peer gets as its stream.
+/// The server's end of a scripted connection.
 #[derive(Debug)]
-pub struct Scripted(FarEnd);
+pub struct ScriptedStream(Remote);
 
-impl Scripted {
-    /// A stream with so much room in its send buffer, and its far end.
-    pub fn with_room(room: usize) -> (Self, FarEnd) {
-        let wire = FarEnd::default();
-        wire.borrow_mut().room = room;
-        (Self(wire.clone()), wire)
+impl ScriptedStream {
+    /// A stream whose send buffer takes `room` bytes, and its remote end.
+    pub fn with_room(room: usize) -> (Self, Remote) {
+        let remote = Remote::default();
+        remote.borrow_mut().room = room;
+        (Self(remote.clone()), remote)
     }
 
-    /// A stream whose send buffer never fills, and its far end.
-    pub fn roomy() -> (Self, FarEnd) {
+    /// A stream whose send buffer never fills, and its remote end.
+    pub fn unlimited() -> (Self, Remote) {
         Self::with_room(usize::MAX / 2)
     }
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedStream {
     fn drop(&mut self) {
         self.0.borrow_mut().closed = true;
     }
 }
 
-impl Read for Scripted {
+impl Read for ScriptedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.borrow_mut().read(buffer)
     }
 }
 
-impl Write for Scripted {
+impl Write for ScriptedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().write(bytes)
     }
@@ -266,103 +270,109 @@ impl Write for Scripted {
     }
 }
 
-impl event::Source for Scripted {
-    fn register(&mut self, _: &Registry, token: mio::Token, _: Interest) -> io::Result<()> {
-        let mut wire = self.0.borrow_mut();
-        if wire.unregistrable {
-            return Err(ErrorKind::OutOfMemory.into());
-        }
-        wire.token = Some(token.into());
-        Ok(())
-    }
-
-    fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
-        panic!("registered once and for good");
-    }
-
-    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for Scripted {
+impl Stream for ScriptedStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shutdown()
     }
 }
 
-/// Numbers from a seed (SplitMix64, Steele and others 2014): the same seed, the same run.
-#[derive(Clone, Debug)]
-pub struct Dice(pub u64);
+/// The accept queue of a scripted listener.
+#[derive(Debug, Default)]
+pub struct AcceptQueue {
+    /// Connections to be accepted.
+    pub streams: VecDeque<ScriptedStream>,
+    /// Errors that the next calls of `accept` return first.
+    pub errors: VecDeque<io::Error>,
+    /// Calls of `accept` so far.
+    pub calls: u64,
+}
 
-impl Dice {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
+/// A listening socket that accepts from its queue.
+#[derive(Debug, Default)]
+pub struct ScriptedListener(pub Rc<RefCell<AcceptQueue>>);
 
-    /// Below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
+impl Accept for ScriptedListener {
+    type Stream = ScriptedStream;
 
-    /// True `times` in `of`.
-    pub fn chance(&mut self, times: u64, of: u64) -> bool {
-        self.below(of) < times
-    }
-
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    fn accept(&self) -> io::Result<(ScriptedStream, SocketAddr)> {
+        let mut queue = self.0.borrow_mut();
+        queue.calls += 1;
+        if let Some(error) = queue.errors.pop_front() {
+            return Err(error);
+        }
+        let stream = queue.streams.pop_front().ok_or(ErrorKind::WouldBlock)?;
+        Ok((stream, SocketAddr::from(([127, 0, 0, 1], 40_000))))
     }
 }
 
-/// What a server must answer, written apart from the crate's code. `messages` are the reads
-/// in chunk framing; in line framing the whole input.
-pub mod model {
-    /// Chunk framing: every read is a message.
-    pub fn chunks(reads: &[Vec<u8>]) -> Vec<u8> {
-        let mut out = b"Welcome!".to_vec();
-        for read in reads {
-            let text_end = read.len()
-                - match read.as_slice() {
-                    [.., b'\r', b'\n'] => 2,
-                    [.., b'\n'] => 1,
-                    _ => 0,
-                };
-            if &read[..text_end] == b"exit" {
-                break;
-            }
-            out.extend([b"Hello, ", &read[..text_end], b"!", &read[text_end..]].concat());
-        }
-        out
+/// What the calls of a scripted UDP socket return, and what it has sent.
+#[derive(Debug, Default)]
+pub struct UdpScript {
+    /// What the next calls of `recv_from` return: a datagram and its source, or an error.
+    pub arrived: VecDeque<io::Result<(Vec<u8>, SocketAddr)>>,
+    /// Errors that the next calls of `send_to` return first.
+    pub send_errors: VecDeque<io::Error>,
+    /// Each datagram sent, with its destination.
+    pub sent: Vec<(Vec<u8>, SocketAddr)>,
+    /// Calls of `recv_from` so far.
+    pub receives: u64,
+}
+
+/// A UDP socket that follows its script.
+#[derive(Debug, Default)]
+pub struct ScriptedUdpSocket(pub Rc<RefCell<UdpScript>>);
+
+impl DatagramSocket for ScriptedUdpSocket {
+    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let mut script = self.0.borrow_mut();
+        script.receives += 1;
+        let (datagram, from) = script
+            .arrived
+            .pop_front()
+            .unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))?;
+        let length = datagram.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&datagram[..length]);
+        Ok((length, from))
     }
 
-    /// Line framing: what was cut off by the end of input is a message too, if `ended`.
-    pub fn lines(input: &[u8], ended: bool) -> Vec<u8> {
-        let mut out = b"Welcome!\n".to_vec();
-        let mut pieces = input.split(|byte| *byte == b'\n').peekable();
-        while let Some(piece) = pieces.next() {
-            let last = pieces.peek().is_none();
-            let name = if last {
-                piece
-            } else {
-                piece.strip_suffix(b"\r").unwrap_or(piece)
-            };
-            if last && !ended && name.len() <= 65_536 + usize::from(name.ends_with(b"\r")) {
-                break;
-            }
-            if name.len() > 65_536 {
-                out.extend(b"Error: line longer than 65536 bytes\n");
-                break;
-            }
-            if name == b"exit" || (last && name.is_empty()) {
-                break;
-            }
-            out.extend([b"Hello, ", name, b"!\n"].concat());
+    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let mut script = self.0.borrow_mut();
+        if let Some(error) = script.send_errors.pop_front() {
+            return Err(error);
         }
-        out
+        script.sent.push((datagram.to_vec(), to));
+        Ok(datagram.len())
     }
+}
+
+/// Registers a scripted socket: there is no poll to ask. Only a stream keeps its token.
+macro_rules! scripted_registration {
+    ($($socket:ty: |$self:ident, $token:ident| $register:expr),+ $(,)?) => {
+        $(impl event::Source for $socket {
+            fn register(&mut $self, _: &Registry, $token: mio::Token, _: Interest) -> io::Result<()> {
+                $register
+            }
+
+            fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+                panic!("a socket is registered once");
+            }
+
+            fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+                Ok(())
+            }
+        })+
+    };
+}
+
+scripted_registration! {
+    ScriptedStream: |self, token| {
+        let mut connection = self.0.borrow_mut();
+        if connection.fails_to_register {
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        connection.token = Some(token.into());
+        Ok(())
+    },
+    ScriptedListener: |self, _token| Ok(()),
+    ScriptedUdpSocket: |self, _token| Ok(()),
 }

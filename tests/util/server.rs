@@ -1,8 +1,8 @@
-//! A server: how it is started, and what it says of itself.
+//! A `helloop serve` process: how it is started, and what it reports.
 
 use super::process::{Ended, Lines, Process, clear_environment};
 use super::sockets::{ask, connect, expect, udp};
-use super::{HELLOOP, LIMIT};
+use super::{HELLOOP, TIMEOUT};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-/// A server to be started.
+/// How to start a server.
 #[derive(Clone, Debug)]
 pub struct Setup {
     flags: Vec<String>,
@@ -31,7 +31,7 @@ impl Setup {
         setup.flags(flags)
     }
 
-    /// Further flags of `serve`.
+    /// Adds flags of `serve`.
     pub fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
         self
@@ -42,13 +42,13 @@ impl Setup {
         self
     }
 
-    /// The most descriptors that the server may have: `ulimit -n`, soft and hard.
+    /// Limits the server's descriptors: `ulimit -n`, soft and hard.
     pub fn descriptors(mut self, limit: u32) -> Self {
         self.descriptors = Some(limit);
         self
     }
 
-    /// Where to listen instead of 127.0.0.1:0; nowhere: no `--listen` is given.
+    /// Replaces 127.0.0.1:0 by these addresses; without any, `--listen` is not given.
     pub fn listen(mut self, addresses: &[&str]) -> Self {
         self.listen = addresses
             .iter()
@@ -78,16 +78,16 @@ impl Setup {
         command
     }
 
-    /// Starts it, and waits until it says that it listens.
+    /// Starts the server, and waits until it listens.
     #[track_caller]
     pub fn start(&self) -> Server {
         let process = Process::start(self.command());
-        if !process.stdout.comes("listening on ") {
+        if !process.stdout.appears("listening on ") {
             panic!("{self:?} does not listen: {:#?}", process.stderr.all());
         }
         let flag = self.flags.iter().position(|flag| flag == "--framing");
         let framing = match flag {
-            Some(place) => &self.flags[place + 1],
+            Some(index) => &self.flags[index + 1],
             None => self
                 .environment
                 .iter()
@@ -113,7 +113,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The reactor with `--listen 127.0.0.1:0` and these flags.
+    /// Starts the default model with `--listen 127.0.0.1:0` and these flags.
     pub fn start(flags: &[&str]) -> Self {
         Setup::new(flags).start()
     }
@@ -130,7 +130,8 @@ impl Server {
         &self.process.stderr
     }
 
-    /// Each `listening on` line, as soon as there are so many: the address, and whether it serves UDP too.
+    /// Waits for `count` `listening on` lines, and returns each address and whether it also serves
+    /// UDP.
     #[track_caller]
     pub fn addresses(&self, count: usize) -> Vec<(SocketAddr, bool)> {
         self.stdout().wait_for_count(count);
@@ -146,7 +147,7 @@ impl Server {
             .collect()
     }
 
-    /// The first address, which is that of TCP and of UDP.
+    /// The first address, of both TCP and UDP.
     pub fn tcp_address(&self) -> SocketAddr {
         self.addresses(1)[0].0
     }
@@ -159,7 +160,7 @@ impl Server {
         stream
     }
 
-    /// A UDP socket that sends to the server, and hears nobody else.
+    /// A UDP socket connected to the server.
     #[track_caller]
     pub fn udp(&self) -> UdpSocket {
         udp(self.tcp_address())
@@ -169,8 +170,8 @@ impl Server {
         self.process.signal(which);
     }
 
-    /// Stops the server in its tracks, so that all that is sent meanwhile is there at once when
-    /// it goes on.
+    /// Suspends the server (SIGSTOP) and waits until it is suspended: all that is sent meanwhile
+    /// is ready at once when it continues.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
         let id = Pid::from_raw(i32::try_from(self.id()).unwrap());
@@ -178,25 +179,25 @@ impl Server {
         assert_eq!(status, WaitStatus::Stopped(id, Signal::SIGSTOP));
     }
 
-    /// Lets a paused server go on.
+    /// Continues a suspended server.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    /// Waits until the server ends by itself.
+    /// Waits until the server exits.
     #[track_caller]
     pub fn wait(self) -> Ended {
         self.process.wait()
     }
 
-    /// Stops it as Ctrl-C does, and waits until it has ended.
+    /// Sends SIGTERM, and waits until the server exits.
     #[track_caller]
     pub fn stop(self) -> Ended {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
 
-    /// The counters, as the server logs them on SIGUSR1.
+    /// Requests the counters with SIGUSR1, and returns the line that the server logs.
     #[track_caller]
     pub fn counters(&self) -> String {
         let start = self.stderr().len();
@@ -204,40 +205,49 @@ impl Server {
         self.stderr().wait_after(start, "; messages ")
     }
 
-    /// Waits until so many messages have been read, and returns all counters.
+    /// Waits until the server has read `count` messages, and returns all counters.
     #[track_caller]
     pub fn wait_for_messages(&self, count: u64) -> String {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let counters = self.counters();
-            if figure(&counters, "messages ") >= count {
+            if counter(&counters, "messages ") >= count {
                 return counters;
             }
             assert!(Instant::now() < deadline, "{counters}");
-            // The answer to the signal was the event; the scheduler may have others to run.
             thread::yield_now();
         }
     }
 
-    /// How many threads the server has.
+    /// The number of the server's threads.
     #[cfg(target_os = "linux")]
     pub fn threads(&self) -> usize {
         self.entries_of("task")
     }
 
-    /// How many descriptors the server has open.
+    /// The number of the server's open descriptors.
     #[cfg(target_os = "linux")]
     pub fn open_descriptors(&self) -> usize {
         self.entries_of("fd")
     }
 
+    /// The server's resident memory (RSS).
     #[cfg(target_os = "linux")]
-    fn entries_of(&self, folder: &str) -> usize {
-        let path = format!("/proc/{}/{folder}", self.id());
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.id());
+        let rollup = std::fs::read_to_string(path).unwrap();
+        let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+        let kibibytes = rss.unwrap().trim().trim_end_matches(" kB");
+        1_024 * kibibytes.parse::<u64>().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn entries_of(&self, directory: &str) -> usize {
+        let path = format!("/proc/{}/{directory}", self.id());
         std::fs::read_dir(path).unwrap().count()
     }
 
-    /// Shows that the server serves: a new client is greeted.
+    /// Asserts that the server answers a new client.
     #[track_caller]
     pub fn assert_serves(&self) {
         let mut stream = self.connect();
@@ -249,8 +259,8 @@ impl Server {
     }
 }
 
-/// The number that stands behind `name` in a line of counters; 0 if there is none.
-pub fn figure(counters: &str, name: &str) -> u64 {
+/// The number after `name` in a line of counters; 0 if there is none.
+pub fn counter(counters: &str, name: &str) -> u64 {
     let rest = counters.split(name).nth(1).unwrap_or_default();
     let digits = rest.find(|letter: char| !letter.is_ascii_digit());
     let digits = &rest[..digits.unwrap_or(rest.len())];

@@ -1,45 +1,44 @@
-//! The other ends of a server's sockets.
+//! Clients of a server's sockets.
 
-use super::LIMIT;
+use super::TIMEOUT;
+use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
 
-/// A connection whose reads and writes fail after [`LIMIT`].
+/// A connection whose reads and writes fail after [`TIMEOUT`].
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, LIMIT)
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)
         .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
-/// A UDP socket of the loopback that sends to `server`, and hears nobody else.
+/// A UDP socket on the loopback interface, connected to `server`.
 #[track_caller]
 pub fn udp(server: SocketAddr) -> UdpSocket {
-    let here: SocketAddr = match server {
+    let local: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
     };
-    let socket = UdpSocket::bind(here).unwrap();
-    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let socket = UdpSocket::bind(local).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket.connect(server).unwrap();
     socket
 }
 
-/// Reads so many bytes.
+/// Reads exactly `count` bytes.
 #[track_caller]
 pub fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     let mut filled = 0;
     while filled < count {
         match stream.read(&mut bytes[filled..]) {
-            Ok(0) => panic!(
-                "the connection ended after {:?}",
-                String::from_utf8_lossy(&bytes[..filled])
-            ),
-            Ok(more) => filled += more,
+            Ok(0) => panic!("EOF after {:?}", String::from_utf8_lossy(&bytes[..filled])),
+            Ok(read) => filled += read,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!(
                 "{error} after {:?}",
@@ -50,7 +49,7 @@ pub fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// Reads up to the end; a reset is a failure.
+/// Reads until EOF; a reset fails the test.
 #[track_caller]
 pub fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -60,26 +59,25 @@ pub fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// Reads exactly this.
+/// Reads exactly these bytes.
 #[track_caller]
-pub fn expect(stream: &mut TcpStream, wanted: &[u8]) {
-    let got = read_exactly(stream, wanted.len());
-    assert_eq!(
-        String::from_utf8_lossy(&got),
-        String::from_utf8_lossy(wanted)
-    );
-    assert_eq!(got, wanted);
+pub fn expect(stream: &mut TcpStream, expected: &[u8]) {
+    let received = read_exactly(stream, expected.len());
+    assert_bytes(&received, expected);
 }
 
-/// Reads exactly this and then the end; a reset is a failure.
+/// Reads exactly these bytes and then EOF; a reset fails the test.
 #[track_caller]
-pub fn expect_last(stream: &mut TcpStream, wanted: &[u8]) {
-    let got = read_to_end(stream);
-    assert_eq!(
-        String::from_utf8_lossy(&got),
-        String::from_utf8_lossy(wanted)
-    );
-    assert_eq!(got, wanted);
+pub fn expect_last(stream: &mut TcpStream, expected: &[u8]) {
+    let received = read_to_end(stream);
+    assert_bytes(&received, expected);
+}
+
+/// Asserts that both are equal, and shows them as text.
+#[track_caller]
+fn assert_bytes(received: &[u8], expected: &[u8]) {
+    let (received, expected) = (received.escape_ascii(), expected.escape_ascii());
+    assert_eq!(received.to_string(), expected.to_string());
 }
 
 /// Sends a message, and reads its reply.
@@ -87,6 +85,12 @@ pub fn expect_last(stream: &mut TcpStream, wanted: &[u8]) {
 pub fn ask(stream: &mut TcpStream, message: &[u8], reply: &[u8]) {
     stream.write_all(message).unwrap();
     expect(stream, reply);
+}
+
+/// Resets the connection: closes it with RST instead of FIN.
+pub fn reset(stream: TcpStream) {
+    let no_linger = Some(Duration::ZERO);
+    SockRef::from(&stream).set_linger(no_linger).unwrap();
 }
 
 /// Sends a datagram, and receives its reply.
@@ -103,21 +107,20 @@ pub fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
     let length = loop {
         match socket.recv(&mut datagram) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            received => break received.expect("no datagram came"),
+            received => break received.expect("no datagram arrived"),
         }
     };
     datagram.truncate(length);
     datagram
 }
 
-/// So many clients, or as many as this process may have descriptors for: fewer are told of, and
-/// never silent.
-pub fn clients_at_most(wanted: usize) -> usize {
-    const SPARE: u64 = 200; // what tests that run beside this one may have open
+/// `wanted` clients, or as many as the descriptor limit allows, with a note on stdout.
+pub fn clients_within_descriptor_limit(wanted: usize) -> usize {
+    const SPARE: u64 = 200; // for tests that run at the same time
     let limit = helloop::net::system::raise_descriptor_limit().saturating_sub(SPARE);
     let clients = wanted.min(usize::try_from(limit).unwrap_or(wanted));
     if clients < wanted {
-        println!("note: {clients} clients in place of {wanted}: the descriptor limit is {limit}");
+        println!("note: {clients} clients instead of {wanted}: the descriptor limit is {limit}");
     }
     clients
 }

@@ -1,30 +1,29 @@
-//! What ends a conversation, and what one client's end means to the others.
+//! How connections end.
 
-use crate::util::{Model, ask, ask_udp, connect, expect_last, read_to_end};
+use crate::util::{Model, ask, ask_udp, connect, expect_last, read_to_end, reset};
 use socket2::SockRef;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
 both_models! {
-    exit_has_no_reply_and_ends_without_a_reset,
-    data_and_end_of_input_in_one_packet,
-    data_and_end_of_input_before_the_accept,
+    exit_gets_no_reply_and_ends_without_a_reset,
+    data_and_fin_in_one_packet_are_both_handled,
+    data_and_fin_before_the_accept_are_both_handled,
     an_unterminated_last_line_is_a_message,
-    half_close_is_not_gone,
-    a_reset_ends_one_client_alone,
+    a_half_closed_client_is_sent_delayed_replies,
+    a_reset_ends_only_its_own_client,
 }
 
-fn exit_has_no_reply_and_ends_without_a_reset(model: Model) {
+fn exit_gets_no_reply_and_ends_without_a_reset(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let mut stream = server.connect();
-    // What stands behind it is thrown away, and is not a reason to reset.
+    // Input after `exit` is discarded and causes no reset.
     let rest = "Tracy\n".repeat(10_000);
     stream
         .write_all(format!("Michael\nexit\n{rest}").as_bytes())
         .unwrap();
     expect_last(&mut stream, b"Hello, Michael!\n");
-    // A name that only begins like it is a name.
+    // What only begins with `exit` is a name.
     let mut stream = server.connect();
     ask(
         &mut stream,
@@ -33,7 +32,7 @@ fn exit_has_no_reply_and_ends_without_a_reset(model: Model) {
     );
 }
 
-/// Sends this and the end of input, in one packet where the system lets us.
+/// Sends a message and FIN, in one packet where the system allows it.
 fn send_last(stream: &mut TcpStream, message: &[u8]) {
     #[cfg(target_os = "linux")]
     SockRef::from(&*stream).set_tcp_cork(true).unwrap();
@@ -41,14 +40,14 @@ fn send_last(stream: &mut TcpStream, message: &[u8]) {
     stream.shutdown(Shutdown::Write).unwrap();
 }
 
-fn data_and_end_of_input_in_one_packet(model: Model) {
+fn data_and_fin_in_one_packet_are_both_handled(model: Model) {
     let server = model.start(&[]);
     for _ in 0..50 {
         let mut stream = server.connect();
         send_last(&mut stream, b"Michael");
         expect_last(&mut stream, b"Hello, Michael!");
     }
-    // Twice the same, for a chunk that fills its buffer hides the end behind it.
+    // A read that fills its buffer hides the EOF after it.
     for length in [1_024, 2_048, 10_000] {
         let mut stream = server.connect();
         send_last(&mut stream, &vec![b'x'; length]);
@@ -64,8 +63,8 @@ fn data_and_end_of_input_in_one_packet(model: Model) {
     expect_last(&mut stream, b"");
 }
 
-/// The server may find both, and the connection, in one event.
-fn data_and_end_of_input_before_the_accept(model: Model) {
+/// The server may find the connection, data and FIN at once.
+fn data_and_fin_before_the_accept_are_both_handled(model: Model) {
     let server = model.start(&[]);
     server.assert_serves();
     server.pause();
@@ -96,8 +95,7 @@ fn an_unterminated_last_line_is_a_message(model: Model) {
     expect_last(&mut stream, b"Hello, Michael!\n");
 }
 
-/// A client that has said all is still there to read its replies, delayed ones too.
-fn half_close_is_not_gone(model: Model) {
+fn a_half_closed_client_is_sent_delayed_replies(model: Model) {
     let server = model.start(&["--framing", "line", "--delay", "200ms"]);
     let mut stream = server.connect();
     stream.write_all(b"Michael\n").unwrap();
@@ -109,22 +107,13 @@ fn half_close_is_not_gone(model: Model) {
     );
 }
 
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
-    drop(stream);
-}
-
-fn a_reset_ends_one_client_alone(model: Model) {
+fn a_reset_ends_only_its_own_client(model: Model) {
     let server = model.start(&["--delay", "100ms", "-v"]);
     let mut other = server.connect();
     for round in 0..20 {
-        // Before and after the accept, silent, with a message unread, and with a reply owed.
-        let stream = connect(server.tcp_address());
-        reset(stream);
-        let stream = server.connect();
-        reset(stream);
+        // Before and after the accept, silent, with an unread message, and with a reply owed.
+        reset(connect(server.tcp_address()));
+        reset(server.connect());
         let mut stream = server.connect();
         stream.write_all(b"Michael").unwrap();
         if round % 2 == 0 {
