@@ -75,7 +75,7 @@
 //! | `socket`, `bind` | [`net::bind::bind`] | every address of a name; TCP and UDP on one port number |
 //! | `listen(5)` | [`net::bind::Options::backlog`] | 4,096, enough for a burst of connects |
 //! | `accept` in a `while True` loop | [`server::sources::listener`] | non-blocking, a limited number per turn |
-//! | `threading.Thread(target=tcplink)` | [`reactor::Context::spawn`] | a slab slot instead of a stack |
+//! | `threading.Thread(target=tcplink)` | [`reactor::Births::push`] | a slab slot instead of a stack |
 //! | `recv(1024)` | [`net::stream::receive`] | tracks whether there may be more to read |
 //! | `send` | [`net::stream::send`] | what the socket does not accept is queued |
 //! | `time.sleep(1)` | [`reactor::Context::set_deadline`] | delays one client only |

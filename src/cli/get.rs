@@ -22,7 +22,7 @@ use std::time::Duration;
     helloop get http://127.0.0.1:8080/index.html   # into index.html\n  \
     helloop get http://localhost:8080/ -o page.html --force")]
 pub(super) struct Get {
-    /// What to fetch: http://HOST[:PORT][/PATH].
+    /// What to fetch: `http://HOST[:PORT][/PATH]`.
     url: String,
     /// The file for the body [default: by the URL, else index.html]
     ///

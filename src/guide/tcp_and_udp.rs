@@ -63,7 +63,7 @@
 //! ```
 //!
 //! And since a message now may be as long as a client likes, there is a limit to it:
-//! [`MAX_LINE_BYTES`]. `lines_do_not_depend_on_how_they_are_cut` in [`greeting`] cuts at every
+//! [`MAX_LINE_BYTES`]. `replies_do_not_depend_on_how_reads_divide_the_lines` in [`greeting`] cuts at every
 //! byte.
 //!
 //! # A connection has two ends, and each its own end

@@ -65,9 +65,9 @@ fn p07_a_client_that_never_reads_costs_bounded_memory() {
 /// A thousand such clients together stay within `--max-buffered`, and other clients are served.
 #[test]
 fn p07_a_thousand_clients_that_never_read_stay_within_the_cap() {
-    const CAP: usize = 4 << 20;
+    const CAP_BYTES: usize = 4 << 20;
     let mut harness = Harness::new(Settings {
-        max_buffered: CAP,
+        max_buffered: CAP_BYTES,
         ..line_settings()
     });
     let polite = harness.client(ScriptedStream::unlimited());
@@ -78,7 +78,7 @@ fn p07_a_thousand_clients_that_never_read_stay_within_the_cap() {
         client.borrow_mut().arrive(&b"\n".repeat(10_000), false);
         harness.run_until_idle();
         assert!(
-            harness.stats().buffered <= CAP,
+            harness.stats().buffered <= CAP_BYTES,
             "{} bytes buffered",
             harness.stats().buffered
         );
@@ -92,7 +92,7 @@ fn p07_a_thousand_clients_that_never_read_stay_within_the_cap() {
     assert!(harness.closed(CloseCause::BufferedTooMuch) > 800);
     // All at once: each turn closes the client with the largest buffer, until the rest fits.
     let mut harness = Harness::new(Settings {
-        max_buffered: CAP,
+        max_buffered: CAP_BYTES,
         ..line_settings()
     });
     let stalled: Vec<_> = (0..1_000)
@@ -117,7 +117,7 @@ fn p07_a_thousand_clients_that_never_read_stay_within_the_cap() {
             assert!(left <= largest, "not the largest");
         }
     }
-    assert!(harness.stats().buffered <= CAP);
+    assert!(harness.stats().buffered <= CAP_BYTES);
     assert!(
         harness.closed(CloseCause::BufferedTooMuch) < 1_000,
         "all were closed"
