@@ -27,9 +27,11 @@ enum Call {
 
 use Call::{Driven, Expired, Unregistered};
 
+type Drive = dyn FnMut(&mut Context<'_, Log>, &mut Births<TestSource>) -> Verdict;
+
 /// A source that logs its calls, and does what the test says when it is driven.
 struct TestSource {
-    drive: Box<dyn FnMut(&mut Context<'_, Log>, &mut Births<Self>) -> Verdict>,
+    drive: Box<Drive>,
     registers: bool,
     /// The token that it was last to be registered under.
     token: Option<Token>,
