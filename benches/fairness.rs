@@ -50,7 +50,7 @@ const CLIENTS_CPU: usize = 1;
 
 fn main() {
     pin(Pid::from_raw(0), CLIENTS_CPU);
-    let _ = helloop::net::system::raise_descriptor_limit();
+    let _ = helloop::testing::raise_descriptor_limit();
     let mut results: Vec<Vec<Duration>> = vec![Vec::new(); ALL.len()];
     for _ in 0..ROUNDS {
         for (background, results) in ALL.iter().zip(&mut results) {

@@ -6,11 +6,11 @@
 //! machine affects all of them, and the best round of each counts. Virtual time reads no clock, so
 //! the clock reads of a recording are not counted.
 
-use helloop::observe::recorder::{RecorderMode, TurnRecorder};
-use helloop::observe::{Observable, State, WorkCounters};
 use helloop::reactor::{
     Births, Context, Mark, Reactor, Readiness, Recorder, Source, Time, Token, Verdict,
 };
+use helloop::testing::observe::{Observable, State, WorkCounters};
+use helloop::testing::observe::{RecorderMode, TurnRecorder};
 use mio::Registry;
 use std::hint::black_box;
 use std::io;

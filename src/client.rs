@@ -18,10 +18,10 @@
 mod connection;
 mod error;
 
-pub mod http;
-pub mod names;
-pub mod tcp;
-pub mod udp;
+pub(crate) mod http;
+pub(crate) mod names;
+pub(crate) mod tcp;
+pub(crate) mod udp;
 
 pub use error::{Error, Service};
 

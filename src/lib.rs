@@ -153,15 +153,29 @@
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and
 //! `tests/simulation.rs` runs the whole server in virtual time with faults injected at every call.
 
+// The documentation is built with private items: see .cargo/config.toml.
+#![allow(rustdoc::private_intra_doc_links)]
+// The library alone does not use everything that the program uses.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
+
 #[cfg(not(unix))]
 compile_error!("helloop requires Unix: it is built on file descriptors and their readiness");
 
-pub mod cli;
-pub mod client;
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
+mod client;
 pub mod guide;
 pub mod net;
-pub mod observe;
+mod observe;
 pub mod protocol;
 pub mod reactor;
 pub mod server;
-pub mod stress;
+#[cfg(feature = "cli")]
+mod stress;
+#[doc(hidden)]
+pub mod testing;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use cli::run as run_command_line;

@@ -1,7 +1,7 @@
-//! The program. Everything is in the library, in `helloop::cli`.
+//! The program. Everything is in the library, in its module `cli`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(helloop::cli::run())
+    ExitCode::from(helloop::run_command_line())
 }

@@ -9,7 +9,7 @@
 pub mod bind;
 pub mod outbox;
 pub mod stream;
-pub mod system;
+pub(crate) mod system;
 pub mod udp;
 
 use mio::event;

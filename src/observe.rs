@@ -14,18 +14,18 @@
 //!   program answers it between turns with `metrics`, a `snapshot` or the `history` of a slot.
 
 pub(crate) mod answer;
-pub mod describe;
+pub(crate) mod describe;
 pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod http;
-pub mod listener;
+pub(crate) mod listener;
 pub(crate) mod metrics;
-pub mod observer;
-pub mod recorder;
-pub mod requests;
-pub mod show;
+pub(crate) mod observer;
+pub(crate) mod recorder;
+pub(crate) mod requests;
+pub(crate) mod show;
 pub(crate) mod snapshot;
-pub mod trace;
+pub(crate) mod trace;
 
 use crate::reactor::{Source, Token};
 use serde::{Deserialize, Serialize};

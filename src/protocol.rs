@@ -4,5 +4,5 @@
 //! log. **Invariant**: every server here answers the same bytes with the same bytes.
 
 pub mod buffer;
-pub mod escape;
+pub(crate) mod escape;
 pub mod greeting;

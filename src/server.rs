@@ -6,16 +6,17 @@
 //! **Invariant**: during a drain every client is read once more, is sent what it is owed, and is
 //! ended (pitfall 17).
 
-pub mod limiter;
-pub mod metrics;
-pub mod observed;
-pub mod outcome;
-pub mod pending;
-pub mod shared;
+mod limiter;
+mod metrics;
+pub(crate) mod observed;
+pub(crate) mod outcome;
+mod pending;
+pub(crate) mod shared;
 pub mod sources;
 pub mod stats;
 pub mod threads;
 
+pub use crate::observe::file::RecordingFile;
 pub use observed::ObserveOptions;
 pub use outcome::{Outcome, Summary};
 pub use shared::{Lifecycle, Limiters, Settings, Shared};
@@ -23,7 +24,6 @@ pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
 use crate::net::{Net, SystemNet, udp};
-use crate::observe::file::RecordingFile;
 use crate::observe::listener::ObserverListener;
 use crate::observe::recorder::{RecorderMode, TurnRecorder};
 use crate::reactor::{LoopStats, Reactor, Readiness, Time, Token, Verdict};

@@ -20,29 +20,29 @@
 //! The load runs on the same [`Reactor`] as the server. A [`Caller`](caller::Caller) is the
 //! counterpart of the server's peer; the [`Conductor`] is the only source without a socket.
 
-pub mod caller;
-pub mod check;
-pub mod child;
-pub mod compare;
-pub mod conductor;
-pub mod connect;
-pub mod counters;
-pub mod latency;
-pub mod pace;
-pub mod plan;
-pub mod progress;
-pub mod report;
-pub mod shared;
-pub mod signals;
+pub(crate) mod caller;
+pub(crate) mod check;
+pub(crate) mod child;
+pub(crate) mod compare;
+pub(crate) mod conductor;
+pub(crate) mod connect;
+pub(crate) mod counters;
+pub(crate) mod latency;
+pub(crate) mod pace;
+pub(crate) mod plan;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod shared;
+pub(crate) mod signals;
 #[cfg(test)]
 mod simulated;
-pub mod slo;
-pub mod sources;
-pub mod udp_caller;
-pub mod verdict;
+pub(crate) mod slo;
+pub(crate) mod sources;
+pub(crate) mod udp_caller;
+pub(crate) mod verdict;
 
-pub use shared::{Shared, Stage};
-pub use sources::LoadSource;
+pub(crate) use shared::{Shared, Stage};
+pub(crate) use sources::LoadSource;
 
 use crate::net::system::{self, ProcessUsage};
 use crate::reactor::{Reactor, Readiness, Time, Verdict};
@@ -57,7 +57,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What both processes had used at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct UsageSample {
+pub(crate) struct UsageSample {
     /// When it was taken.
     pub at: Time,
     /// This process.
@@ -68,7 +68,7 @@ pub struct UsageSample {
 
 /// The usage samples of a run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Before the first connect.
     pub before: UsageSample,
     /// When the measured part began.
@@ -79,7 +79,7 @@ pub struct Usage {
 
 /// A finished run.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// Its state at the end, with the counters.
     pub shared: Shared,
     /// The usage samples of both processes.
@@ -92,7 +92,7 @@ pub struct Run {
 /// # Errors
 ///
 /// The poll's. What happens to a client is not an error of the run.
-pub fn run(
+pub(crate) fn run(
     plan: Plan,
     server: Option<u32>,
     interrupt: &Interrupt,

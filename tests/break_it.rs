@@ -21,9 +21,9 @@ mod text;
 mod util;
 
 use harness::{Harness, Program};
-use helloop::observe::describe::CallStats;
-use helloop::observe::recorder::EventKind;
 use helloop::reactor::Time;
+use helloop::testing::observe::CallStats;
+use helloop::testing::observe::EventKind;
 use script::Remote;
 
 /// What the program has sent to this client.

@@ -5,7 +5,6 @@ mod util;
 
 use allocation_counter::{AllocationInfo, measure};
 use helloop::net::udp::Datagram;
-use helloop::observe::recorder::{RecorderMode, TurnRecorder};
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Reactor, Readiness, bytes_per_source};
 use helloop::server::sources::MAX_IDLE_CLIENT_BYTES;
@@ -13,6 +12,7 @@ use helloop::server::sources::datagrams::Datagrams;
 use helloop::server::sources::listener::Listener;
 use helloop::server::stats::Stats;
 use helloop::server::{Server, ServerSource, Settings};
+use helloop::testing::observe::{RecorderMode, TurnRecorder};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
@@ -209,7 +209,7 @@ fn an_idle_server_sleeps_until_an_event() {
     ignore = "sockets are larger in debug builds; needs /proc and 19,100 descriptors"
 )]
 fn an_idle_client_costs_at_most_64_bytes() {
-    assert!(helloop::net::system::raise_descriptor_limit() > 19_100);
+    assert!(helloop::testing::raise_descriptor_limit() > 19_100);
     let server = util::Server::start(&[]);
     let at_start = server.resident_bytes();
     let mut clients: Vec<_> = (0..1_000).map(|_| server.connect()).collect();

@@ -4,9 +4,9 @@
 
 mod util;
 
-use helloop::stress::counters::Counters;
-use helloop::stress::report::exit;
-use helloop::stress::signals::EXIT_INTERRUPTED;
+use helloop::testing::stress::Counters;
+use helloop::testing::stress::EXIT_INTERRUPTED;
+use helloop::testing::stress::exit;
 use std::collections::BTreeSet;
 use std::path::Path;
 use util::{readme, run_helloop};

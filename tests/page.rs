@@ -181,7 +181,7 @@ fn a_lost_connection_is_shown_and_reestablished() {
 #[test]
 #[ignore = "needs a browser, and 19,000 descriptors twice"]
 fn at_nineteen_thousand_clients_the_page_stays_readable() {
-    assert!(helloop::net::system::raise_descriptor_limit() > 19_100);
+    assert!(helloop::testing::raise_descriptor_limit() > 19_100);
     let server = start(&[]);
     let mut crowd = Crowd::join(&server, 19_000);
     let browser = open(&server, false);

@@ -24,7 +24,7 @@ const SOURCE_ADDRESSES: usize = 16;
 /// Connects the clients of `case`, then reads commands: each line on stdin is a number of bursts to
 /// run, and gets a line on stdout with the number of messages (for a storm: milliseconds).
 pub(crate) fn run(case: &Case, server: SocketAddr) {
-    let _ = helloop::net::system::raise_descriptor_limit();
+    let _ = helloop::testing::raise_descriptor_limit();
     match case.traffic {
         Traffic::Tcp {
             framing,

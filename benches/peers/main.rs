@@ -75,7 +75,7 @@ fn main() {
 
 fn measure(options: &Options) {
     let rounds = if options.bench { options.rounds } else { 1 };
-    let _ = helloop::net::system::raise_descriptor_limit();
+    let _ = helloop::testing::raise_descriptor_limit();
     process::print_machine();
     let chosen =
         |name: &str| options.cases.is_empty() || options.cases.iter().any(|case| case == name);

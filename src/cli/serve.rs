@@ -289,7 +289,7 @@ impl Serve {
             Outcome::CutOff(clients) => Err(Failure {
                 message: format!(
                     "{} cut off with replies owed: --drain-timeout ({}) ran out",
-                    plural(clients as u64, "client"),
+                    plural(clients, "client"),
                     humantime::format_duration(self.drain_timeout)
                 ),
                 code: outcome.exit_code(),

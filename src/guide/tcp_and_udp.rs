@@ -150,7 +150,7 @@
 //! On one machine datagrams are rarely lost; over a network, and wherever one comes and there is no
 //! room for it, they are, and the tutorial's client then waits in `recv` for ever. Who needs the
 //! reply must ask again after a while. But then the first one may have been late rather than lost,
-//! and two replies come to one name. [`client::udp`] has both, and `udp_tries_again_what_was_lost`,
+//! and two replies come to one name. [`client::udp`] has both, and `udp_retries_a_lost_datagram`,
 //! `udp_takes_a_doubled_reply_once` and `udp_takes_no_late_reply_for_the_next_names` in
 //! `tests/clients` show them.
 //!

@@ -32,7 +32,7 @@
 )]
 mod platform;
 
-pub use platform::{
+pub(crate) use platform::{
     HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, ephemeral_ports, inherit_options,
     listening_process, process_usage,
 };
@@ -58,7 +58,7 @@ pub fn raise_descriptor_limit() -> u64 {
 
 /// The resource usage of a process: CPU time and context switches so far, memory and threads now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProcessUsage {
+pub(crate) struct ProcessUsage {
     /// CPU time of all its threads, in user space and in the kernel.
     pub cpu: Duration,
     /// Resident memory (RSS). The kernel's memory for its sockets is not included.

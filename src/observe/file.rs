@@ -25,7 +25,7 @@ impl RecordingFile {
     /// # Errors
     ///
     /// No file can be created in the directory, or `path` exists and is not a file.
-    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+    pub fn new(path: &Path) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(io::Error::other("it is not a file"));
         }

@@ -38,7 +38,7 @@ impl<A: Accept> ObserverListener<A> {
 
     /// Accepts waiting observers within the budget and the limit, and gives them to `admit`.
     pub fn drive(
-        &mut self,
+        &self,
         cx: &mut Context<'_, ObserverRequests>,
         mut admit: impl FnMut(Observer<A::Stream>),
     ) -> Verdict {
@@ -71,7 +71,7 @@ impl<A: Accept> ObserverListener<A> {
     }
 
     /// The retry deadline has passed.
-    pub fn expire(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
+    pub fn expire(&self, cx: &Context<'_, ObserverRequests>) -> Verdict {
         if cx.readiness.is_empty() {
             Verdict::Park
         } else {

@@ -12,7 +12,7 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// One family of values.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Family {
+pub(crate) struct Family {
     /// Its name, without the program's prefix.
     name: &'static str,
     help: &'static str,

@@ -100,7 +100,7 @@ pub enum RecorderMode {
 }
 
 /// The window of the longest turn: the time between two snapshots.
-pub const LONGEST_WINDOW: Duration = Duration::from_millis(100);
+pub(crate) const LONGEST_WINDOW: Duration = Duration::from_millis(100);
 
 /// The longest turn of this window and of the one before, so that every snapshot finds it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Concurrent observers. Their descriptors are reserved, apart from those of the clients.
-pub const MAX_OBSERVERS: usize = 16;
+pub(crate) const MAX_OBSERVERS: usize = 16;
 
 /// Further observers that are being refused at once. The accept backlog holds the rest.
-pub const MAX_REFUSED_OBSERVERS: usize = 4;
+pub(crate) const MAX_REFUSED_OBSERVERS: usize = 4;
 
 /// What an observer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ pub enum Question {
 }
 
 /// The body of an answer, shared by all who asked the same between two turns.
-pub type Body = Rc<[u8]>;
+pub(crate) type Body = Rc<[u8]>;
 
 /// Requests and answers.
 #[derive(Debug, Default)]

@@ -104,8 +104,8 @@ impl<T> Context<'_, T> {
         self.timers.cancel(self.token.key);
     }
 
-    /// Puts another source into the ready list: it is driven in the next turn, whatever its
-    /// readiness. Always safe: a stale token wakes nothing.
+    /// Puts another source into the ready list: it is driven whatever its readiness, in the next
+    /// turn, or in this one if it is in the list already. A stale token wakes nothing.
     pub fn wake(&mut self, token: Token) {
         if self.generations.is_current(token) {
             self.ready.wake(token.key);

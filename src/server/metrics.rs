@@ -18,7 +18,7 @@ macro_rules! families {
 
 /// All families.
 #[must_use]
-pub fn families(shared: &Shared, loop_stats: &LoopStats, now: Time) -> Vec<Family> {
+pub(super) fn families(shared: &Shared, loop_stats: &LoopStats, now: Time) -> Vec<Family> {
     let stats = &shared.stats;
     let closed = stats.closed.into_iter();
     let dropped = stats.dropped.into_iter();

@@ -5,10 +5,9 @@
 //! recording does none of it.
 
 use super::sources::peer::{Peer, PeerState};
-use super::{Server, ServerSource, Shared, metrics as server_metrics};
+use super::{RecordingFile, Server, ServerSource, Shared, metrics as server_metrics};
 use crate::net::Net;
 use crate::net::stream::Stream;
-use crate::observe::file::RecordingFile;
 use crate::observe::history::{self, SlotInfo};
 use crate::observe::observer::SNAPSHOT_PERIOD;
 use crate::observe::requests::Question;
@@ -17,8 +16,8 @@ use crate::observe::{Observable, State, WorkCounters, metrics};
 use log::info;
 use std::io;
 
-/// What is to be observed, and how.
-#[derive(Debug)]
+/// What is to be observed, and how. By default nothing.
+#[derive(Debug, Default)]
 pub struct ObserveOptions {
     /// Where a recording is saved; `None`: nothing is recorded.
     pub recording: Option<RecordingFile>,
@@ -29,7 +28,7 @@ pub struct ObserveOptions {
 }
 
 /// A client's state as observers see it.
-pub fn state_of<T: Stream>(peer: &Peer<T>) -> State {
+pub(crate) fn state_of<T: Stream>(peer: &Peer<T>) -> State {
     match peer.state() {
         PeerState::Greeting | PeerState::Refusing => State::Greeting,
         PeerState::Held(_) => State::Held,
@@ -41,7 +40,7 @@ pub fn state_of<T: Stream>(peer: &Peer<T>) -> State {
 
 /// The counters that a call of a source can move.
 #[must_use]
-pub fn work_counters(shared: &Shared) -> WorkCounters {
+pub(crate) fn work_counters(shared: &Shared) -> WorkCounters {
     let stats = &shared.stats;
     WorkCounters {
         accepted: stats.accepted,

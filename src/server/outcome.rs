@@ -52,7 +52,7 @@ impl fmt::Display for Summary {
 
 /// The count with its noun: `1 client`, `2 clients`.
 #[must_use]
-pub fn plural(count: u64, noun: &str) -> String {
+pub(crate) fn plural(count: u64, noun: &str) -> String {
     match count {
         1 => format!("1 {noun}"),
         _ => format!("{count} {noun}s"),

@@ -13,7 +13,7 @@ use crate::protocol::buffer::KEPT_BYTES;
 
 /// Empty entries kept for reuse. More are in use at once only if many clients are slow, and then
 /// an allocation is the least that a message costs.
-pub const MAX_POOLED_BUFFERS: usize = 64;
+pub(super) const MAX_POOLED_BUFFERS: usize = 64;
 
 // The whole pool stays small, and is empty until something was needed.
 const _: () = assert!(MAX_POOLED_BUFFERS * 2 * KEPT_BYTES <= 128 * 1_024);

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Bytes per read in line framing: large enough that a flood of lines costs few system calls,
 /// small enough that a read of nothing but empty lines, 4,096 messages, neither delays the other
 /// clients for long nor produces too many replies.
-pub const READ_BYTES: usize = 4 * 1_024;
+pub(crate) const READ_BYTES: usize = 4 * 1_024;
 
 /// The limits and the protocol variant.
 #[derive(Clone, Debug, PartialEq, Eq)]

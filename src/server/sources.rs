@@ -102,7 +102,7 @@ impl<N: Net> Source for ServerSource<N> {
             Self::Datagrams(_) | Self::Stdin(_) => Verdict::Hold, // they set no deadline
             Self::Signals(signals) => signals.expire(cx),
             Self::ObserverListener(listener) => {
-                listener.expire(&mut cx.part(|shared| &mut shared.observers))
+                listener.expire(&cx.part(|shared| &mut shared.observers))
             }
             Self::Observer(observer) => {
                 observer.expire(&mut cx.part(|shared| &mut shared.observers))

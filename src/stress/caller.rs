@@ -39,7 +39,7 @@ enum CallerState {
 
 /// One client.
 #[derive(Debug)]
-pub struct Caller<T> {
+pub(crate) struct Caller<T> {
     stream: T,
     state: CallerState,
     /// Its index among the active clients.
@@ -60,7 +60,7 @@ pub struct Caller<T> {
 
 impl<T: Connecting> Caller<T> {
     /// A client whose connect began at `now`.
-    pub fn new(stream: T, now: Time) -> Self {
+    pub(crate) fn new(stream: T, now: Time) -> Self {
         Self {
             stream,
             state: CallerState::Connecting,
@@ -75,12 +75,12 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// The stream, for registration with the poll.
-    pub fn stream_mut(&mut self) -> &mut T {
+    pub(crate) fn stream_mut(&mut self) -> &mut T {
         &mut self.stream
     }
 
     /// Does what the socket's readiness, the script and the schedule allow.
-    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         let result = match self.state {
             CallerState::Connecting => self.connect(cx),
             _ => self.send_and_receive(cx),
@@ -89,7 +89,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// The timeout has passed.
-    pub fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+    pub(crate) fn expire(&self, cx: &mut Context<'_, Shared>) -> Verdict {
         let cause = match self.state {
             CallerState::Refused => LossCause::Busy,
             _ => LossCause::TimedOut,
@@ -109,7 +109,7 @@ impl<T: Connecting> Caller<T> {
     }
 
     /// The run has ended: messages in flight, or due and not sent, are unanswered.
-    pub fn finish(&self, cx: &mut Context<'_, Shared>) -> Verdict {
+    pub(crate) fn finish(&self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.count_unanswered(cx.clock_now(), cx.shared);
         Verdict::Close
     }

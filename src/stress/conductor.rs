@@ -21,11 +21,11 @@ use std::time::Duration;
 /// Clients that may be pending at once: connecting, or connected and not yet welcomed. Below 128,
 /// the accept backlog of mio's and std's listeners: if it overflows, SYNs are dropped and
 /// retransmitted only a second later.
-pub const CONNECTS_AT_ONCE: u32 = 100;
+pub(crate) const CONNECTS_AT_ONCE: u32 = 100;
 
 /// How often the event-loop lag is measured: fifty samples per second for the verdict. It is also
 /// the longest that the loop waits before it checks for an interrupt.
-pub const TICK_INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const TICK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The length of one [`Second`].
 const SECOND_LENGTH: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ const MIN_SECOND_LENGTH: Duration = Duration::from_millis(100);
 
 /// The conductor of one run.
 #[derive(Debug)]
-pub struct Conductor {
+pub(crate) struct Conductor {
     /// When the next tick is due.
     tick: Time,
     /// When the current second began.
@@ -50,7 +50,7 @@ pub struct Conductor {
 impl Conductor {
     /// The conductor of a run that begins at `now`.
     #[must_use]
-    pub fn new(shared: &Shared, now: Time) -> Self {
+    pub(crate) fn new(shared: &Shared, now: Time) -> Self {
         Self {
             tick: now.after(TICK_INTERVAL),
             second: now,
@@ -60,7 +60,11 @@ impl Conductor {
     }
 
     /// Moves the run on as far as possible at this time.
-    pub fn conduct<S>(&mut self, cx: &mut Context<'_, Shared>, births: &mut Births<S>) -> Verdict
+    pub(crate) fn conduct<S>(
+        &mut self,
+        cx: &mut Context<'_, Shared>,
+        births: &mut Births<S>,
+    ) -> Verdict
     where
         S: From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
     {

@@ -21,11 +21,11 @@ use std::str::FromStr;
 
 /// Clients per source address. Measured with 19,900 clients: 1,639 connects per second from one
 /// address, 21,820 from ten or more.
-pub const CLIENTS_PER_SOURCE: u32 = 1_000;
+pub(crate) const CLIENTS_PER_SOURCE: u32 = 1_000;
 
 /// The addresses that clients connect from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SourceAddresses {
+pub(crate) enum SourceAddresses {
     /// One address, chosen by the system.
     #[default]
     System,
@@ -37,7 +37,7 @@ impl SourceAddresses {
     /// The default for a server at `to`: all of 127.0.0.0/8 if the server listens on IPv4
     /// loopback and this system has a loopback network, else the system's choice.
     #[must_use]
-    pub fn default_for(to: SocketAddr) -> Self {
+    pub(crate) fn default_for(to: SocketAddr) -> Self {
         if system::HAS_LOOPBACK_NETWORK && to.is_ipv4() && to.ip().is_loopback() {
             IpNet::from(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8)).into()
         } else {
@@ -47,7 +47,7 @@ impl SourceAddresses {
 
     /// The address that client number `client` connects from; `None`: the system's choice.
     #[must_use]
-    pub fn address_for(&self, client: u32) -> Option<IpAddr> {
+    pub(crate) fn address_for(&self, client: u32) -> Option<IpAddr> {
         let Self::Range(mut range) = *self else {
             return None;
         };
@@ -57,7 +57,7 @@ impl SourceAddresses {
 
     /// The number of source addresses that `clients` clients use.
     #[must_use]
-    pub fn count_for(&self, clients: u32) -> u32 {
+    pub(crate) fn count_for(&self, clients: u32) -> u32 {
         let available = match self {
             Self::System => 1,
             Self::Range(range) => u32::try_from(range.size_hint().0).unwrap_or(u32::MAX),
@@ -140,7 +140,7 @@ pub fn start_tcp(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream
 /// # Errors
 ///
 /// No descriptor or port is left.
-pub fn open_udp(to: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
+pub(crate) fn open_udp(to: SocketAddr, source: Option<IpAddr>) -> io::Result<UdpSocket> {
     let socket = open(to, source, Type::DGRAM, Protocol::UDP)?;
     socket.connect(&to.into())?;
     Ok(UdpSocket::from_std(socket.into()))

@@ -12,7 +12,7 @@ use std::io;
 use std::time::Duration;
 
 /// How much of an unexpected reply is kept for the report: one line on a terminal.
-pub const MAX_EXCERPT_BYTES: usize = 80;
+pub(crate) const MAX_EXCERPT_BYTES: usize = 80;
 
 /// Why a client was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]

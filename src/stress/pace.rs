@@ -13,7 +13,7 @@ const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 
 /// Events 0, 1, 2, ... at a steady rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub(crate) struct Pace {
     start: Time,
     per_second: NonZeroU64,
 }
@@ -21,13 +21,13 @@ pub struct Pace {
 impl Pace {
     /// Event 0 is due at `start`.
     #[must_use]
-    pub fn new(start: Time, per_second: NonZeroU64) -> Self {
+    pub(crate) fn new(start: Time, per_second: NonZeroU64) -> Self {
         Self { start, per_second }
     }
 
     /// When event `number` is due, rounded up to the next nanosecond.
     #[must_use]
-    pub fn due_time(&self, number: u64) -> Time {
+    pub(crate) fn due_time(&self, number: u64) -> Time {
         let nanoseconds =
             (u128::from(number) * NANOSECONDS_PER_SECOND).div_ceil(self.per_second.get().into());
         let nanoseconds = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
@@ -36,7 +36,7 @@ impl Pace {
 
     /// The number of events due up to and including `now`.
     #[must_use]
-    pub fn due_count(&self, now: Time) -> u64 {
+    pub(crate) fn due_count(&self, now: Time) -> u64 {
         if now < self.start {
             return 0;
         }
@@ -47,7 +47,7 @@ impl Pace {
 
     /// The number of events due before `end`.
     #[must_use]
-    pub fn count_before(&self, end: Time) -> u64 {
+    pub(crate) fn count_before(&self, end: Time) -> u64 {
         let due = self.due_count(end);
         due - u64::from(due > 0 && self.due_time(due - 1) == end)
     }
@@ -59,7 +59,7 @@ impl Pace {
 /// the due time, sent or not: a server that stalls cannot hide the stall by delaying the messages
 /// that would have measured it (coordinated omission).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// When each message of all clients together is due.
     pub pace: Pace,
     /// The number of active clients, at least one. Message `n` belongs to the active client with
@@ -72,7 +72,7 @@ pub struct Schedule {
 impl Schedule {
     /// The number of messages of the active client `index` that are due up to and including `now`.
     #[must_use]
-    pub fn due_count(&self, index: u32, now: Time) -> u32 {
+    pub(crate) fn due_count(&self, index: u32, now: Time) -> u32 {
         let due = self.pace.due_count(now).min(self.end);
         let own = due
             .saturating_sub(index.into())
@@ -82,7 +82,7 @@ impl Schedule {
 
     /// When the active client `index` is due to send its message `number`.
     #[must_use]
-    pub fn due_time(&self, index: u32, number: u32) -> Time {
+    pub(crate) fn due_time(&self, index: u32, number: u32) -> Time {
         let number = u64::from(number) * u64::from(self.clients) + u64::from(index);
         self.pace.due_time(number)
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// What carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// One connection per client.
     Tcp(Framing),
     /// One UDP socket per client.
@@ -23,7 +23,7 @@ pub enum Transport {
 
 /// The length of the measured part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
+pub(crate) enum Length {
     /// A time.
     Time(Duration),
     /// A number of answered messages, of all clients together.
@@ -32,15 +32,15 @@ pub enum Length {
 
 /// The most messages that one client may have in flight. A server must be able to buffer their
 /// replies for a client that does not read yet.
-pub const MAX_PIPELINED_MESSAGES: u32 = 1_024;
+pub(crate) const MAX_PIPELINED_MESSAGES: u32 = 1_024;
 
 /// Hexadecimal digits of the sequence number that ends each datagram's name. The reply repeats
 /// it, and is matched to its datagram by it.
-pub const NUMBER_BYTES: usize = 8;
+pub(crate) const NUMBER_BYTES: usize = 8;
 
 /// One run.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The server's address.
     pub to: SocketAddr,
     /// What carries the messages.
@@ -120,7 +120,7 @@ impl Plan {
 
 /// The bytes of a run, shared by all clients.
 #[derive(Debug)]
-pub struct Script {
+pub(crate) struct Script {
     /// What the server sends first; empty over UDP.
     pub welcome: &'static [u8],
     /// One message; over UDP, with the sequence number zero.
@@ -134,7 +134,7 @@ pub struct Script {
 impl Script {
     /// The script of `plan`.
     #[must_use]
-    pub fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         let mut name = plan.name.clone();
         let (welcome, ending): (_, &[u8]) = match plan.transport {
             Transport::Tcp(framing @ Framing::Chunk) => (framing.welcome(), b""),

@@ -17,7 +17,7 @@ const READ_BYTES: usize = 16 * 1_024;
 
 /// The stage of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Clients connect and are welcomed. No messages are sent.
     #[default]
     Connecting,
@@ -34,7 +34,7 @@ pub enum Stage {
 
 /// State shared by all sources of a run.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The plan.
     pub plan: Plan,
     /// The bytes that all clients send and expect.
@@ -69,7 +69,7 @@ pub struct Shared {
 impl Shared {
     /// The state before a run of `plan`.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         let never = Time::ZERO.after(Duration::MAX);
         let script = Script::new(&plan);
         // One byte more than the reply to a datagram, so that a longer reply is noticed.
@@ -94,20 +94,20 @@ impl Shared {
 
     /// Whether a message that began at `begun` is measured.
     #[must_use]
-    pub fn is_measured(&self, begun: Time) -> bool {
+    pub(crate) fn is_measured(&self, begun: Time) -> bool {
         begun >= self.measured_from
     }
 
     /// Whether events that belong to no message are measured now.
     #[must_use]
-    pub fn is_measuring(&self) -> bool {
+    pub(crate) fn is_measuring(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Finishing(_))
     }
 
     /// How many messages the active client `index` may send now, after the `sent` ones of which
     /// `in_flight` are unanswered. Closed loop: a full pipeline once the last one is answered.
     /// Open loop: those that are due at `now`, up to `max_in_flight`.
-    pub fn sendable(
+    pub(crate) fn sendable(
         &self,
         index: u32,
         sent: u32,
@@ -131,14 +131,14 @@ impl Shared {
     /// When message `number` of the active client `index` began: in the closed loop when it was
     /// sent, in the open loop when it was due.
     #[must_use]
-    pub fn begun_at(&self, index: u32, number: u32, sent_at: Time) -> Time {
+    pub(crate) fn begun_at(&self, index: u32, number: u32, sent_at: Time) -> Time {
         self.schedule
             .as_ref()
             .map_or(sent_at, |schedule| schedule.due_time(index, number))
     }
 
     /// Counts a message that was sent.
-    pub fn note_begun(&mut self, begun: Time) {
+    pub(crate) fn note_begun(&mut self, begun: Time) {
         self.counters.in_flight += 1;
         self.counters.sent += u64::from(self.is_measured(begun));
         if self.remaining != u64::MAX {
@@ -147,7 +147,7 @@ impl Shared {
     }
 
     /// Adds a client to the active ones and returns its index, unless there are enough already.
-    pub fn activate(&mut self, token: Token) -> Option<u32> {
+    pub(crate) fn activate(&mut self, token: Token) -> Option<u32> {
         let index = self.active.len() as u32;
         (index < self.plan.active).then(|| {
             self.active.push(token);
@@ -157,7 +157,7 @@ impl Shared {
 
     /// The cause that `error` stands for. The first error without a cause of its own is kept for
     /// the report.
-    pub fn cause_of(&mut self, error: &io::Error) -> LossCause {
+    pub(crate) fn cause_of(&mut self, error: &io::Error) -> LossCause {
         let cause = LossCause::from(error);
         if cause == LossCause::Failed {
             let first = &mut self.counters.first_error;
@@ -167,13 +167,13 @@ impl Shared {
     }
 
     /// Counts a client whose socket could not be opened or registered.
-    pub fn note_not_opened(&mut self, error: &io::Error) {
+    pub(crate) fn note_not_opened(&mut self, error: &io::Error) {
         let cause = self.cause_of(error);
         self.counters.note_lost(cause, Reached::Nothing);
     }
 
     /// Keeps the first wrong reply for the report: the scratch input from `start` to `end`.
-    pub fn note_wrong_bytes(&mut self, start: usize, end: usize) {
+    pub(crate) fn note_wrong_bytes(&mut self, start: usize, end: usize) {
         let excerpt = &self.input[start..end.min(start + MAX_EXCERPT_BYTES)];
         let first = &mut self.counters.wrong_bytes;
         first.get_or_insert_with(|| excerpt.to_vec());

@@ -18,7 +18,7 @@ pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Whether a signal was received, shared by all runs of this process.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// Installs the handlers.
@@ -26,7 +26,7 @@ impl Interrupt {
     /// # Errors
     ///
     /// The system's.
-    pub fn install(&self) -> io::Result<()> {
+    pub(crate) fn install(&self) -> io::Result<()> {
         for signal in [SIGINT, SIGTERM] {
             // Handlers run in the order of registration: the first one finds the flag unset at
             // the first signal, and then the second one sets it.
@@ -42,7 +42,7 @@ impl Interrupt {
 
     /// Whether a signal was received.
     #[must_use]
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
 }

@@ -1,7 +1,7 @@
 //! The event sources of the load, in one plain `enum`.
 //!
 //! **Owns** the registration of each source and the dispatch to it. **Must never touch** what a
-//! source does. **Invariant**: a client costs at most [`MAX_CLIENT_BYTES`].
+//! source does. **Invariant**: a client costs at most 128 bytes in release builds.
 
 use super::Shared;
 use super::caller::Caller;
@@ -15,7 +15,7 @@ use std::io;
 
 /// One event source of the load.
 #[derive(Debug)]
-pub enum LoadSource {
+pub(crate) enum LoadSource {
     /// A TCP client.
     Caller(Caller<TcpStream>),
     /// A UDP client.
@@ -24,16 +24,11 @@ pub enum LoadSource {
     Conductor(Box<Conductor>),
 }
 
-/// Memory per client in this process. Kernel memory is not included, nor are the datagrams that an
-/// active UDP client remembers.
-pub const MAX_CLIENT_BYTES: usize = 128;
-
-// What the reactor keeps, and the token in the list of active clients. mio's sockets are larger in
-// debug builds.
+// What the reactor keeps for a client, and its token in the list of active clients. Kernel memory is
+// not included, nor are the datagrams that an active UDP client remembers. mio's sockets are larger
+// in debug builds.
 #[cfg(not(debug_assertions))]
-const _: () = assert!(
-    crate::reactor::bytes_per_source::<LoadSource>() + size_of::<Token>() <= MAX_CLIENT_BYTES
-);
+const _: () = assert!(crate::reactor::bytes_per_source::<LoadSource>() + size_of::<Token>() <= 128);
 
 impl From<Caller<TcpStream>> for LoadSource {
     fn from(caller: Caller<TcpStream>) -> Self {

@@ -37,7 +37,7 @@ const MAX_IN_FLIGHT_DATAGRAMS: u32 = 64;
 const MAX_UNDECIDED_DATAGRAMS: usize = 2 * MAX_IN_FLIGHT_DATAGRAMS as usize;
 
 /// The socket of a UDP client: mio's, connected to the server, or a script in a test.
-pub trait ConnectedUdp {
+pub(crate) trait ConnectedUdp {
     /// Sends one datagram.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl ConnectedUdp for mio::net::UdpSocket {
 
 /// One client.
 #[derive(Debug)]
-pub struct UdpCaller<U> {
+pub(crate) struct UdpCaller<U> {
     socket: U,
     state: UdpCallerState,
 }
@@ -124,7 +124,7 @@ enum Fate {
 
 impl<U: ConnectedUdp> UdpCaller<U> {
     /// A client whose socket is open.
-    pub fn new(socket: U) -> Self {
+    pub(crate) fn new(socket: U) -> Self {
         Self {
             socket,
             state: UdpCallerState::Opening,
@@ -132,13 +132,13 @@ impl<U: ConnectedUdp> UdpCaller<U> {
     }
 
     /// The socket, for registration with the poll.
-    pub fn socket_mut(&mut self) -> &mut U {
+    pub(crate) fn socket_mut(&mut self) -> &mut U {
         &mut self.socket
     }
 
     /// Checks the replies received, then gives up what has timed out, then sends what may be sent.
     /// In this order a reply that is already there is never late because this loop was.
-    pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         if matches!(self.state, UdpCallerState::Opening) {
             self.open(cx);
         }
@@ -155,7 +155,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
     }
 
     /// The run has ended: undecided datagrams are lost.
-    pub fn finish(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+    pub(crate) fn finish(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         if let UdpCallerState::Active(exchange) = &mut self.state {
             exchange.finish(cx.clock_now(), &mut cx.shared.counters);
         }

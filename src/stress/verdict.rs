@@ -9,23 +9,23 @@ use super::plan::{Plan, Transport};
 use std::time::Duration;
 
 /// At this CPU share a process with one thread counts as saturated.
-pub const BUSY_CPU_SHARE: f64 = 0.9;
+pub(crate) const BUSY_CPU_SHARE: f64 = 0.9;
 
 /// The largest mean event-loop lag that is always accepted: a longer one shows in every latency.
 /// Up to 1 ms of lag comes from `epoll_wait`, which waits whole milliseconds.
-pub const MAX_LOOP_LAG: Duration = Duration::from_millis(5);
+pub(crate) const MAX_LOOP_LAG: Duration = Duration::from_millis(5);
 
 /// A longer mean event-loop lag is accepted up to this share of the mean latency. The limit is
 /// the larger of the two.
-pub const MAX_LOOP_LAG_SHARE: f64 = 0.1;
+pub(crate) const MAX_LOOP_LAG_SHARE: f64 = 0.1;
 
 /// The largest mean delay behind the schedule: beyond it, another load was measured than the one
 /// asked for.
-pub const MAX_BEHIND: Duration = Duration::from_millis(5);
+pub(crate) const MAX_BEHIND: Duration = Duration::from_millis(5);
 
 /// What the verdict is based on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// CPU seconds per second of the load generator; `None` if unknown.
     pub own_cpu_share: Option<f64>,
     /// CPU seconds per second of the server; `None` if unknown.
@@ -40,7 +40,7 @@ pub struct Evidence {
 
 /// Why the load generator was the bottleneck; `None` if it was not.
 #[must_use]
-pub fn limited_by(evidence: &Evidence) -> Option<String> {
+pub(crate) fn limited_by(evidence: &Evidence) -> Option<String> {
     let Evidence {
         own_cpu_share,
         server_cpu_share,
@@ -66,7 +66,7 @@ pub fn limited_by(evidence: &Evidence) -> Option<String> {
 
 /// What the load did not do of what was asked for, one line each.
 #[must_use]
-pub fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
+pub(crate) fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
     let mut missing = Vec::new();
     if counters.greeted < plan.clients {
         missing.push(format!(

@@ -9,13 +9,14 @@
 use crate::naive_server::{AcceptFn, NaiveServer, ServeFn, take_slept};
 use crate::script::{AcceptQueue, ScriptedListener, ScriptedNet};
 use crate::script::{Remote, ScriptedStream};
-use helloop::observe::recorder::{Entry, RecorderMode, TurnRecorder};
-use helloop::observe::show::{Filter, show};
-use helloop::observe::{Observable, trace};
 use helloop::reactor::{Mark, Reactor, Readiness, Recorder, Time, Token, TurnPhase};
 use helloop::server::sources::listener::Listener;
 use helloop::server::sources::peer::Peer;
 use helloop::server::{Server, ServerSource, Settings};
+use helloop::testing::observe::Observable;
+use helloop::testing::observe::{Entry, RecorderMode, TurnRecorder};
+use helloop::testing::observe::{Filter, show};
+use helloop::testing::trace;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;

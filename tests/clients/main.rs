@@ -6,8 +6,8 @@
 mod tcp_client;
 mod udp_client;
 
-use helloop::client::{Error, names, tcp, udp};
 use helloop::protocol::greeting::Framing;
+use helloop::testing::client::{Error, names, tcp, udp};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};

@@ -4,8 +4,8 @@ use crate::{
     SHORT_TIMEOUT, TIMEOUT, arguments, greet_tcp, greet_tcp_within, message_of, receive,
     replying_server, serve_chunks, tcp_server,
 };
-use helloop::client::{Error, Service, names, tcp};
 use helloop::protocol::greeting::Framing;
+use helloop::testing::client::{Error, Service, names, tcp};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;

@@ -4,7 +4,7 @@ use crate::{
     SHORT_TIMEOUT, TIMEOUT, greet_udp, greet_udp_in_tries, message_of, receive_datagram, reply,
     serve_datagrams, udp_server,
 };
-use helloop::client::{Error, Service, names};
+use helloop::testing::client::{Error, Service, names};
 use std::net::UdpSocket;
 use std::time::Instant;
 

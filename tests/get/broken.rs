@@ -4,8 +4,8 @@ use crate::{
     Get, SHORT_TIMEOUT, TIMEOUT, assert_response_error, message_of, rejected, responding_server,
     server,
 };
-use helloop::client::http::{self, MAX_HEAD_BYTES, ResponseError, UrlError};
-use helloop::client::{Error, Service};
+use helloop::testing::client::http::{self, MAX_HEAD_BYTES, ResponseError, UrlError};
+use helloop::testing::client::{Error, Service};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::thread;

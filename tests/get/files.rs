@@ -1,7 +1,7 @@
 //! Where a page is saved, and which files are never replaced.
 
 use crate::{Get, message_of, responding_server, server};
-use helloop::client::Error;
+use helloop::testing::client::Error;
 use std::fs;
 use std::io::Write;
 use std::path::Path;

@@ -7,8 +7,8 @@ mod broken;
 mod files;
 mod whole;
 
-use helloop::client::Error;
-use helloop::client::http::{self, Options, ResponseError, Saved};
+use helloop::testing::client::Error;
+use helloop::testing::client::http::{self, Options, ResponseError, Saved};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

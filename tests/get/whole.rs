@@ -1,8 +1,8 @@
 //! Complete responses, in each framing.
 
 use crate::{Get, message_of, responding_server, server};
-use helloop::client::Error;
-use helloop::client::http::{self, Saved};
+use helloop::testing::client::Error;
+use helloop::testing::client::http::{self, Saved};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::thread;

@@ -2,9 +2,9 @@
 //! snapshot. The real observer over a scripted stream, in virtual time.
 
 use helloop::net::stream::Stream;
-use helloop::observe::observer::{Observer, SNAPSHOT_PERIOD};
-use helloop::observe::requests::{ObserverRequests, Question};
 use helloop::reactor::{Births, Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
+use helloop::testing::observe::{Observer, SNAPSHOT_PERIOD};
+use helloop::testing::observe::{ObserverRequests, Question};
 use mio::Registry;
 use std::cell::RefCell;
 use std::collections::VecDeque;

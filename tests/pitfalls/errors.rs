@@ -5,7 +5,7 @@ use crate::util::TIMEOUT;
 use helloop::reactor::{INTEREST, Readiness};
 use helloop::server::Settings;
 use helloop::server::stats::DropReason;
-use helloop::stress::connect::{Connecting, start_tcp};
+use helloop::testing::stress::{Connecting, start_tcp};
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;

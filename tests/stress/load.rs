@@ -125,7 +125,7 @@ fn clients_come_from_many_loopback_addresses() {
 )]
 fn nineteen_thousand_clients_are_connected_greeted_and_answered() {
     const MAX_CLIENTS: u64 = 19_000;
-    let limit = helloop::net::system::raise_descriptor_limit();
+    let limit = helloop::testing::raise_descriptor_limit();
     let clients = MAX_CLIENTS.min(limit.saturating_sub(100));
     if clients < MAX_CLIENTS {
         eprintln!("only {clients} clients: the limit of this process is {limit} descriptors");

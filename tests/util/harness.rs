@@ -10,7 +10,6 @@ use crate::script::{
     AcceptQueue, Remote, ScriptedListener, ScriptedNet, ScriptedStream, ScriptedUdpSocket,
     UdpScript,
 };
-use helloop::observe::recorder::{RecorderMode, TurnRecorder};
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Reactor, Readiness, Time, Token};
 use helloop::server::sources::datagrams::Datagrams;
@@ -18,6 +17,7 @@ use helloop::server::sources::listener::Listener;
 use helloop::server::sources::peer::Peer;
 use helloop::server::stats::{CloseCause, Stats};
 use helloop::server::{Outcome, Server, ServerSource, Settings};
+use helloop::testing::observe::{RecorderMode, TurnRecorder};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;

@@ -117,7 +117,7 @@ pub fn receive_udp(socket: &UdpSocket) -> Vec<u8> {
 /// `wanted` clients, or as many as the descriptor limit allows, with a note on stdout.
 pub fn clients_within_descriptor_limit(wanted: usize) -> usize {
     const SPARE_DESCRIPTORS: u64 = 200; // for tests that run at the same time
-    let limit = helloop::net::system::raise_descriptor_limit().saturating_sub(SPARE_DESCRIPTORS);
+    let limit = helloop::testing::raise_descriptor_limit().saturating_sub(SPARE_DESCRIPTORS);
     let clients = wanted.min(usize::try_from(limit).unwrap_or(wanted));
     if clients < wanted {
         println!("note: {clients} clients instead of {wanted}: the descriptor limit is {limit}");
