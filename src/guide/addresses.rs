@@ -14,7 +14,7 @@
 //! - **`127.0.0.1`**, the **loopback** address, is this machine as it sees itself. Nobody else can
 //!   connect. It is the tutorial's, and this server's default.
 //! - **An address of the machine**, `192.168.0.7` say: whoever can reach that one. Another
-//!   machine's address cannot be bound (`an_address_of_another_machine` in `tests/cli`).
+//!   machine's address cannot be bound (`an_address_of_another_machine_is_an_error` in `tests/cli`).
 //! - **`0.0.0.0`**, the **unspecified** address: every IPv4 address that the machine has.
 //! - **A name**, `localhost` say, is looked up, and stands for all addresses that it has. Here each
 //!   of them is listened on (`a_host_name_stands_for_all_its_addresses` in `tests/protocol`).
@@ -33,7 +33,7 @@
 //!
 //! - **Below 1024** are the ports of the known services, 80 for HTTP, 25 for mail. Who wants to
 //!   bind one needs the right to, so that not every user of a machine can pose as its web server
-//!   (`a_low_port_without_the_right` in `tests/cli`; on Linux the limit can be moved).
+//!   (`a_privileged_port_without_the_privilege_is_an_error` in `tests/cli`; on Linux the limit can be moved).
 //! - **From 1024 on** they are free to use. The tutorial takes 9999.
 //! - **Port 0** is none: it asks the kernel for any that is free. Tests do that, or two that run at
 //!   once would want the same one.
@@ -55,9 +55,9 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! The server says so, and what to do (`a_tcp_port_in_use_is_named` in `tests/cli`). The
+//! The server says so, and what to do (`a_tcp_port_in_use_is_an_error` in `tests/cli`). The
 //! exception: all of them ask to share the port, with `SO_REUSEPORT`, the server's `--reuse-port`.
-//! Linux then deals the clients out among them (`reuse_port_lets_two_share`, there too, and
+//! Linux then deals the clients out among them (`reuse_port_lets_two_servers_share_a_port`, there too, and
 //! `processes_with_reuse_port_share_the_clients` in `tests/balance.rs`).
 //!
 //! # Four numbers name a connection
@@ -136,7 +136,7 @@
 //! **TIME_WAIT**, a minute on Linux. A server that is stopped and started again would find its port
 //! taken by its own past. **`SO_REUSEADDR`** says that this is no reason to refuse. Rust's
 //! [`TcpListener::bind`](std::net::TcpListener::bind) sets it on Unix, and Python's `bind` does
-//! not. A port that is listened on stays refused, as above (`a_restart_binds_at_once` in
+//! not. A port that is listened on stays refused, as above (`a_restarted_server_binds_at_once` in
 //! `tests/cli`). For UDP, which has no connections to remember, the same option means something
 //! else on Linux: two servers that set it share the port, and one of them hears nothing. There it
 //! is never set.
@@ -151,7 +151,7 @@
 //! connect often suffers from nothing else. This server asks for so long a backlog that bursts fit
 //! into it ([`Options::backlog`]), says so when the system cuts it, and accepts up to
 //! [`ACCEPTS_PER_TURN`] in every turn: `p19_a_burst_of_connects_fits_into_the_backlog` in
-//! `tests/pitfalls`, `a_backlog_that_the_system_cuts_is_warned_of` in `tests/cli`.
+//! `tests/pitfalls`, `a_backlog_above_the_limit_of_the_system_is_a_warning` in `tests/cli`.
 //!
 //! [`net::bind`]: crate::net::bind
 //! [`stress::connect`]: crate::stress::connect

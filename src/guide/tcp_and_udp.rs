@@ -151,7 +151,7 @@
 //! room for it, they are, and the tutorial's client then waits in `recv` for ever. Who needs the
 //! reply must ask again after a while. But then the first one may have been late rather than lost,
 //! and two replies come to one name. [`client::udp`] has both, and `udp_retries_a_lost_datagram`,
-//! `udp_takes_a_doubled_reply_once` and `udp_takes_no_late_reply_for_the_next_names` in
+//! `udp_ignores_a_duplicate_reply` and `udp_does_not_take_a_late_reply_for_that_of_the_next_name` in
 //! `tests/clients` show them.
 //!
 //! Nor does anything prove that a datagram comes from where it says. A forged one can make two
@@ -181,7 +181,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `port_0_is_one_number_for_both` in `tests/cli` asks the program itself.
+//! `port_0_chooses_one_number_for_tcp_and_udp` in `tests/cli` asks the program itself.
 //!
 //! Next: [addresses and ports](super::addresses).
 //!
