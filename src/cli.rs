@@ -98,7 +98,7 @@ impl Verbosity {
     }
 }
 
-/// A failed command: one line for the user, or none if it is empty, and the exit code.
+/// A failed command: the exit code, and a line for the user unless it is empty.
 #[derive(Debug)]
 struct Failure {
     message: String,
@@ -129,8 +129,8 @@ impl From<crate::client::Error> for Failure {
     }
 }
 
-/// Parses the arguments, runs the command and returns the exit code. Help, the version and wrong
-/// usage exit the process here.
+/// Parses the arguments, runs the command and returns the exit code. `--help`, `--version` and usage
+/// errors exit the process here.
 #[must_use]
 pub fn run() -> u8 {
     let cli = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -220,8 +220,8 @@ fn misplaced_flag<'a>(definition: &'a clap::Command, given: &clap::ArgMatches) -
         .get_long()
 }
 
-/// Prints one line on standard output and flushes it, because scripts wait for it. Returns whether
-/// it is still open: a reader that closed it is no error.
+/// Prints one line on standard output and flushes it, because scripts wait for it. Returns `false` if
+/// the reader has closed it, which is not an error.
 fn print_line(line: impl fmt::Display) -> Result<bool, Failure> {
     print(format!("{line}\n").as_bytes())
 }
@@ -264,7 +264,7 @@ mod tests {
         let definition = Cli::command();
         let serve = definition.find_subcommand("serve").expect("it is defined");
         for flag in serve.get_arguments().filter(|flag| !flag.is_hide_set()) {
-            let name = flag.get_long().expect("serve has flags alone");
+            let name = flag.get_long().expect("serve has no positional arguments");
             let variable = format!("HELLOOP_{}", name.replace('-', "_").to_uppercase());
             assert_eq!(
                 flag.get_env().and_then(std::ffi::OsStr::to_str),

@@ -51,7 +51,7 @@ pub enum State {
     Listener,
     /// A UDP socket.
     Datagrams,
-    /// The signals.
+    /// The source that receives signals.
     Signals,
     /// A connection of an observer, or the listener that accepts observers.
     Observer,
@@ -64,7 +64,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Those counters of a program that a single call of a source can change.
+/// The counters of a program that a call of a source can change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WorkCounters {
     /// Connections accepted so far.
@@ -101,7 +101,7 @@ pub trait Observable: Source {
     fn counters(shared: &Self::Shared) -> WorkCounters;
 }
 
-/// Selects the source in one slot: each that ever was in it, or the one of a generation.
+/// Selects sources by slot: all that were ever in it, or the one of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenFilter {
     /// The slot.
@@ -139,8 +139,8 @@ impl FromStr for TokenFilter {
     }
 }
 
-/// The microseconds of `duration`, for a viewer. Exact to the nanosecond up to 100 days: a double
-/// has 53 bits.
+/// `duration` in microseconds, the unit of trace viewers. Exact to the nanosecond up to 100 days: a
+/// double has 53 bits.
 #[allow(clippy::cast_precision_loss)]
 fn microseconds(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1_000.0

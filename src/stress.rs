@@ -55,7 +55,7 @@ use std::time::Duration;
 /// How often the progress is shown: faster updates are unreadable.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What both processes had used at one moment.
+/// What both processes had used at one point in time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UsageSample {
     /// When it was taken.
@@ -91,7 +91,7 @@ pub(crate) struct Run {
 ///
 /// # Errors
 ///
-/// The poll's. What happens to a client is not an error of the run.
+/// An error of the poll. What happens to a client is not an error of the run.
 pub(crate) fn run(
     plan: Plan,
     server: Option<u32>,

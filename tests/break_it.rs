@@ -47,13 +47,13 @@ fn send_and_finish(client: &Remote, bytes: &[u8]) {
 
 /// What each call of a source did, in order, with its time.
 fn calls<P: Program>(harness: &Harness<P>) -> Vec<(Time, CallStats)> {
-    let stats_of = |kind| match kind {
+    let stats_of = |kind: EventKind| match kind {
         EventKind::Called { call, .. } => Some(call.stats),
         _ => None,
     };
     let entries = harness.entries();
     entries
-        .filter_map(|entry| Some((entry.at, stats_of(entry.what)?)))
+        .filter_map(|entry| Some((entry.at, stats_of(entry.kind)?)))
         .collect()
 }
 

@@ -7,6 +7,7 @@ use super::greet::output;
 use super::values::{nonzero_duration, positive};
 use super::{Failure, print_line};
 use crate::client::http;
+use crate::server::outcome::plural;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,8 +53,8 @@ impl Get {
         let (mut out, escaped) = output();
         let saved = http::run(&options, &mut out, escaped)?;
         print_line(format_args!(
-            "{} bytes saved in {}",
-            saved.bytes,
+            "{} saved in {}",
+            plural(saved.bytes, "byte"),
             saved.path.display()
         ))?;
         Ok(0)

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The most turns of a recording: a trace viewer cannot open larger files.
 const MAX_RECORD_TURNS: u64 = 1_000_000;
 
-/// The turns kept if there is only the page, which can step back through them: at most 4 MiB.
+/// The turns kept if there is a page and no recording: at most 4 MiB.
 const OBSERVED_TURNS: usize = 1_000;
 
 #[derive(Args, Debug)]
@@ -62,12 +62,11 @@ impl ObserveFlags {
         Ok(())
     }
 
-    /// What to record and whom to show it.
+    /// Opens the recording file and the listener for observers, before the server starts.
     ///
     /// # Errors
     ///
-    /// The file or the address cannot be used. This is found out before the server starts, not when
-    /// a recording is lost.
+    /// The file or the address cannot be used.
     pub(super) fn prepare(&self) -> Result<ObserveOptions, Failure> {
         let recording = self.record.as_deref().map(recording_file).transpose()?;
         let listener = self.observe.as_deref().map(bind_listener).transpose()?;
@@ -83,7 +82,7 @@ impl ObserveFlags {
     }
 }
 
-/// The line with the URL of the page; its port is the real one even if port 0 was asked for.
+/// The line with the URL of the page. The port is the one that was bound, also for port 0.
 pub(super) fn page_line(observe: &ObserveOptions) -> Option<String> {
     let address = observe.listener.as_ref()?.local_addr().ok()?;
     Some(format!("watch it at http://{address}/"))

@@ -219,7 +219,7 @@ impl Serve {
             let id = flag.get_id().as_str();
             let source = given.value_source(id);
             matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
-                // A variable may switch off what is off by default.
+                // A variable may set a switch to off, its default.
                 && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
         };
         let given = definition
@@ -231,7 +231,7 @@ impl Serve {
         unsupported.next().map_or(Ok(()), |flag| {
             let supported = FLAGS_OF_THREADS.join(", --");
             Err(format!(
-                "--model threads does not have --{flag}: it only supports --{supported}"
+                "--model threads does not support --{flag}, only --{supported}"
             ))
         })
     }

@@ -13,7 +13,8 @@ use std::time::Duration;
 /// The exit code for an HTTP status of 400 or above, as with `curl --fail`.
 const EXIT_HTTP_STATUS: u8 = 22;
 
-/// The kind of server that a client expects: it decides what a refusal advises.
+/// The kind of server that a client expects. It decides what the message for a refused connect
+/// advises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// The TCP port of a greeting server.

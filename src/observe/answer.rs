@@ -33,7 +33,7 @@ pub(crate) enum Route {
     Stream,
 }
 
-/// Finds how a request is answered.
+/// Decides how a request is answered.
 pub(crate) fn route(request: &Request, is_serving: bool) -> Route {
     let ok = |content_type, body: &'static str| {
         Route::Respond(Response {
@@ -64,14 +64,14 @@ pub(crate) fn route(request: &Request, is_serving: bool) -> Route {
     }
 }
 
-/// The head of a stream of snapshots: server-sent events. A browser that lost the connection
-/// reconnects after one second.
+/// The head of a stream of snapshots, which are server-sent events. A browser that loses the
+/// connection reconnects after one second.
 pub(crate) fn stream_head() -> String {
     http::head(Status::Ok, "text/event-stream", None, After::Close, "") + "retry: 1000\n\n"
 }
 
 impl<'a> Response<'a> {
-    /// The response that says no more than its status.
+    /// The response whose body is the text of its status.
     pub(crate) fn of(status: Status) -> Self {
         Self {
             status,

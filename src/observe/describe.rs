@@ -1,6 +1,6 @@
 //! What happens in a loop: as data, and as text.
 //!
-//! **Owns** [`Detail`], which a recording consists of, and the wording that a recording's slices,
+//! **Owns** [`Detail`], the content of a recorded event, and the wording that a recording's slices,
 //! `helloop show` and the page share. **Must never touch** a source, the recorder or a file.
 //! **Invariant**: all text is built from parsed values, so that no byte of a file is shown
 //! verbatim.
@@ -167,7 +167,7 @@ enum VerdictName {
     Close,
 }
 
-/// What an event of a recording says: its category and its arguments.
+/// The content of a recorded event: its category and its arguments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "cat", content = "args", rename_all = "lowercase")]
 pub enum Detail {
@@ -239,7 +239,7 @@ pub(crate) struct Line {
 }
 
 impl Detail {
-    /// The line for this, in the phase of that name; `None` if it only lays out the tracks.
+    /// The line for an event in the phase named `phase`; `None` if the event only lays out tracks.
     pub(crate) fn line(&self, phase: &str) -> Option<Line> {
         let (token, event, text) = match self {
             Self::Wait { timeout_us } => (None, "wait", wait_text(*timeout_us)),
@@ -276,8 +276,8 @@ impl Detail {
     }
 }
 
-/// The timeout of a wait, given in microseconds. A number that is no duration counts as 0: it came
-/// from a file.
+/// The timeout of a wait, given in microseconds. A number that is not a duration counts as 0: a file
+/// may contain any number.
 pub(crate) fn wait_text(timeout_us: Option<f64>) -> String {
     match timeout_us.map(|timeout| Duration::try_from_secs_f64(timeout / 1e6)) {
         None => "forever".to_owned(),

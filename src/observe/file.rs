@@ -1,8 +1,8 @@
 //! The file that recordings are saved to.
 //!
 //! **Owns** the path, and how the file is replaced. **Must never touch** the content.
-//! **Invariant**: the file is always a complete recording, since a recording is written to
-//! another file first, which is then renamed.
+//! **Invariant**: the file is always a complete recording: each is written to another file first,
+//! which is then renamed.
 
 use super::recorder::TurnRecorder;
 use super::trace;
@@ -10,11 +10,11 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// A file that recordings are saved to; each replaces the one before.
+/// A file that recordings are saved to. Each replaces the previous one.
 #[derive(Debug)]
 pub struct RecordingFile {
     path: PathBuf,
-    /// What is written before it is renamed: in the same directory, since a rename cannot cross
+    /// Written first, then renamed to `path`. In the same directory, because a rename cannot cross
     /// file systems.
     partial: PathBuf,
 }
@@ -50,7 +50,7 @@ impl RecordingFile {
     ///
     /// # Errors
     ///
-    /// The file system's. The recording saved before is then still there.
+    /// An error of the file system. The previous recording is then unchanged.
     pub(crate) fn save(&self, recorder: &TurnRecorder) -> io::Result<()> {
         File::create(&self.partial)
             .and_then(|file| trace::write(recorder, &mut BufWriter::new(file)))

@@ -31,10 +31,10 @@ pub(crate) fn to_json(slot: u32, info: Option<SlotInfo>, recorder: &TurnRecorder
     let mut last = VecDeque::with_capacity(MAX_LINES);
     let (mut turn, mut phase) = (0, "");
     for entry in recorder.entries() {
-        if let EventKind::TurnPhase(number, began) = entry.what {
+        if let EventKind::TurnPhase(number, began) = entry.kind {
             (turn, phase) = (number, PHASES[phase_index(began)]);
         }
-        if entry.what.token().is_some_and(|token| token.key == slot) {
+        if entry.kind.token().is_some_and(|token| token.key == slot) {
             if last.len() == MAX_LINES {
                 last.pop_front();
             }
@@ -42,7 +42,7 @@ pub(crate) fn to_json(slot: u32, info: Option<SlotInfo>, recorder: &TurnRecorder
         }
     }
     let lines = last.iter().filter_map(|(turn, phase, entry)| {
-        let line = detail(&entry.what)?.line(phase)?;
+        let line = detail(&entry.kind)?.line(phase)?;
         Some(json!({
             "at": microseconds(entry.at.since(Time::ZERO)),
             "turn": turn,
@@ -61,8 +61,8 @@ pub(crate) fn to_json(slot: u32, info: Option<SlotInfo>, recorder: &TurnRecorder
 }
 
 /// What a recording says about this event of a source; `None` for an event of the loop.
-fn detail(event: &EventKind) -> Option<Detail> {
-    Some(match *event {
+fn detail(kind: &EventKind) -> Option<Detail> {
+    Some(match *kind {
         EventKind::Marked {
             token,
             readiness,

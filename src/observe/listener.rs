@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Accepts per turn: observers are few, and the loop exists for clients.
 const ACCEPTS_PER_TURN: usize = 4;
 
-/// When a listener that could not accept retries: nothing wakes it when an observer leaves.
+/// How long a listener that could not accept waits before it retries: nothing wakes it when an
+/// observer leaves.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A listening socket for observers.
@@ -59,7 +60,7 @@ impl<A: Accept> ObserverListener<A> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => cx.readiness.remove(Readiness::READABLE),
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    // For example no descriptor is left, which the clients' listeners log.
+                    // For example no free descriptor, which the clients' listeners log.
                     _ => {
                         cx.set_deadline(RETRY);
                         return Verdict::Hold;

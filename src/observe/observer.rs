@@ -1,8 +1,7 @@
 //! One observer's connection: HTTP served by the loop that it observes.
 //!
 //! **Owns** one stream, the request being read and the answer being sent. **Must never touch**
-//! another source: what it wants to know it asks for in [`ObserverRequests`], and the program
-//! answers between turns. **Invariant**: an observer costs the loop a bounded amount per turn, and
+//! another source: it asks through [`ObserverRequests`], and the program answers between turns. **Invariant**: an observer costs the loop a bounded amount per turn, and
 //! keeps at most a request head and one answer. One that does not read misses snapshots, and no
 //! source waits for it (pitfall 7).
 
@@ -16,11 +15,11 @@ use crate::reactor::{Context, Readiness, Verdict};
 use std::io;
 use std::time::Duration;
 
-/// How long a request head may take, from the connection or the last answer on; also the limit of
-/// an idle connection.
+/// How long a request head may take, counted from the accept or from the end of the last answer.
+/// Also the idle timeout of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an observer may read nothing of an answer: as long as its request may take.
+/// How long an observer may go without reading any of an answer: as long as its request may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long remaining input is discarded after the last answer, so that no reset destroys that
@@ -102,7 +101,7 @@ impl<T> Observer<T> {
         &mut self.stream
     }
 
-    /// Gives the connection's place back.
+    /// Stops counting this connection.
     pub fn leave(&mut self, requests: &mut ObserverRequests) {
         requests.sources -= 1;
         match self.admission {
@@ -268,7 +267,7 @@ impl<T: Stream> Observer<T> {
         cx.set_deadline(WRITE_TIMEOUT);
     }
 
-    /// After an answer is sent: the next request, or the end.
+    /// Once the answer is sent: waits for the next request, or half-closes.
     fn end_answer(&mut self, after: After, cx: &mut Context<'_, ObserverRequests>) -> Next {
         if !self.output.is_empty() {
             return Some(Verdict::Hold);
@@ -289,8 +288,7 @@ impl<T: Stream> Observer<T> {
         None
     }
 
-    /// Sends the snapshot that has arrived. Input means nothing during a stream; a reset says that
-    /// the observer is gone.
+    /// Sends the snapshot that has arrived. Input is discarded, and is read only to detect a reset.
     fn stream_on(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Next> {
         if let Some(body) = cx.shared.take_answer(cx.token) {
             self.output.push(&body);

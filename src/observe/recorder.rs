@@ -5,8 +5,8 @@
 //! turns, the most recent ones, within its limits; only the newest turn may exceed them, and it is
 //! bounded by the number of sources.
 //!
-//! What a source *did* is the difference that its call made to the program's counters, so that no
-//! source reports anything itself.
+//! What a call *did* is the difference between the program's counters before and after it. Sources
+//! report nothing themselves.
 
 use super::describe::{CallRecord, CallStats};
 use super::{Observable, State, WorkCounters};
@@ -25,7 +25,7 @@ pub struct Entry {
     /// When it happened; for a call, when it returned.
     pub at: Time,
     /// What happened.
-    pub what: EventKind,
+    pub kind: EventKind,
 }
 
 /// What happened.
@@ -42,16 +42,16 @@ pub enum EventKind {
         /// Whether the source still existed.
         is_current: bool,
     },
-    /// A source worked.
+    /// A source was called.
     Called {
         /// The call.
         call: CallRecord,
         /// When it began.
         began: Time,
     },
-    /// A source was born.
+    /// A source was added.
     Born(Token, State),
-    /// A source is gone.
+    /// A source was removed.
     Died(Token),
     /// The program's counters at the end of the turn.
     Counted {
@@ -76,15 +76,15 @@ impl EventKind {
     }
 }
 
-/// What the recorder knows about the owner of a slot.
+/// What the recorder knows about the source in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
+pub struct KnownSource {
     /// Its token.
     pub token: Token,
-    /// Its state.
+    /// Its state after its last call, or when it was added.
     pub state: State,
-    /// When it last worked, or was born.
-    pub worked: Time,
+    /// When its last call returned, or when it was added.
+    pub last_active: Time,
 }
 
 /// What the recorder records.
@@ -107,19 +107,19 @@ pub(crate) const LONGEST_WINDOW: Duration = Duration::from_millis(100);
 struct Longest {
     turn_began: Option<Time>,
     window_began: Time,
-    now: Duration,
-    before: Duration,
+    this_window: Duration,
+    last_window: Duration,
 }
 
 impl Longest {
     fn end(&mut self, at: Time) {
         if at.since(self.window_began) > LONGEST_WINDOW {
-            self.before = self.now;
-            self.now = Duration::ZERO;
+            self.last_window = self.this_window;
+            self.this_window = Duration::ZERO;
             self.window_began = at;
         }
         if let Some(began) = self.turn_began.take() {
-            self.now = self.now.max(at.since(began));
+            self.this_window = self.this_window.max(at.since(began));
         }
     }
 }
@@ -140,7 +140,7 @@ pub struct TurnRecorder {
     events: u32,
     longest: Longest,
     /// By slot key.
-    lives: Vec<Option<Life>>,
+    known_sources: Vec<Option<KnownSource>>,
 }
 
 impl TurnRecorder {
@@ -157,7 +157,7 @@ impl TurnRecorder {
             counters: Some(WorkCounters::default()),
             events: 0,
             longest: Longest::default(),
-            lives: Vec::new(),
+            known_sources: Vec::new(),
         }
     }
 
@@ -181,7 +181,7 @@ impl TurnRecorder {
     /// The longest turn of about the last [`LONGEST_WINDOW`], not counting its wait.
     #[must_use]
     pub fn longest(&self) -> Duration {
-        self.longest.now.max(self.longest.before)
+        self.longest.this_window.max(self.longest.last_window)
     }
 
     /// The entries, the oldest first.
@@ -189,9 +189,9 @@ impl TurnRecorder {
         self.entries.iter()
     }
 
-    /// The current owners of slots, as far as they were recorded.
-    pub fn lives(&self) -> impl Iterator<Item = &Life> {
-        self.lives.iter().flatten()
+    /// The current sources, as far as they were recorded.
+    pub fn known_sources(&self) -> impl Iterator<Item = &KnownSource> {
+        self.known_sources.iter().flatten()
     }
 
     /// The number of the current turn.
@@ -200,11 +200,13 @@ impl TurnRecorder {
         self.turn
     }
 
-    /// Whether the owner of a slot has worked within the last `period`.
+    /// Whether a source was called or added within the last `period`.
     #[must_use]
-    pub fn has_worked(&self, token: Token, period: Duration) -> bool {
-        let life = self.lives.get(token.key as usize).copied().flatten();
-        life.is_some_and(|life| life.token == token && self.last.since(life.worked) <= period)
+    pub fn was_active(&self, token: Token, period: Duration) -> bool {
+        let known = self.known_sources.get(token.key as usize);
+        known.copied().flatten().is_some_and(|known| {
+            known.token == token && self.last.since(known.last_active) <= period
+        })
     }
 
     /// When the last event happened.
@@ -213,9 +215,9 @@ impl TurnRecorder {
         self.last
     }
 
-    fn remember(&mut self, at: Time, what: EventKind) {
+    fn remember(&mut self, at: Time, kind: EventKind) {
         self.last = self.last.max(at);
-        self.entries.push_back(Entry { at, what });
+        self.entries.push_back(Entry { at, kind });
         match self.lengths.back_mut() {
             Some(length) => *length += 1,
             None => self.lengths.push_back(1),
@@ -236,12 +238,12 @@ impl TurnRecorder {
         self.lengths.push_back(0);
     }
 
-    fn life_mut(&mut self, token: Token) -> &mut Option<Life> {
+    fn known_source_mut(&mut self, token: Token) -> &mut Option<KnownSource> {
         let index = token.key as usize;
-        if index >= self.lives.len() {
-            self.lives.resize(index + 1, None);
+        if index >= self.known_sources.len() {
+            self.known_sources.resize(index + 1, None);
         }
-        &mut self.lives[index]
+        &mut self.known_sources[index]
     }
 }
 
@@ -288,35 +290,35 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
         self.remember(self.last, marked);
     }
 
-    fn called(&mut self, call: CallReport, at: Time, source: &S, world: &S::Shared) {
-        let (counters, is) = (S::counters(world), source.state());
+    fn called(&mut self, call: CallReport, at: Time, source: &S, shared: &S::Shared) {
+        let (counters, is) = (S::counters(shared), source.state());
         let before = self.counters.replace(counters).unwrap_or(counters);
         let stats = CallStats::between(&before, &counters);
         let (began, at) = (self.last, at.max(self.last));
-        let life = self.life_mut(call.token);
-        let known = life.filter(|life| life.token == call.token);
-        *life = Some(Life {
+        let known = self.known_source_mut(call.token);
+        let before = known.filter(|known| known.token == call.token);
+        *known = Some(KnownSource {
             token: call.token,
             state: is,
-            worked: at,
+            last_active: at,
         });
-        let was = known.map_or(is, |life| life.state);
+        let was = before.map_or(is, |known| known.state);
         let call = CallRecord::new(call, stats, was, is);
         self.remember(at, EventKind::Called { call, began });
     }
 
     fn born(&mut self, token: Token, source: &S) {
         let (state, last) = (source.state(), self.last);
-        *self.life_mut(token) = Some(Life {
+        *self.known_source_mut(token) = Some(KnownSource {
             token,
             state,
-            worked: last,
+            last_active: last,
         });
         self.remember(last, EventKind::Born(token, state));
     }
 
     fn died(&mut self, token: Token) {
-        *self.life_mut(token) = None;
+        *self.known_source_mut(token) = None;
         self.remember(self.last, EventKind::Died(token));
     }
 }

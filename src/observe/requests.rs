@@ -1,11 +1,10 @@
 //! What observers ask for, and what the program answers.
 //!
-//! **Owns** the open requests, the answers that were not collected yet, and the number of
-//! observers. **Must never touch** a socket, nor the program's sources. **Invariant**: there are at
+//! **Owns** the open requests, the answers not collected yet, and the number of observers. **Must never touch** a socket, nor the program's sources. **Invariant**: there are at
 //! most as many requests and answers as observers; an observer that left has neither.
 //!
 //! An observer is one source among many and must not look at the others while the loop is at work.
-//! So it asks here and rests; the program answers between turns, and wakes it.
+//! So it asks here and parks; the program answers between turns and wakes it.
 
 use crate::net::stream::Traffic;
 use crate::reactor::Token;
@@ -29,7 +28,7 @@ pub enum Question {
     History(u32),
 }
 
-/// The body of an answer, shared by all who asked the same between two turns.
+/// The body of an answer, shared by all observers that asked the same question between two turns.
 pub(crate) type Body = Rc<[u8]>;
 
 /// Requests and answers.
@@ -37,7 +36,7 @@ pub(crate) type Body = Rc<[u8]>;
 pub struct ObserverRequests {
     asked: BTreeMap<Token, Question>,
     answered: BTreeMap<Token, Body>,
-    /// Whether the program is about to stop.
+    /// Whether the program is draining.
     pub is_draining: bool,
     /// Sources that exist for observers: listeners, and all connections.
     pub sources: usize,
@@ -80,7 +79,7 @@ impl ObserverRequests {
         self.asked.values().copied().collect()
     }
 
-    /// Answers every observer that asked `question`, and returns which are to be woken.
+    /// Answers every observer that asked `question`. Returns the observers to wake.
     pub fn answer_all(&mut self, question: Question, body: Body) -> Vec<Token> {
         let asked = self.asked.iter().filter(|(_, asked)| **asked == question);
         let tokens: Vec<Token> = asked.map(|(token, _)| *token).collect();
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_answer_serves_all_who_asked_the_same() {
+    fn one_answer_serves_all_observers_with_the_same_question() {
         let token = |key| Token { key, generation: 1 };
         let mut requests = ObserverRequests::default();
         requests.ask(token(1), Question::Metrics);

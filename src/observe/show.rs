@@ -10,7 +10,7 @@ use super::trace::{self, Event};
 use std::fmt;
 use std::io::{self, Read, Write};
 
-/// Which lines are printed; by default all.
+/// Which lines are printed; all by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only those of this turn.

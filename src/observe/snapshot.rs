@@ -38,7 +38,7 @@ pub(crate) struct Snapshot {
     cells: String,
     /// Runs of a generation: it and the length, as in `[0, 300, 1, 3]`.
     generations: Vec<u32>,
-    /// Lengths of runs of slots that were in turn idle and active in the last period.
+    /// Lengths of alternating runs of slots: idle in the last period, active, idle, and so on.
     active: Vec<u32>,
     lanes: Vec<Lane>,
 }
@@ -86,7 +86,7 @@ fn letter(state: Option<State>) -> char {
 
 impl Cells {
     /// Adds the next slot. `state` is `None` if it is free; `is_active` says whether its source
-    /// worked in the last period.
+    /// was called in the last period.
     pub(crate) fn push(&mut self, token: Token, state: Option<State>, is_active: bool) {
         self.count += 1;
         if self.count > MAX_CELLS {
@@ -116,10 +116,10 @@ impl Cells {
     }
 
     fn encode_activity(&self) -> Vec<u32> {
-        // The first run is one of idle slots, if need be of none.
-        let none_idle = self.active.0.first().filter(|run| run.0).map(|_| 0);
+        // The first run is of idle slots. It is empty if the first slot is active.
+        let empty_run = self.active.0.first().filter(|run| run.0).map(|_| 0);
         let lengths = self.active.0.iter().map(|run| run.1);
-        none_idle.into_iter().chain(lengths).collect()
+        empty_run.into_iter().chain(lengths).collect()
     }
 }
 
@@ -175,7 +175,7 @@ fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
     let (mut events, mut calls) = (0, 0);
     let mut phases = [0.0; PHASES.len()];
     for entry in recorder.entries().rev() {
-        match entry.what {
+        match entry.kind {
             EventKind::Marked { .. } => events += 1,
             EventKind::Called { .. } => calls += 1,
             EventKind::TurnPhase(turn, phase) => {

@@ -101,8 +101,8 @@ impl<N: Net> Server<N> {
     fn snapshot(&self) -> Snapshot {
         let (mut cells, recorder) = (Cells::default(), self.reactor.recorder());
         for (token, source) in self.reactor.slots() {
-            let has_worked = recorder.has_worked(token, SNAPSHOT_PERIOD);
-            cells.push(token, source.map(ServerSource::state), has_worked);
+            let is_active = recorder.was_active(token, SNAPSHOT_PERIOD);
+            cells.push(token, source.map(ServerSource::state), is_active);
         }
         let counters = work_counters(&self.shared);
         let (now, stats) = (self.reactor.now(), self.reactor.stats());

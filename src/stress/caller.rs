@@ -18,8 +18,8 @@ use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;
 
-/// The budget of one client per turn. Four reads hold the replies to any pipeline of short names;
-/// a server that floods one client must not delay the others.
+/// The budget of one client per turn. Four reads hold the replies to a full pipeline of short names.
+/// A server that floods one client must not delay the others.
 const READS_PER_TURN: usize = 4;
 
 /// The state of a client. The deadline, where there is one, is the plan's timeout.

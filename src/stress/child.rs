@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How long a child may take to drain: longer than its own limit, which is 10 s by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The pause between two checks whether the child has exited.
+/// How often to check whether the child has exited.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A running server. Killed when dropped, unless it was [stopped](Self::stop).
@@ -76,7 +76,7 @@ impl SpawnedServer {
         self.child.0.id()
     }
 
-    /// Lets the server drain and exit; returns what it wrote after `listening on`.
+    /// Lets the server drain and exit. Returns what it printed after the line `listening on ...`.
     ///
     /// # Errors
     ///

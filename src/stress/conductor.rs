@@ -1,11 +1,11 @@
-//! Leads a run from its first connect to its end.
+//! Takes a run from its first connect to its end.
 //!
 //! **Owns** the order of the stages, the schedules and the ticks. **Must never touch** a client's
-//! socket once it is open: it starts clients, and wakes them. **Invariant**: the stages follow one
-//! another in order, and each of them ends, whatever the server does.
+//! socket once it is open: it only starts and wakes clients. **Invariant**: the stages are in order,
+//! and each of them ends, whatever the server does.
 //!
-//! The conductor is a source without a socket. Its deadline ends the loop's wait in time; the
-//! program's own loop calls it between turns.
+//! The conductor is a source without a socket. Its deadline ends the loop's wait in time;
+//! [`run`](super::run) calls it between turns.
 
 use super::caller::Caller;
 use super::connect;
@@ -30,8 +30,8 @@ pub(crate) const TICK_INTERVAL: Duration = Duration::from_millis(20);
 /// The length of one [`Second`].
 const SECOND_LENGTH: Duration = Duration::from_secs(1);
 
-/// A shorter last [`Second`] is dropped: its rate would be chance. Its replies count everywhere
-/// else.
+/// A shorter last [`Second`] is dropped: its rate would be noise. Its replies still count in all
+/// other figures.
 const MIN_SECOND_LENGTH: Duration = Duration::from_millis(100);
 
 /// The conductor of one run.

@@ -3,7 +3,7 @@
 //! **Owns** the arithmetic. **Must never touch** a clock: times are parameters. **Invariant**:
 //! there is no drift. Each due time is computed from the start of the schedule, not from the one
 //! before: a late wakeup finds more messages due, and the average rate is exact. (Wakeups are
-//! late, for `epoll_wait` waits whole milliseconds, rounded up.)
+//! late because `epoll_wait` waits whole milliseconds, rounded up.)
 
 use crate::reactor::Time;
 use std::num::NonZeroU64;

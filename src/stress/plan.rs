@@ -73,7 +73,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// What contradicts itself or the protocol, in words for the user.
+    /// What contradicts itself or the protocol, as a message for the user.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self {
             active, clients, ..
@@ -97,7 +97,7 @@ impl Plan {
             Transport::Tcp(Framing::Chunk) => ("in chunk framing", 1, MAX_CHUNK_BYTES),
             Transport::Tcp(Framing::Line) => ("in line framing", 0, MAX_LINE_BYTES),
             Transport::Udp => (
-                "over UDP, whose last 8 bytes are its number,",
+                "over UDP, where its last 8 bytes are a sequence number,",
                 NUMBER_BYTES,
                 MAX_DATAGRAM_BYTES,
             ),
@@ -105,7 +105,7 @@ impl Plan {
         let length = self.name.len();
         if !(min..=max).contains(&length) {
             return Err(format!(
-                "the name has {length} bytes: {transport} it must have {min} to {max} bytes"
+                "the length of the name is {length}: {transport} it must have {min} to {max} bytes"
             ));
         }
         if self.name.contains(&b'\n') || self.name.ends_with(b"\r") {
@@ -179,7 +179,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn contradictions_are_rejected() {
         type Change = fn(&mut Plan);
         let cases: &[(Change, &str)] = &[
             (|plan| plan.active = 2, "--active 2"),

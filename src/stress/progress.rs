@@ -35,7 +35,7 @@ impl Progress {
     }
 }
 
-/// The stage, and what happens in it.
+/// The stage and its figures.
 fn line(shared: &Shared, now: Time) -> String {
     let counters = &shared.counters;
     let stage = match shared.stage {

@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     pub remaining: u64,
     /// When the run began.
     pub began: Time,
-    /// Messages that begin from then on are measured. The end of time until it is known.
+    /// Messages that begin from then on are measured. Until this is known, none are.
     pub measured_from: Time,
     /// When the measured part ends.
     pub measured_until: Time,
@@ -104,7 +104,7 @@ impl Shared {
         matches!(self.stage, Stage::Running | Stage::Finishing(_))
     }
 
-    /// How many messages the active client `index` may send now, after the `sent` ones of which
+    /// How many messages the active client `index` may send now: it has sent `sent`, of which
     /// `in_flight` are unanswered. Closed loop: a full pipeline once the last one is answered.
     /// Open loop: those that are due at `now`, up to `max_in_flight`.
     pub(crate) fn sendable(

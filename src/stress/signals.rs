@@ -1,8 +1,8 @@
 //! Ctrl-C and SIGTERM: the first ends the run and its report is printed, the second ends the
 //! process.
 //!
-//! **Owns** the handlers of both signals. **Must never touch** the loop: a handler sets a flag,
-//! which [`run`](super::run) checks in every turn, at least once per
+//! **Owns** the handlers of both signals. **Must never touch** the loop: a handler sets a flag
+//! that [`run`](super::run) checks in every turn, at least once per
 //! [`TICK_INTERVAL`](super::conductor::TICK_INTERVAL). **Invariant**: no signal is missed,
 //! however early it comes; after the first one, the next ends the process at once, even if the
 //! loop is stuck.
@@ -25,7 +25,7 @@ impl Interrupt {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The system refused to install one.
     pub(crate) fn install(&self) -> io::Result<()> {
         for signal in [SIGINT, SIGTERM] {
             // Handlers run in the order of registration: the first one finds the flag unset at

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn objectives_are_parsed_as_people_write_them() {
+    fn objectives_are_parsed_with_spaces_and_units() {
         assert_eq!(slo("p99<5ms").metric, Metric::Quantile(0.99));
         assert_eq!(slo("p99 < 5ms").limit, 5_000.0);
         assert_eq!(slo("p99.9<1.5s").limit, 1_500_000.0);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_objective_is_refused_with_an_example() {
+    fn an_invalid_objective_is_rejected_with_an_example() {
         for text in [
             "",
             "p99",

@@ -1,4 +1,4 @@
-//! The event sources of the load, in one plain `enum`.
+//! The event sources of the load, in one `enum`.
 //!
 //! **Owns** the registration of each source and the dispatch to it. **Must never touch** what a
 //! source does. **Invariant**: a client costs at most 128 bytes in release builds.
@@ -20,7 +20,7 @@ pub(crate) enum LoadSource {
     Caller(Caller<TcpStream>),
     /// A UDP client.
     UdpCaller(UdpCaller<UdpSocket>),
-    /// Leads the run from stage to stage.
+    /// Takes the run from stage to stage.
     Conductor(Box<Conductor>),
 }
 

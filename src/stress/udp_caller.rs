@@ -1,8 +1,8 @@
 //! One UDP client: sends numbered datagrams and matches each reply to its datagram.
 //!
 //! **Owns** one socket and the datagrams whose fate is undecided. **Must never touch** another
-//! client. **Invariant**: each datagram sent is answered, late or lost, and exactly one of them;
-//! a reply that decides no fate is counted as a duplicate or as wrong.
+//! client. **Invariant**: each datagram sent ends as exactly one of answered, late or lost; a reply
+//! that decides no fate is counted as a duplicate or as wrong.
 //!
 //! Datagrams may be lost, duplicated, delayed and reordered (pitfall 14), so each carries a
 //! number, and replies echo it. A client remembers the datagrams in flight and those given up:
@@ -14,8 +14,8 @@
 //!     +--------------------------+  +-----> lost
 //! ```
 //!
-//! Once the fate of a datagram is decided it is forgotten. A reply whose number was sent and is
-//! not remembered is therefore a duplicate.
+//! Once its fate is decided, a datagram is forgotten. A reply to a number that was sent but is not
+//! remembered is therefore a duplicate.
 
 use super::Shared;
 use super::counters::{Counters, Reached};
@@ -25,11 +25,11 @@ use log::debug;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-/// The budget of one client per turn: more than are usually in flight; a server that floods one
-/// client must not delay the others.
+/// The budget of one client per turn: more datagrams than are usually in flight. A server that
+/// floods one client must not delay the others.
 const DATAGRAMS_PER_TURN: usize = 16;
 
-/// Datagrams of one client in flight at once (open loop). Others that are due wait.
+/// The most datagrams of one client in flight (open loop). Further ones that are due wait.
 const MAX_IN_FLIGHT_DATAGRAMS: u32 = 64;
 
 /// Undecided datagrams that a client remembers: 2 KiB at most. Even with the most in flight, a

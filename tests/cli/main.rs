@@ -115,7 +115,7 @@ fn the_thread_model_rejects_flags_that_it_does_not_support() {
         assert_wrong_usage(
             &serve_at("127.0.0.1:0", &flags),
             &[
-                "--model threads does not have",
+                "--model threads does not support",
                 flag,
                 "Usage: helloop serve ",
             ],
@@ -159,7 +159,8 @@ fn each_flag_has_an_environment_variable() {
     assert_eq!(help.code, Some(0));
     let names = help.stdout.split_whitespace().filter_map(|word| {
         let name = word.strip_prefix("--")?;
-        let end = name.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+        let end =
+            name.find(|character: char| !character.is_ascii_alphanumeric() && character != '-');
         Some(&name[..end.unwrap_or(name.len())])
     });
     let mut flags: Vec<_> = names.collect();

@@ -50,7 +50,7 @@ impl Body {
         matches!(self, Self::Length(0) | Self::Chunked(Chunk::Done))
     }
 
-    /// The number of bytes that remain, if the header said so.
+    /// The number of bytes that remain, if the header announced a length.
     pub(super) fn announced(&self) -> Option<u64> {
         match self {
             Self::Length(left) => Some(*left),

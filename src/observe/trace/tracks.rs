@@ -2,8 +2,8 @@
 //!
 //! **Owns** which slices are open. **Must never touch** the format or the recorder.
 //! **Invariant**: a slice is added when it begins, so that an outer slice precedes its inner
-//! ones, and gets its duration when it ends. What is still open at the end of the recording ends
-//! there.
+//! ones, and gets its duration when it ends. A slice that is still open at the end of the recording
+//! ends there.
 
 use super::{Event, EventType};
 use crate::observe::State;
@@ -55,14 +55,16 @@ impl Tracks {
     }
 
     /// Names the track of each slot, and begins the lifetime of each source that is older than
-    /// the ring. Its state is the one that its first call found, or else the present one.
+    /// the ring. Its state is the one before its first recorded call, or the current one if there is
+    /// no such call.
     fn begin_earlier_lifetimes(&mut self, recorder: &TurnRecorder) {
-        let recorded = recorder.entries().filter_map(|entry| match entry.what {
+        let recorded = recorder.entries().filter_map(|entry| match entry.kind {
             EventKind::Called { call, .. } => Some((call.token, Some(call.was))),
             EventKind::Born(token, _) => Some((token, None)),
             _ => None,
         });
-        let present = recorder.lives().map(|life| (life.token, Some(life.state)));
+        let present = recorder.known_sources();
+        let present = present.map(|known| (known.token, Some(known.state)));
         let mut first = BTreeMap::new();
         for (token, state) in recorded.chain(present) {
             first.entry(token.key).or_insert((token, state));
@@ -77,7 +79,7 @@ impl Tracks {
 
     fn add(&mut self, entry: &Entry) {
         self.now = entry.at;
-        match entry.what {
+        match entry.kind {
             EventKind::TurnPhase(turn, phase) => self.begin_phase(turn, phase),
             EventKind::Marked {
                 token,
@@ -152,7 +154,7 @@ impl Tracks {
         self.begin(slot, state.to_string(), Detail::State {});
     }
 
-    /// Opens a slice within those that are open on its track, and returns how many these are.
+    /// Opens a slice inside the open ones of its track, and returns how many were open before.
     fn begin(&mut self, track: u64, name: String, detail: Detail) -> usize {
         let open = self.open.entry(track).or_default();
         open.push(self.events.len());
@@ -180,9 +182,9 @@ impl Tracks {
         self.push(EventType::Counter, LOOP_TRACK, name.to_owned(), detail);
     }
 
-    fn name(&mut self, what: &str, track: u64, name: String) {
+    fn name(&mut self, kind: &str, track: u64, name: String) {
         let detail = Detail::Name { name };
-        self.push(EventType::Metadata, track, what.to_owned(), detail);
+        self.push(EventType::Metadata, track, kind.to_owned(), detail);
     }
 
     fn push(&mut self, ph: EventType, tid: u64, name: String, detail: Detail) {

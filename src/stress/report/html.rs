@@ -188,7 +188,7 @@ fn close_chart(out: &mut String, max: &str) -> fmt::Result {
     )
 }
 
-/// Escapes text for HTML, among it what a server sent.
+/// Escapes text for HTML. Some of it comes from a server.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -90,7 +90,7 @@ pub(super) fn connects(shared: &Shared) -> Connects {
 
 pub(super) fn messages(shared: &Shared) -> Messages {
     let counters = &shared.counters;
-    // An interrupted run, and a run of so many messages, ends with its last reply.
+    // An interrupted run, or a run for a number of messages, ends with its last reply.
     let planned_end = match shared.plan.length {
         Length::Time(_) if !shared.interrupted => shared.measured_until,
         _ => counters.last_reply,

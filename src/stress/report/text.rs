@@ -1,7 +1,7 @@
 //! The report as text.
 //!
 //! **Owns** its words and columns. **Must never touch** a figure. **Invariant**: an unknown value
-//! is `n/a`; a server's words stand in quotes, escaped already.
+//! is `n/a`; text from a server is in quotes, and was escaped before.
 
 use super::schema::{LatencyReport, ProcessReport, Report};
 use std::fmt;
