@@ -10,8 +10,7 @@
 //! `helloop serve` runs under `valgrind --tool=callgrind`; the clients are in this process and
 //! are not counted. Each case runs twice, with few bursts and with many. The difference of the
 //! two totals, divided by the difference in messages, is the figure: startup, connecting and
-//! shutdown cancel out. It counts user space only, libraries and libc included; the kernel's
-//! share of a system call is not in it.
+//! shutdown cancel out. It counts user space only, libraries and libc included, and no kernel code.
 //!
 //! **Invariant**: the schedule is always the same. The next burst starts only when the server
 //! sleeps in its wait, and a burst arrives as a whole: the server is stopped while it is sent.
@@ -165,7 +164,7 @@ impl Case {
         }
     }
 
-    /// Serves `bursts` under callgrind, and returns the instructions of the server's whole life.
+    /// Serves `bursts` under callgrind. Returns the instructions of the server from start to exit.
     fn run(&self, program: &Path, bursts: usize, profile: &Path) -> u64 {
         let framing = match self.traffic {
             Traffic::Tcp { framing, .. } => framing,
@@ -269,7 +268,7 @@ impl Server {
         }
     }
 
-    /// Has all that `send` sends arrive in one wait.
+    /// Stops the server while `send` runs, so that all of it arrives in one wait.
     fn deliver_at_once(&self, send: impl FnOnce()) {
         self.signal(Signal::SIGSTOP);
         self.wait_for_state('T');

@@ -80,22 +80,22 @@ fn fill<R: Recorder<Counter>>(reactor: &mut Reactor<Counter, R>) -> Vec<Mark> {
 fn main() {
     let mut unrecorded = Reactor::simulated().unwrap();
     let marks = fill(&mut unrecorded);
-    let recorded = |attention| {
-        let recorder = TurnRecorder::new(1_000, attention);
+    let recorded = |mode| {
+        let recorder = TurnRecorder::new(1_000, mode);
         let mut reactor = Reactor::simulated_recorded(recorder).unwrap();
         fill(&mut reactor);
         reactor
     };
-    let kinds = [
+    let modes = [
         RecorderMode::Off,
         RecorderMode::Watching,
         RecorderMode::Recording,
     ];
-    let mut others = kinds.map(recorded);
+    let mut with_recorder = modes.map(recorded);
     let mut best = [f64::INFINITY; 4];
     for _ in 0..ROUNDS {
         best[0] = best[0].min(measure(&mut unrecorded, &marks));
-        for (best, reactor) in best[1..].iter_mut().zip(&mut others) {
+        for (best, reactor) in best[1..].iter_mut().zip(&mut with_recorder) {
             *best = best.min(measure(reactor, &marks));
         }
     }

@@ -33,8 +33,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) traffic: Traffic,
-    /// Bursts per slice. A slice takes about 30 ms of the server's time: long compared with a
-    /// wakeup, short compared with what else the machine does.
+    /// Bursts per slice. A slice takes about 30 ms of the server's time: much longer than a
+    /// wakeup, much shorter than other activity on the machine.
     pub(crate) bursts: usize,
     pub(crate) peers: &'static [Peer],
     pub(crate) goals: &'static [Goal],
@@ -69,9 +69,9 @@ const ALL: &[Peer] = &[
     Peer::Tokio,
     Peer::Threads,
 ];
-/// Without [`Peer::Threads`]: many systems do not allow a thread for each of so many clients.
+/// Without [`Peer::Threads`]: many systems do not allow that many threads.
 const EVENT_LOOPS: &[Peer] = &[Peer::Helloop, Peer::Epoll, Peer::EpollAgain, Peer::Tokio];
-/// For what is measured once per server, without an A/A comparison.
+/// Without an A/A comparison, for what is measured once per server.
 const DISTINCT: &[Peer] = &[Peer::Helloop, Peer::Epoll, Peer::Tokio];
 
 const fn goals(epoll: f64, tokio: f64) -> [Goal; 2] {

@@ -2,7 +2,7 @@
 //! system calls and no safety.
 //!
 //! One read and one write per message, one wait per batch, one accept, one registration and one
-//! write per client. It can do with so few because much is missing: budgets, limits, deadlines,
+//! write per client. That is enough because much is missing: budgets, limits, deadlines,
 //! generations, counters, logs. Sockets block, so one client that does not read stops the
 //! server; so does the first error.
 

@@ -109,7 +109,7 @@ impl Script {
     fn next(&mut self) {
         let last = self.last_byte;
         self.last_byte = if last == b'a' { b'b' } else { b'a' };
-        // Only there does one of these letters follow a space.
+        // The only byte after a space that is `a` or `b` is the one to change.
         for text in [&mut self.request, &mut self.expected] {
             for at in 1..text.len() {
                 if text[at] == last && text[at - 1] == b' ' {

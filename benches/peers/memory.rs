@@ -6,7 +6,7 @@ use crate::process::{Load, Server};
 const FEW_CLIENTS: usize = 1_000;
 const MANY_CLIENTS: usize = 19_000;
 
-/// What an idle client may cost in the server's process: a promise of the design.
+/// The most that an idle client may cost in the server's process.
 const GOAL_BYTES: f64 = 64.0;
 
 /// Connects the clients of [`MEMORY`], and prints what they cost.

@@ -7,8 +7,7 @@ use crate::cases::{Peer, STORM, STORM_CLIENTS};
 use crate::process::{Load, Server};
 use std::fs;
 
-/// At most so many storms per peer: each takes a second or two, or half a minute when SYNs are
-/// dropped.
+/// The most storms per peer. Each takes a second or two, or half a minute if SYNs are dropped.
 pub(crate) const MAX_ROUNDS: usize = 3;
 
 /// Runs the storms of [`STORM`], and prints what the clients saw.

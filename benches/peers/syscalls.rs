@@ -1,8 +1,8 @@
 //! System calls per message, counted by strace.
 //!
 //! strace is attached once all clients are connected, so only messages are counted. It slows the
-//! servers down, and so more events are ready per wait: reads and writes per message are exact,
-//! waits per message are too low.
+//! servers down, so more events are ready per wait: reads and writes per message are exact, waits
+//! per message are too low.
 
 use crate::cases::{Case, Peer};
 use crate::process::{Load, Server};
