@@ -14,10 +14,10 @@ use std::thread;
 use util::{Process, Server, helloop};
 
 /// Connected clients.
-struct Crowd(Vec<TcpStream>);
+struct Clients(Vec<TcpStream>);
 
-impl Crowd {
-    fn join(server: &Server, count: usize) -> Self {
+impl Clients {
+    fn connect(server: &Server, count: usize) -> Self {
         Self((0..count).map(|_| server.connect()).collect())
     }
 
@@ -74,20 +74,20 @@ fn cells_change_and_rates_move_under_load() {
     browser.wait_for("document.getElementById('count-listener').textContent === '1'");
     assert_eq!(browser.number("count-waiting"), 0.0);
     browser.screenshot("idle");
-    let mut crowd = Crowd::join(&server, 300);
+    let mut clients = Clients::connect(&server, 300);
     browser.wait_for("document.getElementById('count-waiting').textContent === '300'");
     browser.wait_for("document.getElementById('figure-clients').textContent === '300'");
     // Rates change under load.
     while browser.number("figure-messages") == 0.0 {
-        crowd.greet_all();
+        clients.greet_all();
     }
     assert!(browser.number("figure-turns") > 0.0);
     assert!(browser.text("turn-note").starts_with("48 turns in"));
-    crowd.greet_while(|| browser.screenshot("300"));
+    clients.greet_while(|| browser.screenshot("300"));
     // Abandoned slots are shown as free. Slots in use again show their generation.
-    crowd.0.truncate(200);
+    clients.0.truncate(200);
     browser.wait_for("Number(document.getElementById('count-free').textContent) >= 100");
-    crowd.0.extend(Crowd::join(&server, 50).0);
+    clients.0.extend(Clients::connect(&server, 50).0);
     browser.wait_for("document.getElementById('count-waiting').textContent === '250'");
     browser.wait_for("/changed hands/.test(document.getElementById('slab-note').textContent)");
     browser.screenshot("reused");
@@ -98,8 +98,8 @@ fn cells_change_and_rates_move_under_load() {
 fn each_state_is_counted_separately() {
     let server = start(&["--delay", "3s"]);
     let browser = open(&server, true);
-    let mut crowd = Crowd::join(&server, 120);
-    for client in crowd.0.iter_mut().step_by(3) {
+    let mut clients = Clients::connect(&server, 120);
+    for client in clients.0.iter_mut().step_by(3) {
         client.write_all(b"Ada").unwrap();
     }
     browser.wait_for("document.getElementById('count-held').textContent === '40'");
@@ -115,14 +115,14 @@ fn pause_freezes_the_page_and_step_shows_one_more_snapshot() {
     let browser = open(&server, false);
     browser.click("pause");
     browser.wait_for("document.body.dataset.state === 'paused'");
-    let (up, clients) = (
+    let (at, count) = (
         browser.run("return shown.at"),
         browser.number("figure-clients"),
     );
-    let _crowd = Crowd::join(&server, 20);
+    let _clients = Clients::connect(&server, 20);
     browser.wait_for("queue.length >= 5");
-    assert_eq!(browser.run("return shown.at"), up);
-    assert_eq!(browser.number("figure-clients"), clients);
+    assert_eq!(browser.run("return shown.at"), at);
+    assert_eq!(browser.number("figure-clients"), count);
     let second = browser.run("return queue[0].at");
     browser.click("step");
     assert_eq!(browser.run("return shown.at"), second);
@@ -139,20 +139,15 @@ fn pause_freezes_the_page_and_step_shows_one_more_snapshot() {
 fn a_slots_history_is_selected_by_pointer_and_by_keyboard() {
     let server = start(&[]);
     let browser = open(&server, false);
-    let mut crowd = Crowd::join(&server, 30);
+    let mut clients = Clients::connect(&server, 30);
     browser.wait_for("document.getElementById('count-waiting').textContent === '30'");
-    crowd.greet_all();
-    // The last cell: a client of this test, which was greeted just now.
-    let place = browser.run(
-        "const box = document.getElementById('grid').getBoundingClientRect(); \
-         const slot = codes.length - 1; \
-         return [box.left + (slot % cell.columns + .5) * cell.size, \
-                 box.top + (Math.floor(slot / cell.columns) + .5) * cell.size]",
-    );
-    browser.point(place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
+    clients.greet_all();
+    // The last slot: a client of this test, which was just greeted.
+    let last = browser.run("return codes.length - 1").as_i64().unwrap();
+    point_at_slot(&browser, last);
     browser.wait_for("/waiting/.test(document.getElementById('story-head').textContent)");
     browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('story').textContent)");
-    browser.screenshot("story");
+    browser.screenshot("history");
     browser.run("document.getElementById('grid').focus()");
     let slot = browser.run("return cell.slot").as_i64().unwrap();
     browser.press("\u{e012}"); // arrow left
@@ -183,10 +178,10 @@ fn a_lost_connection_is_shown_and_reestablished() {
 fn at_nineteen_thousand_clients_the_page_stays_readable() {
     assert!(helloop::testing::raise_descriptor_limit() > 19_100);
     let server = start(&[]);
-    let mut crowd = Crowd::join(&server, 19_000);
+    let mut clients = Clients::connect(&server, 19_000);
     let browser = open(&server, false);
     browser.wait_for("document.getElementById('count-waiting').textContent === '19,000'");
-    crowd.greet_while(|| browser.screenshot("19000"));
+    clients.greet_while(|| browser.screenshot("19000"));
     // Every cell is on the screen.
     let fits = "document.getElementById('grid').clientHeight < innerHeight && cell.size >= 3";
     browser.wait_for(fits);
@@ -204,10 +199,10 @@ fn the_picture_of_the_readme() {
     let browser = Browser::start(1_200, 985, false);
     browser.open(&format!("http://{}/", observe_address(&server)));
     browser.wait_for("document.body.dataset.state === 'live'");
-    let mut crowd = Crowd::join(&server, 120);
+    let mut clients = Clients::connect(&server, 120);
     browser.wait_for("document.getElementById('count-waiting').textContent === '120'");
     // Some clients leave, and their slots are reused.
-    crowd.0.truncate(60);
+    clients.0.truncate(60);
     browser.wait_for("Number(document.getElementById('count-free').textContent) >= 60");
     let to = server.tcp_address().to_string();
     let load = |flags: &[&str]| {
@@ -220,10 +215,10 @@ fn the_picture_of_the_readme() {
     let begun = browser.run("return shown.at").as_f64().unwrap();
     browser.wait_for(&format!("shown.at > {begun} + {GRAPHS_US}"));
     // Some clients send exit and stay connected; others disconnect.
-    for client in crowd.0.iter_mut().skip(35) {
+    for client in clients.0.iter_mut().skip(35) {
         client.write_all(b"exit").unwrap();
     }
-    crowd.0.drain(..15);
+    clients.0.drain(..15);
     browser.wait_for("document.getElementById('count-lingering').textContent === '25'");
     let held = browser
         .run("return codes.lastIndexOf(LETTERS.indexOf('h'))")

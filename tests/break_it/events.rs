@@ -219,13 +219,13 @@ fn p05_accepts_and_reads_without_a_budget() {
     assert!(without.reads >= 1_000 && without.writes >= 1_000);
     assert!(with.accepted <= 64 && with.reads <= 4 && with.writes <= 4);
     text.line("Before Ada is answered   accepts   reads   writes");
-    for (server, did) in [("the naive code", without), ("the code here", with)] {
+    for (server, stats) in [("the naive code", without), ("the code here", with)] {
         let CallStats {
             accepted,
             reads,
             writes,
             ..
-        } = did;
+        } = stats;
         text.line(format_args!(
             "{server:<22} {accepted:>9} {reads:>7} {writes:>8}"
         ));
@@ -241,13 +241,13 @@ fn storm(waiting: &RefCell<AcceptQueue>, connects: usize) {
 /// The work done after both clients were welcomed and before Ada, who sends three bytes, is driven.
 fn work_before_ada<P: Program>(harness: &Harness<P>) -> CallStats {
     let mut sum = CallStats::default();
-    for (_, did) in calls(harness).into_iter().skip(2) {
-        if did.bytes_in == 3 {
+    for (_, stats) in calls(harness).into_iter().skip(2) {
+        if stats.bytes_in == 3 {
             return sum;
         }
-        sum.accepted += did.accepted;
-        sum.reads += did.reads;
-        sum.writes += did.writes;
+        sum.accepted += stats.accepted;
+        sum.reads += stats.reads;
+        sum.writes += stats.writes;
     }
     panic!("Ada was not answered");
 }
@@ -328,7 +328,7 @@ fn the_tutorials_sleep_in_the_loop() {
     real.run_until(2_000);
     let calls = calls(&real).into_iter();
     let with: Vec<Time> = calls
-        .filter(|(_, did)| did.bytes_out == 11)
+        .filter(|(_, stats)| stats.bytes_out == 11)
         .map(|(at, _)| at)
         .collect();
 

@@ -1,6 +1,6 @@
 //! The real server and the naive one, each on the real reactor in virtual time.
 //!
-//! **Owns** the time, the far ends of the connections, and the recording of the loop. **Must never
+//! **Owns** the time, the remote ends of the connections, and the recording of the loop. **Must never
 //! touch** a clock or a real socket. **Invariant**: a program gets each edge that a poll would
 //! report once, and its waits are recorded with the timeout that a poll would get.
 
@@ -59,7 +59,7 @@ impl Program for Server<ScriptedNet> {
 pub struct Harness<P> {
     pub program: P,
     now: Time,
-    far_ends: Vec<Remote>,
+    remotes: Vec<Remote>,
     /// Whether the wait before the next turn is recorded.
     has_recorded_wait: bool,
 }
@@ -78,11 +78,11 @@ impl Harness<Server<ScriptedNet>> {
     }
 
     /// A client that was just accepted.
-    pub fn client(&mut self, (stream, far_end): (ScriptedStream, Remote)) -> Remote {
+    pub fn client(&mut self, (stream, remote): (ScriptedStream, Remote)) -> Remote {
         self.program.shared.stats.accepted += 1;
         let peer = ServerSource::Peer(Peer::new(stream));
         self.program.reactor.add(peer, Readiness::WRITABLE).unwrap();
-        self.track(&far_end)
+        self.track(&remote)
     }
 
     pub fn listener(&mut self) -> (Token, Rc<RefCell<AcceptQueue>>) {
@@ -100,13 +100,9 @@ impl Harness<NaiveServer> {
     }
 
     /// A client that was just accepted, served by `serve`.
-    pub fn client(
-        &mut self,
-        serve: ServeFn,
-        (stream, far_end): (ScriptedStream, Remote),
-    ) -> Remote {
+    pub fn client(&mut self, serve: ServeFn, (stream, remote): (ScriptedStream, Remote)) -> Remote {
         self.program.add_client(serve, stream);
-        self.track(&far_end)
+        self.track(&remote)
     }
 
     /// A listener that accepts with `accept`, and whose clients are served by `serve`.
@@ -126,7 +122,7 @@ impl<P: Program> Harness<P> {
         Self {
             program,
             now: Time::ZERO,
-            far_ends: Vec::new(),
+            remotes: Vec::new(),
             has_recorded_wait: false,
         }
     }
@@ -136,17 +132,17 @@ impl<P: Program> Harness<P> {
         self.program.poll_timeout(self.now)
     }
 
-    /// From now on reports the edges of this stream.
-    fn track(&mut self, far_end: &Remote) -> Remote {
-        self.far_ends.push(far_end.clone());
-        far_end.clone()
+    /// Reports the edges of this stream from now on.
+    fn track(&mut self, remote: &Remote) -> Remote {
+        self.remotes.push(remote.clone());
+        remote.clone()
     }
 
     /// A client connects, and waits in the accept backlog.
     pub fn connect(&mut self, waiting: &RefCell<AcceptQueue>) -> Remote {
-        let (stream, far_end) = ScriptedStream::unlimited();
+        let (stream, remote) = ScriptedStream::unlimited();
         waiting.borrow_mut().streams.push_back(stream);
-        self.track(&far_end)
+        self.track(&remote)
     }
 
     fn record_wait(&mut self) {
@@ -164,9 +160,9 @@ impl<P: Program> Harness<P> {
         if !self.has_recorded_wait {
             self.record_wait();
         }
-        let far_ends = self.far_ends.iter();
-        let mut all: Vec<Mark> = far_ends
-            .filter_map(|far_end| far_end.borrow_mut().take_mark())
+        let remotes = self.remotes.iter();
+        let mut all: Vec<Mark> = remotes
+            .filter_map(|remote| remote.borrow_mut().take_mark())
             .collect();
         all.extend(marks);
         self.program.step(self.now, &all);
@@ -178,17 +174,17 @@ impl<P: Program> Harness<P> {
     #[track_caller]
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            let is_due = |far_end: &Remote| {
-                let wire = far_end.borrow();
+            let is_due = |remote: &Remote| {
+                let wire = remote.borrow();
                 wire.token.is_some() && !wire.edge.is_empty()
             };
             let would_block = self.poll_timeout() != Some(Duration::ZERO);
-            if would_block && !self.far_ends.iter().any(is_due) {
+            if would_block && !self.remotes.iter().any(is_due) {
                 return;
             }
             self.turn(&[]);
         }
-        panic!("the loop never comes to rest");
+        panic!("the loop never blocks");
     }
 
     /// Runs until this time, counted from the start, with a turn at each deadline on the way.
@@ -219,9 +215,9 @@ impl<P: Program> Harness<P> {
         trace::write(self.program.reactor().recorder(), &mut json).unwrap();
         show(json.as_slice(), Filter::default(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
-        let is_second = |rung: &&str| rung.split_whitespace().nth(1) == Some("2");
+        let is_second = |line: &&str| line.split_whitespace().nth(1) == Some("2");
         let header = text.lines().take(1);
-        let rungs = text.lines().skip(1).skip_while(|rung| !is_second(rung));
-        header.chain(rungs).flat_map(|rung| [rung, "\n"]).collect()
+        let lines = text.lines().skip(1).skip_while(|line| !is_second(line));
+        header.chain(lines).flat_map(|line| [line, "\n"]).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The naive server: the sources that run the naive code on the real reactor.
 //!
-//! **Owns** those sources, what they share, and the faults that need more than one function: slots
-//! named without their owner, and deadlines kept beside the loop. **Must never touch** the real
+//! **Owns** those sources, what they share, and the faults that need more than one function: events
+//! that name only a slot, and deadlines kept outside the loop. **Must never touch** the real
 //! server. **Invariant**: apart from the functions of [`naive`], it is correct.
 
 #![allow(unreachable_pub)]
@@ -256,8 +256,8 @@ impl Observable for NaiveSource {
 pub struct NaiveServer {
     pub reactor: Reactor<NaiveSource, TurnRecorder>,
     pub shared: Shared,
-    /// Whether an event names a slot without its owner, and is handled before the next event of
-    /// its batch is looked at.
+    /// Whether an event names only a slot, without a generation, and each event is handled before
+    /// the next one of its batch.
     pub ignores_generations: bool,
 }
 
@@ -304,7 +304,7 @@ impl NaiveServer {
         }
     }
 
-    /// From now on closes idle clients.
+    /// Closes idle clients from now on.
     pub fn close_idle_clients(&mut self) {
         self.shared.deadlines = Some(BinaryHeap::new());
     }
@@ -324,7 +324,7 @@ impl NaiveServer {
         self.reactor.add(listener, Readiness::empty()).unwrap()
     }
 
-    /// The replies that all clients together are owed, in bytes.
+    /// Unsent replies of all clients, in bytes.
     pub fn owed(&self) -> usize {
         let owed = self.reactor.sources().map(|(_, source)| match source {
             NaiveSource::Client(client) => client.owed.len(),

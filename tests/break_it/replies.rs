@@ -213,11 +213,11 @@ fn p14_two_servers_greet_each_other_forever() {
     let mut last = 0;
     for round in 0..ROUNDS {
         let socket = ScriptedUdpSocket::default();
-        let post = socket.0.clone();
-        post.borrow_mut().arrived.push_back(Ok(forged.clone()));
+        let script = socket.0.clone();
+        script.borrow_mut().arrived.push_back(Ok(forged.clone()));
         let ended = naive::answer_every_datagram(&socket).unwrap_err();
         assert_eq!(ended.kind(), io::ErrorKind::WouldBlock);
-        let (reply, to) = post
+        let (reply, to) = script
             .borrow_mut()
             .sent
             .pop()
@@ -255,16 +255,17 @@ fn address(port: u16) -> SocketAddr {
 fn real_answers(datagram: &[u8], from: SocketAddr) -> (Vec<Vec<u8>>, u64) {
     let mut real = Harness::real(Settings::default());
     let socket = ScriptedUdpSocket::default();
-    let post = socket.0.clone();
+    let script = socket.0.clone();
     let source = ServerSource::Datagrams(Box::new(Datagrams::new(socket)));
     let token = real.program.add(source).unwrap();
-    post.borrow_mut()
+    script
+        .borrow_mut()
         .arrived
         .push_back(Ok((datagram.to_vec(), from)));
     real.turn(&[(token, Readiness::READABLE | Readiness::WRITABLE)]);
     real.settle();
     let dropped = real.program.shared.stats.dropped[DropReason::Greeting];
-    let sent = &post.borrow().sent;
+    let sent = &script.borrow().sent;
     let sent = sent.iter().map(|(reply, _)| reply.clone()).collect();
     (sent, dropped)
 }

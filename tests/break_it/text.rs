@@ -35,10 +35,10 @@ impl Text {
     }
 
     fn ladder(&mut self, ladder: &str) -> &mut Self {
-        let rungs = ladder.lines().count();
+        let lines = ladder.lines().count();
         assert!(
-            rungs <= MAX_LADDER_LINES,
-            "{rungs} rungs are too many:\n{ladder}"
+            lines <= MAX_LADDER_LINES,
+            "{lines} lines are too many:\n{ladder}"
         );
         self.0.push_str(ladder);
         self
