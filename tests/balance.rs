@@ -6,7 +6,7 @@ mod util;
 use http::observe_address;
 use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -82,9 +82,7 @@ struct Balancer {
 
 impl Balancer {
     fn start(servers: [&Server; 2]) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = util::free_address();
         let mut text = configuration().replace("0.0.0.0:9999", &address.to_string());
         for (place, server) in ["192.0.2.1", "192.0.2.2"].into_iter().zip(servers) {
             let check_port = observe_address(server).port();

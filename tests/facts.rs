@@ -87,7 +87,7 @@ fn every_link_has_a_target() {
         .map(|line| {
             let words = line.trim_start_matches('#').trim().to_lowercase();
             let kept = words.replace(
-                |letter: char| !letter.is_alphanumeric() && letter != ' ',
+                |character: char| !character.is_alphanumeric() && character != ' ',
                 "",
             );
             kept.replace(' ', "-")

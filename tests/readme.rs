@@ -268,13 +268,13 @@ fn compare(command: &Command, mut arguments: Vec<String>) {
 /// The words of a line, without what differs between runs: figures become 0, units and bars are
 /// dropped.
 fn shape(line: &str) -> Vec<String> {
-    let is_figure = |word: &str| word.contains(|letter: char| letter.is_ascii_digit());
+    let is_figure = |word: &str| word.contains(|character: char| character.is_ascii_digit());
     let labels = ["p50", "p90", "p99", "p99.9"];
     let mut words = Vec::new();
     for word in line.split_whitespace() {
         let bare = word.trim_end_matches([',', ';', ':']);
         match bare {
-            _ if bare.chars().all(|letter| letter == '#') => {}
+            _ if bare.chars().all(|character| character == '#') => {}
             "B" | "KiB" | "MiB" | "GiB" => {}
             "n/a" => words.push("0".to_owned()),
             _ if is_figure(bare) && !labels.contains(&bare) => words.push("0".to_owned()),

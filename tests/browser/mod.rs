@@ -6,7 +6,7 @@
 use crate::util::{Process, TIMEOUT};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ impl Browser {
         let text = self.text(id);
         let digits: String = text
             .chars()
-            .filter(|letter| letter.is_ascii_digit() || *letter == '.')
+            .filter(|character| character.is_ascii_digit() || *character == '.')
             .collect();
         digits.parse().unwrap_or(0.0)
     }
@@ -196,9 +196,7 @@ impl Drop for Browser {
 /// same port is in use in IPv4.
 fn start_driver() -> (Process, u16) {
     for _ in 0..10 {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = crate::util::free_address().port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}"));
         let driver = Process::start(command);
@@ -213,8 +211,8 @@ fn from_base64(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();
     let (mut bits, mut count) = (0_u32, 0);
-    for letter in text.bytes().filter(|letter| *letter != b'=') {
-        let value = ALPHABET.iter().position(|known| *known == letter).unwrap();
+    for byte in text.bytes().filter(|byte| *byte != b'=') {
+        let value = ALPHABET.iter().position(|known| *known == byte).unwrap();
         bits = (bits << 6) | value as u32;
         count += 6;
         if count >= 8 {

@@ -159,7 +159,7 @@ pub(crate) fn greet_udp_in_tries(
 }
 
 #[test]
-pub(crate) fn an_invalid_address_is_an_error_with_an_example() {
+fn an_invalid_address_is_an_error_with_an_example() {
     for to in [
         "",
         "127.0.0.1",
@@ -178,7 +178,7 @@ pub(crate) fn an_invalid_address_is_an_error_with_an_example() {
 }
 
 #[test]
-pub(crate) fn a_host_name_reaches_the_address_that_is_served() {
+fn a_host_name_reaches_the_address_that_is_served() {
     let (to, server) = tcp_server(serve_chunks);
     let to = to.replace("127.0.0.1", "localhost");
     greet_tcp(&to, Framing::Chunk, &[b"Michael"]).1.unwrap();

@@ -295,9 +295,8 @@ fn refusing_port() -> (socket2::Socket, String) {
 fn tcp_advises_how_to_start_a_server_if_refused() {
     let (_bound, to) = refusing_port();
     let error = greet_tcp(&to, Framing::Chunk, &[]).1.unwrap_err();
-    let service = Service::Tcp;
     assert!(
-        matches!(&error, Error::Refused { service: s, .. } if *s == service),
+        matches!(error, Error::Refused { service, .. } if service == Service::Tcp),
         "{error:?}"
     );
     for word in [&to, "helloop serve", "cargo run --release"] {

@@ -155,9 +155,8 @@ fn udp_reports_a_closed_port_at_once() {
     let to = bound.local_addr().unwrap().to_string();
     let start = Instant::now();
     let error = greet_udp(&to, TIMEOUT, &[b"Michael"]).1.unwrap_err();
-    let service = Service::Udp;
     assert!(
-        matches!(&error, Error::Refused { service: s, .. } if *s == service),
+        matches!(error, Error::Refused { service, .. } if service == Service::Udp),
         "{error:?}"
     );
     assert!(message_of(&error).contains("helloop serve"), "{error}");

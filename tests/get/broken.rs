@@ -163,9 +163,8 @@ fn a_refused_connect_is_an_error() {
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let get = Get::new(&format!("http://{address}/"));
     let error = get.run().1.unwrap_err();
-    let service = Service::Http;
     assert!(
-        matches!(&error, Error::Refused { service: s, .. } if *s == service),
+        matches!(error, Error::Refused { service, .. } if service == Service::Http),
         "{error:?}"
     );
     assert!(message_of(&error).contains(&address.to_string()), "{error}");

@@ -35,7 +35,7 @@ fn an_existing_file_is_replaced_only_with_force() {
 }
 
 #[test]
-fn a_file_that_appears_meanwhile_is_not_replaced() {
+fn a_file_that_appears_during_the_fetch_is_not_replaced() {
     let (url, server, folder) = {
         let folder = tempfile::tempdir().unwrap();
         let page = folder.path().join("page");

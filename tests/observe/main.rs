@@ -23,7 +23,7 @@ fn start(flags: &[&str]) -> (Server, SocketAddr) {
 }
 
 /// A stream of snapshots, after the response head.
-fn watch(address: SocketAddr) -> BufReader<TcpStream> {
+fn stream_snapshots(address: SocketAddr) -> BufReader<TcpStream> {
     let mut stream = connect(address);
     write!(stream, "GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let head = read_head(&mut stream);
@@ -174,10 +174,10 @@ fn health_is_200_while_serving_and_503_while_draining() {
     server.wait_for_messages(1);
     server.signal(Signal::SIGTERM);
     server.stderr().wait_for("stopping");
-    let mut watched = watch(address);
+    let mut snapshots = stream_snapshots(address);
     let health = get(address, "/healthz");
     assert_eq!((health.status, health.text().as_str()), (503, "draining\n"));
-    assert_eq!(next_event(&mut watched)["serving"], false);
+    assert_eq!(next_event(&mut snapshots)["serving"], false);
     expect(&mut client, b"Hello, Ada!");
     // An observer does not keep a drained server running.
     let ended = server.wait();
@@ -187,7 +187,7 @@ fn health_is_200_while_serving_and_503_while_draining() {
 #[test]
 fn snapshots_are_complete_and_at_most_ten_per_second() {
     let (server, address) = start(&[]);
-    let mut stream = watch(address);
+    let mut stream = stream_snapshots(address);
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let event = event_with(&mut stream, |event| event["clients"] == 3);
     // Signals, listener, UDP socket, observer listener, the observer, and three waiting clients.
@@ -223,8 +223,8 @@ fn snapshots_are_complete_and_at_most_ten_per_second() {
 #[test]
 fn a_slot_has_a_history() {
     let (server, address) = start(&[]);
-    let mut watched = watch(address);
-    next_event(&mut watched);
+    let mut snapshots = stream_snapshots(address);
+    next_event(&mut snapshots);
     let mut client = server.connect();
     ask(&mut client, b"Ada", b"Hello, Ada!");
     let history: serde_json::Value =
@@ -251,17 +251,19 @@ fn a_slot_has_a_history() {
 #[test]
 fn observers_over_the_limit_are_refused_until_one_leaves() {
     let (server, address) = start(&[]);
-    let mut watchers: Vec<_> = (0..MAX_OBSERVERS).map(|_| watch(address)).collect();
+    let mut observers: Vec<_> = (0..MAX_OBSERVERS)
+        .map(|_| stream_snapshots(address))
+        .collect();
     let refused = send(address, b"GET / HTTP/1.1\r\n");
     assert_eq!(
         (refused.status, refused.field("connection")),
         (503, Some("close"))
     );
     // Any number of further observers does not keep clients from being served.
-    let crowd: Vec<_> = (0..40).map(|_| connect(address)).collect();
+    let others: Vec<_> = (0..40).map(|_| connect(address)).collect();
     server.assert_serves();
-    drop(crowd);
-    watchers.pop();
+    drop(others);
+    observers.pop();
     let found = (0..1_000).any(|_| {
         let mut stream = connect(address);
         write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
@@ -270,8 +272,8 @@ fn observers_over_the_limit_are_refused_until_one_leaves() {
         stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200")
     });
     assert!(found, "refused after one has left");
-    for watched in &mut watchers {
-        next_event(watched);
+    for snapshots in &mut observers {
+        next_event(snapshots);
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 /// What a relay does with each reply, by its number.
-type Fate = fn(usize) -> Relayed;
+type Rule = fn(usize) -> Relayed;
 
 enum Relayed {
     Forwarded,
@@ -19,7 +19,7 @@ enum Relayed {
 }
 
 /// Starts a relay between clients and a UDP server, with one thread per client.
-fn relay(server: SocketAddr, fate: Fate) -> SocketAddr {
+fn relay(server: SocketAddr, rule: Rule) -> SocketAddr {
     let front = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = front.local_addr().unwrap();
     thread::spawn(move || {
@@ -30,8 +30,8 @@ fn relay(server: SocketAddr, fate: Fate) -> SocketAddr {
             let back = clients.entry(from).or_insert_with(|| {
                 let back = UdpSocket::bind("127.0.0.1:0").unwrap();
                 back.connect(server).unwrap();
-                let (front, back_too) = (front.try_clone().unwrap(), back.try_clone().unwrap());
-                thread::spawn(move || relay_back(&front, &back_too, from, fate));
+                let (front, back_clone) = (front.try_clone().unwrap(), back.try_clone().unwrap());
+                thread::spawn(move || relay_back(&front, &back_clone, from, rule));
                 back
             });
             back.send(&datagram[..count]).unwrap();
@@ -40,7 +40,7 @@ fn relay(server: SocketAddr, fate: Fate) -> SocketAddr {
     address
 }
 
-fn relay_back(front: &UdpSocket, back: &UdpSocket, client: SocketAddr, fate: Fate) {
+fn relay_back(front: &UdpSocket, back: &UdpSocket, client: SocketAddr, rule: Rule) {
     let mut reply = [0; 2_048];
     for number in 0.. {
         let Ok(count) = back.recv(&mut reply) else {
@@ -50,7 +50,7 @@ fn relay_back(front: &UdpSocket, back: &UdpSocket, client: SocketAddr, fate: Fat
             // The client may have exited.
             let _ = front.send_to(reply, client);
         };
-        match fate(number) {
+        match rule(number) {
             Relayed::Forwarded => send(&reply[..count]),
             Relayed::Dropped => {}
             Relayed::Duplicated => {

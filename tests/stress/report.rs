@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 /// The parts of the JSON form in README.md, each a JSON pointer and its keys: `slos[]` is
-/// `/slos/0`, and `top` is the whole.
+/// `/slos/0`, and `top` is the whole report.
 fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
     let rows = readme::between("| part | keys |\n| --- | --- |\n", "\n\n").lines();
     rows.map(|row| {
@@ -18,7 +18,7 @@ fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
             .map_or_else(String::new, |name| format!("/{}", name.replace("[]", "/0")));
         // A remark in parentheses is about the key before it.
         let pieces = keys.split('(').enumerate();
-        let outside = pieces.map(|(place, piece)| match place {
+        let outside = pieces.map(|(index, piece)| match index {
             0 => piece,
             _ => piece.split_once(')').expect("a closing parenthesis").1,
         });

@@ -1,8 +1,8 @@
 //! The tutorial's servers in Python: the same calls in the same order.
 
-use crate::util::Process;
+use crate::util::{Process, free_address};
 use crate::{microseconds, stress};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
 
 /// A thread per client; each reply is delayed by a second.
@@ -47,10 +47,7 @@ while True:
 
 /// Starts a Python server on a free port, and waits until it listens.
 fn python(script: &str) -> (Process, SocketAddr) {
-    // Just freed: the system does not hand the port out again so soon.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = free_address();
     let script = script.replace("9999", &address.port().to_string());
     let mut command = Command::new("python3");
     command.args(["-u", "-c", &script]);

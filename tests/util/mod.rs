@@ -15,8 +15,8 @@ mod sockets;
 pub use process::{Ended, Lines, Process, helloop, run, run_helloop};
 pub use server::{Server, Setup, counter};
 pub use sockets::{
-    ask, ask_udp, clients_within_descriptor_limit, connect, expect, expect_last, read_exactly,
-    read_to_end, receive_udp, reset, udp,
+    ask, ask_udp, clients_within_descriptor_limit, connect, expect, expect_last, free_address,
+    read_exactly, read_to_end, receive_udp, reset, udp,
 };
 
 use std::time::Duration;
