@@ -244,7 +244,7 @@ impl<T: Connecting> Caller<T> {
         self.matched += count as u32;
         if count == expected.len() {
             self.matched = 0;
-            shared.counters.note_greeted();
+            shared.counters.note_welcomed();
             self.state = match shared.activate(cx.token) {
                 Some(index) => {
                     self.index = index;
@@ -313,7 +313,7 @@ impl<T: Connecting> Caller<T> {
         let reached = match self.state {
             CallerState::Connecting => Reached::Nothing,
             CallerState::Welcoming | CallerState::Refused => Reached::Connected,
-            CallerState::Idle | CallerState::Active => Reached::Greeted,
+            CallerState::Idle | CallerState::Active => Reached::Welcomed,
         };
         cx.shared.counters.note_lost(cause, reached);
         self.count_unanswered(cx.clock_now(), cx.shared);

@@ -7,6 +7,7 @@
 use super::conductor::CONNECTS_AT_ONCE;
 use super::connect::SourceAddresses;
 use super::plan::Plan;
+use super::report::text::count;
 use crate::net::system;
 use std::fmt;
 use std::net::UdpSocket;
@@ -76,9 +77,10 @@ fn check_descriptors(plan: &Plan, limit: u64, findings: &mut Findings) {
         return;
     }
     findings.obstacles.push(format!(
-        "descriptors: {clients} clients need {needed}, and the limit of this process is {limit}: \
+        "descriptors: {} {needed}, and the limit of this process is {limit}: \
          raise the hard limit (as root: `ulimit -Hn {needed}` in this shell, or `prlimit \
          --nofile={needed}:{needed} --pid $$`), or use --clients {}",
+        count(clients, "client needs", "clients need"),
         limit.saturating_sub(RESERVED_DESCRIPTORS)
     ));
 }
@@ -88,14 +90,16 @@ fn check_ports(plan: &Plan, range: Option<(u16, u16)>, findings: &mut Findings) 
     let ports = u64::from(last.saturating_sub(first)) + 1;
     let sources = u64::from(plan.sources.count_for(plan.clients));
     let clients = u64::from(plan.clients);
-    let summary = format!("{ports} ports ({first} to {last}) on {sources} source addresses");
+    let sources_text = count(sources, "source address", "source addresses");
+    let summary = format!("{ports} ports ({first} to {last}) on {sources_text}");
     if clients <= ports * sources {
         findings.ok.push(format!("ports: {summary}"));
         return;
     }
     findings.obstacles.push(format!(
-        "ports: {clients} clients need more than {summary}: add addresses (--source CIDR) or \
-         ports (`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`)"
+        "ports: {} more than {summary}: add addresses (--source CIDR) or ports (`sysctl -w \
+         net.ipv4.ip_local_port_range='1024 65535'`)",
+        count(clients, "client needs", "clients need")
     ));
 }
 

@@ -115,7 +115,7 @@ pub enum Reached {
     /// It was connected and waited for its welcome.
     Connected,
     /// It was welcomed.
-    Greeted,
+    Welcomed,
 }
 
 /// The counters of one run.
@@ -128,7 +128,7 @@ pub struct Counters {
     /// Of these, connected.
     pub connected: u32,
     /// Of these, welcomed.
-    pub greeted: u32,
+    pub welcomed: u32,
     /// Of these, answered at least once.
     pub answered_once: u32,
     /// Clients connected now.
@@ -202,15 +202,15 @@ impl Counters {
     }
 
     /// A client was welcomed.
-    pub fn note_greeted(&mut self) {
-        self.greeted += 1;
+    pub fn note_welcomed(&mut self) {
+        self.welcomed += 1;
         self.pending -= 1;
     }
 
     /// A client was lost.
     pub fn note_lost(&mut self, cause: LossCause, reached: Reached) {
         self.lost[cause] += 1;
-        self.pending -= u32::from(reached != Reached::Greeted);
+        self.pending -= u32::from(reached != Reached::Welcomed);
         self.open -= u32::from(reached != Reached::Nothing);
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct Plan {
     /// Open loop: messages per second of all clients together, by a schedule. `None` is the
     /// closed loop: a client sends again once its replies are complete.
     pub rate: Option<NonZeroU64>,
-    /// Connects per second; `None`: the next client connects once an earlier one is greeted.
+    /// Connects per second; `None`: the next client connects once an earlier one is welcomed.
     pub connect_rate: Option<NonZeroU64>,
     /// The timeout of a connect, of the welcome and of each reply.
     pub timeout: Duration,

@@ -42,7 +42,7 @@ fn line(shared: &Shared, now: Time) -> String {
         Stage::Connecting => {
             return format!(
                 "connecting: {} of {} clients, {} lost",
-                counters.greeted,
+                counters.welcomed,
                 shared.plan.clients,
                 counters.all_lost()
             );
@@ -57,9 +57,9 @@ fn line(shared: &Shared, now: Time) -> String {
         (second.replies as f64 / length, second.p99)
     });
     format!(
-        "{stage}: {:.0}s, {} clients, {rate:.0} messages a second, p99 {}, {} lost",
+        "{stage}: {:.0}s, {}, {rate:.0} messages a second, p99 {}, {} lost",
         now.since(shared.began).as_secs_f64(),
-        counters.open,
+        text::count(counters.open, "client", "clients"),
         text::time(p99.map(microseconds)),
         counters.all_lost()
     )

@@ -166,7 +166,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
         let now = cx.clock_now();
         // There is no handshake: the socket is open, and that is all.
         cx.shared.counters.note_connected(Duration::ZERO, now);
-        cx.shared.counters.note_greeted();
+        cx.shared.counters.note_welcomed();
         self.state = match cx.shared.activate(cx.token) {
             Some(index) => UdpCallerState::Active(Box::new(Exchange {
                 index,
@@ -216,7 +216,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
     fn lose(&mut self, error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdict {
         let cause = cx.shared.cause_of(error);
         debug!("lost {}: {}", cx.token, cause.name());
-        cx.shared.counters.note_lost(cause, Reached::Greeted);
+        cx.shared.counters.note_lost(cause, Reached::Welcomed);
         self.finish(cx)
     }
 }

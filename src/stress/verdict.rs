@@ -68,10 +68,10 @@ pub(crate) fn limited_by(evidence: &Evidence) -> Option<String> {
 #[must_use]
 pub(crate) fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
     let mut missing = Vec::new();
-    if counters.greeted < plan.clients {
+    if counters.welcomed < plan.clients {
         missing.push(format!(
             "{} of {} clients were {}",
-            counters.greeted,
+            counters.welcomed,
             plan.clients,
             match plan.transport {
                 Transport::Tcp(_) => "connected and greeted",
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn fewer_clients_wrong_bytes_and_lost_clients_are_shortcomings() {
         let mut counters = Counters {
-            greeted: 1,
+            welcomed: 1,
             answered_once: 1,
             sent: 5,
             answered: 5,
@@ -181,7 +181,7 @@ mod tests {
         assert!(shortcomings(&plan(), &counters).is_empty());
         counters.lost[LossCause::WrongBytes] = 1;
         counters.unanswered = 1;
-        counters.greeted = 0;
+        counters.welcomed = 0;
         let missing = shortcomings(&plan(), &counters).join("; ");
         for words in ["0 of 1 clients", "wrong bytes", "1 messages were not"] {
             assert!(missing.contains(words), "{missing}");

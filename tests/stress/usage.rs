@@ -1,4 +1,4 @@
-//! What is refused before a run, and the exit codes.
+//! What is rejected before a run, and the exit codes.
 
 use crate::util::Server;
 use crate::{run, spawned, stress};
@@ -21,7 +21,7 @@ fn without_a_server_the_error_says_how_to_start_one() {
 }
 
 #[test]
-fn wrong_usage_is_refused() {
+fn wrong_usage_is_rejected() {
     for flags in [
         "--clients 5 --active 6",
         "--pipeline 2",

@@ -59,7 +59,7 @@ pub(super) fn clients(shared: &Shared) -> Clients {
     Clients {
         requested: shared.plan.clients,
         connected: counters.connected,
-        greeted: counters.greeted,
+        greeted: counters.welcomed,
         answered: counters.answered_once,
         peak: counters.peak,
         lost: counters.all_lost(),

@@ -246,7 +246,9 @@ fn write_verdict(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(out, "verdict    {}", report.verdict.words)
 }
 
-fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
+/// The number with its unit: `1 address`, `2 addresses`.
+#[must_use]
+pub(in crate::stress) fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
     let number = number.into();
     let unit = if number == 1 { one } else { many };
     format!("{number} {unit}")

@@ -148,7 +148,7 @@ fn replies_are_matched_however_reads_and_writes_split_them() {
             run.finish(0..0);
             let counters = &run.shared.counters;
             assert_eq!(
-                (counters.greeted, counters.answered_once),
+                (counters.welcomed, counters.answered_once),
                 (3, 3),
                 "{piece_bytes} {pipeline}"
             );
@@ -238,7 +238,7 @@ fn a_connect_that_does_not_complete_times_out() {
     run.finish(0..0);
     let counters = &run.shared.counters;
     assert_eq!(
-        (counters.connected, counters.greeted, counters.peak),
+        (counters.connected, counters.welcomed, counters.peak),
         (1, 1, 1)
     );
     assert_eq!(counters.lost[LossCause::TimedOut], 1);
