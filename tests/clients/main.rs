@@ -5,6 +5,8 @@
 
 mod tcp_client;
 mod udp_client;
+#[path = "../util/mod.rs"]
+mod util;
 
 use helloop::protocol::greeting::Framing;
 use helloop::testing::client::{Error, names, tcp, udp};
@@ -12,9 +14,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-/// Far longer than any step takes.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+use util::TIMEOUT;
 
 /// A timeout that a test waits for.
 pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);

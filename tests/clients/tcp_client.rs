@@ -1,13 +1,14 @@
 //! The TCP client.
 
+use crate::util::{TIMEOUT, refusing_port};
 use crate::{
-    SHORT_TIMEOUT, TIMEOUT, arguments, greet_tcp, greet_tcp_within, message_of, receive,
-    replying_server, serve_chunks, tcp_server,
+    SHORT_TIMEOUT, arguments, greet_tcp, greet_tcp_within, message_of, receive, replying_server,
+    serve_chunks, tcp_server,
 };
 use helloop::protocol::greeting::Framing;
 use helloop::testing::client::{Error, Service, names, tcp};
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::Instant;
 
@@ -116,8 +117,8 @@ fn tcp_sends_no_invalid_name() {
         b"a\r",
         &[b'x'; names::MAX_NAME_BYTES + 1],
     ] {
-        let refused = names::from_arguments(vec![b"Michael".to_vec(), name.to_vec()]);
-        assert!(matches!(refused.map(|_| ()), Err(Error::Name { .. })));
+        let rejected = names::from_arguments(vec![b"Michael".to_vec(), name.to_vec()]);
+        assert!(matches!(rejected.map(|_| ()), Err(Error::Name { .. })));
 
         let (to, server) = tcp_server(serve_chunks);
         let options = tcp::Options {
@@ -282,18 +283,10 @@ fn tcp_succeeds_once_all_replies_have_arrived() {
     server.join().unwrap();
 }
 
-/// A TCP port that is bound and not listening, so that connects are refused.
-fn refusing_port() -> (socket2::Socket, String) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    socket.bind(&any.into()).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, address.to_string())
-}
-
 #[test]
 fn tcp_advises_how_to_start_a_server_if_refused() {
     let (_bound, to) = refusing_port();
+    let to = to.to_string();
     let error = greet_tcp(&to, Framing::Chunk, &[]).1.unwrap_err();
     assert!(
         matches!(error, Error::Refused { service, .. } if service == Service::Tcp),

@@ -1,7 +1,8 @@
 //! The UDP client.
 
+use crate::util::TIMEOUT;
 use crate::{
-    SHORT_TIMEOUT, TIMEOUT, greet_udp, greet_udp_in_tries, message_of, receive_datagram, reply,
+    SHORT_TIMEOUT, greet_udp, greet_udp_in_tries, message_of, receive_datagram, reply,
     serve_datagrams, udp_server,
 };
 use helloop::testing::client::{Error, Service, names};

@@ -1,8 +1,8 @@
 //! Invalid and incomplete responses, servers that send none, and URLs that are not fetched.
 
+use crate::util::{TIMEOUT, refusing_port};
 use crate::{
-    Get, SHORT_TIMEOUT, TIMEOUT, assert_response_error, message_of, rejected, responding_server,
-    server,
+    Get, SHORT_TIMEOUT, assert_response_error, message_of, rejected, responding_server, server,
 };
 use helloop::testing::client::http::{self, MAX_HEAD_BYTES, ResponseError, UrlError};
 use helloop::testing::client::{Error, Service};
@@ -157,10 +157,7 @@ fn a_silent_or_slow_server_is_a_timeout() {
 
 #[test]
 fn a_refused_connect_is_an_error() {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
-    socket.bind(&any.into()).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let (_bound, address) = refusing_port();
     let get = Get::new(&format!("http://{address}/"));
     let error = get.run().1.unwrap_err();
     assert!(

@@ -5,6 +5,8 @@
 
 mod broken;
 mod files;
+#[path = "../util/mod.rs"]
+mod util;
 mod whole;
 
 use helloop::testing::client::Error;
@@ -16,9 +18,7 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// Far longer than any step takes.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+use util::TIMEOUT;
 
 /// A timeout that a test waits for.
 pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);

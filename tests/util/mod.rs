@@ -16,7 +16,7 @@ pub use process::{Ended, Lines, Process, helloop, run, run_helloop};
 pub use server::{Server, Setup, counter};
 pub use sockets::{
     ask, ask_udp, clients_within_descriptor_limit, connect, expect, expect_last, free_address,
-    read_exactly, read_to_end, receive_udp, reset, udp,
+    read_exactly, read_to_end, receive_udp, refusing_port, reset, udp,
 };
 
 use std::time::Duration;
