@@ -159,13 +159,13 @@ impl<T: Stream> Observer<T> {
             self.flush(cx)?;
             let next = match self.state {
                 ObserverState::Accepted => self.begin(cx),
-                ObserverState::Reading => self.read_request(cx)?,
+                ObserverState::Reading => self.read_request(cx),
                 ObserverState::Asking(question, method, after) => {
                     self.take_answer(question, method, after, cx)
                 }
                 ObserverState::Sending(after) => self.end_answer(after, cx),
                 ObserverState::Streaming => self.stream_on(cx)?,
-                ObserverState::Lingering => self.discard(cx)?,
+                ObserverState::Lingering => self.discard(cx),
             };
             if let Some(verdict) = next {
                 return Ok(verdict);
@@ -186,26 +186,28 @@ impl<T: Stream> Observer<T> {
     }
 
     /// Answers a request that is complete, or reads more of it.
-    fn read_request(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Next> {
+    fn read_request(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Next {
         match http::parse(self.input.as_slice()) {
             Ok(Some(request)) => {
                 self.input.consume(request.length);
                 self.respond(&request, cx);
-                return Ok(None);
+                return None;
             }
             Ok(None) => {}
             Err(status) => {
                 self.refuse(status, cx);
-                return Ok(None);
+                return None;
             }
         }
         let mut bytes = [0; READ_BYTES];
-        match self.receive(&mut bytes, cx)? {
-            Read::Bytes(count) => self.input.push(&bytes[..count]),
-            Read::Blocked => return Ok(Some(Verdict::Park)),
-            Read::End => return Ok(Some(Verdict::Close)),
+        match self.receive(&mut bytes, cx) {
+            Received::Bytes(count) => {
+                self.input.push(&bytes[..count]);
+                None
+            }
+            Received::Blocked => Some(Verdict::Park),
+            Received::End | Received::Failed(_) => Some(Verdict::Close),
         }
-        Ok(None)
     }
 
     fn respond(&mut self, request: &Request, cx: &mut Context<'_, ObserverRequests>) {
@@ -294,34 +296,28 @@ impl<T: Stream> Observer<T> {
             self.output.push(&body);
             self.flush(cx)?;
         }
-        let read = self.receive(&mut [0; READ_BYTES], cx)?;
-        Ok((read == Read::Blocked).then_some(Verdict::Park))
+        match self.receive(&mut [0; READ_BYTES], cx) {
+            Received::Bytes(_) | Received::End => Ok(None),
+            Received::Blocked => Ok(Some(Verdict::Park)),
+            Received::Failed(error) => Err(error),
+        }
     }
 
-    fn discard(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Next> {
-        Ok(match self.receive(&mut [0; READ_BYTES], cx)? {
-            Read::Bytes(_) => None,
-            Read::Blocked => Some(Verdict::Park),
-            Read::End => Some(Verdict::Close),
-        })
+    fn discard(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Next {
+        match self.receive(&mut [0; READ_BYTES], cx) {
+            Received::Bytes(_) => None,
+            Received::Blocked => Some(Verdict::Park),
+            Received::End | Received::Failed(_) => Some(Verdict::Close),
+        }
     }
 
     /// Reads once, if the socket may be readable.
-    fn receive(
-        &mut self,
-        bytes: &mut [u8],
-        cx: &mut Context<'_, ObserverRequests>,
-    ) -> io::Result<Read> {
+    fn receive(&mut self, bytes: &mut [u8], cx: &mut Context<'_, ObserverRequests>) -> Received {
         if !cx.readiness.contains(Readiness::READABLE) {
-            return Ok(Read::Blocked);
+            return Received::Blocked;
         }
         let traffic = &mut cx.shared.traffic;
-        match stream::receive(&mut self.stream, cx.readiness, bytes, traffic) {
-            Received::Bytes(count) => Ok(Read::Bytes(count)),
-            Received::End => Ok(Read::End),
-            Received::Blocked => Ok(Read::Blocked),
-            Received::Failed(error) => Err(error),
-        }
+        stream::receive(&mut self.stream, cx.readiness, bytes, traffic)
     }
 
     fn flush(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<()> {
@@ -332,12 +328,4 @@ impl<T: Stream> Observer<T> {
         }
         Ok(())
     }
-}
-
-/// What a read found, if the connection is not broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
-    Bytes(usize),
-    Blocked,
-    End,
 }
