@@ -64,7 +64,7 @@ pub enum Received {
     /// This many bytes, at least one.
     Bytes(usize),
     /// EOF: the peer has sent everything it will.
-    End,
+    Eof,
     /// Nothing to read now.
     Blocked,
     /// The connection is broken.
@@ -84,7 +84,7 @@ pub fn receive<T: Stream>(
         match stream.read(buffer) {
             Ok(0) => {
                 readiness.remove(Readiness::READABLE);
-                return Received::End;
+                return Received::Eof;
             }
             Ok(count) => {
                 traffic.bytes_in += count as u64;
@@ -203,7 +203,7 @@ mod tests {
             (&[Ok(8)], READABLE, "Bytes(8)", READABLE, 1, 8),
             // Short, but EOF may follow.
             (&[Ok(7)], closed, "Bytes(7)", closed, 1, 7),
-            (&[Ok(0)], closed, "End", Readiness::CLOSED, 1, 0),
+            (&[Ok(0)], closed, "Eof", Readiness::CLOSED, 1, 0),
             (
                 &[Err(WouldBlock)],
                 READABLE,

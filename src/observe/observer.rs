@@ -320,7 +320,7 @@ impl<T: Stream> Observer<T> {
         let traffic = &mut cx.shared.traffic;
         match stream::receive(&mut self.stream, cx.readiness, bytes, traffic) {
             Received::Bytes(count) => Ok(Read::Bytes(count)),
-            Received::End => Ok(Read::End),
+            Received::Eof => Ok(Read::End),
             Received::Blocked => Ok(Read::Blocked),
             Received::Failed(error) => Err(error),
         }

@@ -11,7 +11,7 @@
 pub const KEPT_BYTES: usize = 1_024;
 
 /// Empties `bytes`, keeping at most [`KEPT_BYTES`] of its memory.
-pub fn forget(bytes: &mut Vec<u8>) {
+pub fn clear_and_shrink(bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.shrink_to(KEPT_BYTES);
 }
@@ -75,7 +75,7 @@ impl Buffer {
         debug_assert!(count <= self.len(), "consumed more than there is");
         self.consumed += count;
         if self.consumed >= self.bytes.len() {
-            forget(&mut self.bytes);
+            clear_and_shrink(&mut self.bytes);
             self.consumed = 0;
         }
     }

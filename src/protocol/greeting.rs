@@ -9,7 +9,7 @@
 //! tutorial's "what one `recv` returns is one message", [`answer_lines`] and [`answer_last_line`]
 //! for lines, [`answer_datagram`] for UDP. Names are opaque bytes and need not be UTF-8.
 
-use crate::protocol::buffer::forget;
+use crate::protocol::buffer::clear_and_shrink;
 use memchr::memchr_iter;
 
 /// The longest message in chunk framing, in bytes: the tutorial's `recv(1024)`.
@@ -119,7 +119,7 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
             partial.reserve_exact(piece.len());
             partial.extend_from_slice(piece);
             let end = answer_line(strip_carriage_return(partial), replies);
-            forget(partial);
+            clear_and_shrink(partial);
             end
         };
         answered.messages += u32::from(end != Some(End::LineTooLong));
@@ -133,7 +133,7 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
     let length = partial.len() + rest.len();
     let last_is_cr = rest.last().or_else(|| partial.last()) == Some(&b'\r');
     if length - usize::from(last_is_cr) > MAX_LINE_BYTES {
-        forget(partial);
+        clear_and_shrink(partial);
         replies.extend_from_slice(LINE_TOO_LONG);
         answered.end = Some(End::LineTooLong);
     } else if !rest.is_empty() {
@@ -151,7 +151,7 @@ pub fn answer_last_line(partial: &mut Vec<u8>, replies: &mut Vec<u8>) -> Answere
         return Answered::default();
     }
     let end = answer_line(partial, replies);
-    forget(partial);
+    clear_and_shrink(partial);
     Answered {
         messages: u32::from(end != Some(End::LineTooLong)),
         end,

@@ -77,7 +77,7 @@ mod tests {
     fn used(pool: &mut PendingPool, bytes: usize) -> Box<Pending> {
         let mut pending = pool.take();
         pending.partial.resize(bytes, 0);
-        crate::protocol::buffer::forget(&mut pending.partial);
+        crate::protocol::buffer::clear_and_shrink(&mut pending.partial);
         pending
     }
 

@@ -156,8 +156,8 @@ impl<T: Connecting> Caller<T> {
             ) {
                 Received::Bytes(count) => self.check_input(count, cx)?,
                 Received::Blocked => return Ok(Verdict::Park),
-                Received::End if self.state == CallerState::Refused => return Err(LossCause::Busy),
-                Received::End => return Err(LossCause::Closed),
+                Received::Eof if self.state == CallerState::Refused => return Err(LossCause::Busy),
+                Received::Eof => return Err(LossCause::Closed),
                 Received::Failed(error) => return Err(shared.cause_of(&error)),
             }
         }

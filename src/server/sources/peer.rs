@@ -222,7 +222,7 @@ impl<T: Stream> Peer<T> {
                     moved.received += count;
                     self.answer(count, cx)
                 }
-                Received::End => {
+                Received::Eof => {
                     end = Some(CloseCause::Eof);
                     self.answer_last_line(cx)
                 }

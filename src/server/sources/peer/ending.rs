@@ -44,7 +44,7 @@ impl<T: Stream> Peer<T> {
         }
         if let Some(pending) = &mut self.pending {
             // An incomplete line is not answered any more.
-            buffer::forget(&mut pending.partial);
+            buffer::clear_and_shrink(&mut pending.partial);
             self.release_pending(&mut cx.shared.scratch.pool);
         }
         if cause == CloseCause::Eof || self.stream.shutdown_write().is_err() {
@@ -69,7 +69,7 @@ impl<T: Stream> Peer<T> {
             match self.receive(cx) {
                 Received::Bytes(count) => moved.received += count,
                 Received::Blocked => {}
-                Received::End | Received::Failed(_) => return Err(cause),
+                Received::Eof | Received::Failed(_) => return Err(cause),
             }
         }
         Ok(moved)
