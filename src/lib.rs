@@ -133,7 +133,7 @@
 //! | 1 edge triggering: drain the socket or remember its readiness | [`net::stream::receive`], [`reactor::ready`] | `p01_one_edge_is_enough_to_read_everything` |
 //! | 2 edge triggering with a budget needs a queue of ready sources | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_input_beyond_the_budget_is_read_in_later_turns` |
 //! | 3 stale events after a slot is reused (ABA) | [`reactor::slots`] | `p03_a_stale_event_never_reaches_the_slots_new_owner` |
-//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::Shared::wait_for_descriptor`] | `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`, `p04_the_listener_survives_every_accept_error` |
+//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::Shared::wait_for_close`] | `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`, `p04_the_listener_survives_every_accept_error` |
 //! | 5 accept and clients must not starve each other | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accepts_and_clients_do_not_starve_each_other` |
 //! | 6 short writes, and `WouldBlock` on write | [`net::stream::send`], [`server::sources::peer::Peer::drive`] | `p06_a_short_or_blocked_write_is_continued_in_order` |
 //! | 7 a client that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_client_that_never_reads_costs_bounded_memory`, `p07_a_thousand_clients_that_never_read_stay_within_the_cap`, `p07_unused_memory_closes_no_client` |

@@ -16,8 +16,13 @@ use mio::event;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use stream::Stream;
 use udp::DatagramSocket;
+
+/// How long a listener waits before it retries an accept that failed for lack of descriptors or
+/// memory: ten turns per second cost nothing, and a person hardly notices the wait.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The socket types of one network.
 pub trait Net: fmt::Debug {

@@ -267,7 +267,7 @@ impl Serve {
                 if !announce()? {
                     return Ok(0);
                 }
-                info!("one thread serves up to {max_clients} clients");
+                info!("one thread serves up to {}", plural(max_clients, "client"));
                 let outcome = server.run().map_err(cannot_serve)?;
                 server.report();
                 (outcome, server.summary())
@@ -301,9 +301,9 @@ impl Serve {
     fn settings(&self, descriptors: u64, capacity: u64) -> Settings {
         if let Some(requested) = self.max_clients.filter(|requested| *requested > capacity) {
             warn!(
-                "--max-clients {requested} exceeds the {capacity} clients that the limit of \
-                 {descriptors} file descriptors allows; more of them wait in the accept backlog \
-                 (raise `ulimit -n`)"
+                "--max-clients {requested} is too many: the limit of {descriptors} file descriptors \
+                 allows {}, and further ones wait in the accept backlog (raise `ulimit -n`)",
+                plural(capacity, "client")
             );
         }
         Settings {

@@ -15,6 +15,11 @@ use memchr::memchr_iter;
 /// The longest message in chunk framing, in bytes: the tutorial's `recv(1024)`.
 pub const MAX_CHUNK_BYTES: usize = 1_024;
 
+/// Bytes per read in line framing: large enough that a flood of lines costs few system calls,
+/// small enough that a read of nothing but empty lines, 4,096 messages, neither delays the other
+/// clients for long nor produces too many replies.
+pub const LINE_READ_BYTES: usize = 4 * 1_024;
+
 /// The longest line, in bytes without its ending. Without a limit, one client that never ends its
 /// line could use all memory.
 pub const MAX_LINE_BYTES: usize = 65_536;
@@ -58,6 +63,15 @@ impl Framing {
         match self {
             Self::Chunk => b"Welcome!",
             Self::Line => b"Welcome!\n",
+        }
+    }
+
+    /// The most bytes that the server reads at once.
+    #[must_use]
+    pub fn read_bytes(self) -> usize {
+        match self {
+            Self::Chunk => MAX_CHUNK_BYTES,
+            Self::Line => LINE_READ_BYTES,
         }
     }
 }

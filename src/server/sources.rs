@@ -15,7 +15,6 @@ use crate::net::stream::Stream;
 use crate::net::{Net, SystemNet};
 use crate::observe::listener::ObserverListener;
 use crate::observe::observer::Observer;
-
 use crate::reactor::{Births, Context, INTEREST, Readiness, Source, Time, Token, Verdict};
 use crate::warn_limited;
 use datagrams::Datagrams;
@@ -98,7 +97,7 @@ impl<N: Net> Source for ServerSource<N> {
     fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Peer(peer) => peer.expire(cx),
-            Self::Listener(listener) => listener.expire(cx),
+            Self::Listener(listener) => listener.expire(),
             Self::Datagrams(_) | Self::Stdin(_) => Verdict::Hold, // they set no deadline
             Self::Signals(signals) => signals.expire(cx),
             Self::ObserverListener(listener) => {

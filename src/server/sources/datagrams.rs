@@ -13,6 +13,7 @@ use crate::net::udp::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
 use crate::protocol::greeting;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
+use crate::server::outcome::plural;
 use crate::server::stats::DropReason;
 use crate::warn_limited;
 use log::debug;
@@ -123,9 +124,9 @@ impl<U: DatagramSocket> Datagrams<U> {
         let shared = &mut *cx.shared;
         let limit = shared.settings.max_datagram;
         for (datagram, from) in self.received.iter() {
-            let length = datagram.len();
+            let length = datagram.len() as u64;
             shared.stats.datagrams += 1;
-            debug!("datagram of {length} bytes from {from}");
+            debug!("datagram of {} from {from}", plural(length, "byte"));
             match answer(datagram, from, limit, self.replies.begin()) {
                 Ok(()) => self.replies.commit(from),
                 Err(reason) => {
@@ -133,7 +134,8 @@ impl<U: DatagramSocket> Datagrams<U> {
                     warn_limited!(
                         shared.limiters.dropped,
                         cx.turn_start,
-                        "a datagram of {length} bytes from {from} is not answered: {}",
+                        "a datagram of {} from {from} is not answered: {}",
+                        plural(length, "byte"),
                         reason.name()
                     );
                 }

@@ -19,11 +19,11 @@ mod state;
 pub use state::PeerState;
 
 use crate::net::stream::{self, Received, Stream};
-use crate::protocol::greeting::{self, Answered, Framing};
+use crate::protocol::greeting::{self, Answered, Framing, LINE_READ_BYTES};
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
 use crate::server::pending::{Pending, PendingPool};
-use crate::server::shared::{READ_BYTES, Scratch};
+use crate::server::shared::Scratch;
 use crate::server::stats::CloseCause;
 use crate::warn_limited;
 use state::{Deadline, Moved, deadline};
@@ -39,7 +39,7 @@ pub const HIGH_WATER_BYTES: usize = 32 * 1_024;
 pub const READS_PER_TURN: usize = 4;
 
 /// Bytes of one client per turn: one full read of lines, or four full chunks.
-pub const BYTES_PER_TURN: usize = READ_BYTES;
+pub const BYTES_PER_TURN: usize = LINE_READ_BYTES;
 
 /// How long remaining input is discarded after the last byte was sent. Closing a socket with
 /// unread input makes the kernel send a reset, which can destroy those last bytes on their way
@@ -52,12 +52,12 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const MAX_PEER_BYTES: usize = 256 * 1_024;
 const _: () = assert!(
     HIGH_WATER_BYTES
-        + READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
+        + LINE_READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
         + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES)
-        + (greeting::MAX_LINE_BYTES + 1 + READ_BYTES)
+        + (greeting::MAX_LINE_BYTES + 1 + LINE_READ_BYTES)
         <= MAX_PEER_BYTES
 );
-const _: () = assert!(READ_BYTES >= greeting::MAX_CHUNK_BYTES);
+const _: () = assert!(LINE_READ_BYTES >= greeting::MAX_CHUNK_BYTES);
 
 /// One client. When idle it is a descriptor, a state and a null pointer.
 #[derive(Debug)]
@@ -271,11 +271,7 @@ impl<T: Stream> Peer<T> {
     }
 
     fn receive(&mut self, cx: &mut Context<'_, Shared>) -> Received {
-        let limit = match cx.shared.settings.framing {
-            Framing::Chunk => greeting::MAX_CHUNK_BYTES,
-            Framing::Line => READ_BYTES,
-        };
-        let input = &mut cx.shared.scratch.input[..limit];
+        let input = &mut cx.shared.scratch.input;
         let traffic = &mut cx.shared.stats.traffic;
         stream::receive(&mut self.stream, cx.readiness, input, traffic)
     }

@@ -15,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// The pipe that the signal handlers write to.
 pub struct Signals {
@@ -87,11 +88,16 @@ impl Signals {
 
 fn begin_drain(cx: &mut Context<'_, Shared>) {
     let limit = cx.shared.settings.drain_timeout;
-    info!(
-        "stopping: draining {}, up to {}; a second signal ends at once",
-        plural(cx.shared.stats.clients(), "client"),
-        humantime::format_duration(limit)
-    );
+    log_drain(cx.shared.stats.clients(), limit);
     cx.set_deadline(limit);
     cx.shared.lifecycle = Lifecycle::Stopping;
+}
+
+/// Logs that a drain begins, in both models.
+pub(crate) fn log_drain(clients: u64, limit: Duration) {
+    info!(
+        "stopping: draining {}, up to {}; a second signal ends at once",
+        plural(clients, "client"),
+        humantime::format_duration(limit)
+    );
 }
