@@ -1,8 +1,8 @@
 //! The network: everything that makes a socket call, and what each system offers.
 //!
-//! **Owns** the traits of the sockets, and what each answer of the system means. **Must never
-//! touch** what the bytes mean, nor decide when a source is driven. **Invariant**: an answer of the
-//! system is interpreted here, once, for all programs.
+//! **Owns** the traits of the sockets, and the meaning of each result of a call. **Must never
+//! touch** what the bytes mean, nor when a source is driven. **Invariant**: a result is interpreted
+//! here, once, for all programs.
 //!
 //! A program is generic over [`Net`]: the system's sockets, or scripted ones in a test.
 

@@ -134,8 +134,8 @@ impl<N: Net> Server<N> {
         self.reactor.add(source, Readiness::empty())
     }
 
-    /// The work that concerns all sources, done while none is being driven. Returns how the run
-    /// ended, once it has.
+    /// The work that concerns all sources, done while none is driven. Returns how the run ended,
+    /// once it has.
     pub fn between_turns(&mut self) -> Option<Outcome> {
         self.wake_waiting_listeners();
         self.cap_buffered();
@@ -151,7 +151,7 @@ impl<N: Net> Server<N> {
             Lifecycle::Stopping => {
                 self.shared.lifecycle = Lifecycle::Draining;
                 self.shared.observers.is_draining = true;
-                // Every source looks once more; those with nothing left to do end.
+                // Every source is driven once more; those with nothing left to do close.
                 let all = Readiness::READABLE | Readiness::WRITABLE;
                 self.reactor.wake_all(all);
                 None
@@ -219,7 +219,7 @@ impl<N: Net> Server<N> {
         self.shared.stats.buffered > self.shared.settings.max_buffered
     }
 
-    /// A failure is logged, and the clients are served on.
+    /// A failure is logged, and the server keeps serving.
     fn save_requested_recording(&self) {
         if self.recording.is_none() {
             info!("SIGUSR2, but nothing is recorded: start with `helloop serve --record FILE`");

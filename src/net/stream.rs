@@ -1,16 +1,16 @@
 //! Reading, writing and half-closing a TCP stream: the only code that does.
 //!
 //! **Owns** the meaning of every result of `read`, `write` and `shutdown` under edge triggering.
-//! **Must never touch** what the bytes mean.
-//! **Invariant**: when a function returns, the readiness is right: a bit is cleared only when a
-//! result proves that the operation would block, and always then (pitfall 1).
+//! **Must never touch** what the bytes mean. **Invariant**: when a function returns, the readiness
+//! is right: a bit is cleared if and only if a result proves that there is nothing more to read, or
+//! no room to write (pitfall 1).
 //!
-//! Two results prove that a socket is drained: `WouldBlock`, and a read shorter than its buffer
-//! (epoll(7)), which saves the call that would return `WouldBlock`. The second has an exception and
-//! a price. Data and EOF can share one event, and no second event follows: while
-//! [`Readiness::CLOSED`] is set, a short read proves nothing. And a read stops at TCP's urgent mark,
-//! so what a client sent after its urgent byte is read with the client's next segment. No other
-//! client waits, nothing is lost, and each message costs one call less.
+//! Apart from EOF, two results prove that a socket is drained: `WouldBlock`, and a read shorter
+//! than its buffer (epoll(7)), which saves the call that would return `WouldBlock`. The second has
+//! an exception and a price. Data and EOF can share one event, and no second event follows: while
+//! [`Readiness::CLOSED`] is set, a short read proves nothing. And a read stops at TCP's urgent
+//! mark, so what a client sent after its urgent byte is read with the client's next segment.
+//! Nothing is lost, and no other client waits. In return each message costs one call less.
 
 use crate::reactor::Readiness;
 use std::io::{self, Read, Write};
@@ -146,7 +146,7 @@ mod tests {
 
     impl Script {
         fn next(&mut self) -> io::Result<usize> {
-            let answer = self.0.pop_front().expect("a call that the script foresees");
+            let answer = self.0.pop_front().expect("a call that the script expects");
             answer.map_err(io::Error::from)
         }
     }

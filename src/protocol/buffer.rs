@@ -6,8 +6,7 @@
 //! consumed.
 
 /// Memory that an empty buffer may keep, in bytes: enough for names, so that a steady load
-/// allocates nothing, and so little that 19,000 clients that keep it stay far below the default
-/// cap.
+/// allocates nothing, and so little that 19,000 clients stay far below the default cap.
 pub const KEPT_BYTES: usize = 1_024;
 
 /// Empties `bytes`, keeping at most [`KEPT_BYTES`] of its memory.

@@ -96,7 +96,7 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// Whether the input completed nothing: at most it began a line.
+    /// Whether the input completed neither a message nor the conversation.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self == Self::default()

@@ -1,4 +1,4 @@
-//! Readiness, remembered: the readiness bits of each slot, and the list of slots to drive.
+//! Remembered readiness: the readiness bits of each slot, and the list of slots to drive.
 //!
 //! **Owns** what the poll has reported for each slot and the source has not used up. **Must never
 //! touch** a source: it knows slot keys only.
@@ -9,17 +9,17 @@
 //! before the socket is drained must remember that there is more (pitfall 1), and a source that
 //! stops because its budget is spent needs a place in a list of our own, because the poll will not
 //! report it again (pitfall 2). This module holds both: the bits stay set until the *source* clears
-//! them, and the list is first in, first out, so that no source is passed over.
+//! them, and the list is first in, first out, so that no source is starved.
 
 use std::collections::VecDeque;
 
 bitflags::bitflags! {
-    /// What a source may try, as far as is known. Never a promise: an operation may still block.
+    /// What a source may try. It is a hint, not a promise: the operation may still block.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Readiness: u8 {
         /// A read, or an accept, may return something.
         const READABLE = 1;
-        /// A write may take something.
+        /// A write may accept something.
         const WRITABLE = 1 << 1;
         /// The peer has closed its half, or the socket has failed: a short read does not mean that
         /// the socket is drained, because EOF is still to be read. Stays set.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_an_earlier_owner_drives_nobody() {
+    fn an_entry_of_an_earlier_owner_drives_no_source() {
         let mut ready = Ready::default();
         ready.wake(0);
         ready.reset(0);

@@ -58,7 +58,7 @@ pub enum Lifecycle {
     Stopping,
     /// Listeners close; each client is read once more and sent what it is owed.
     Draining,
-    /// The drain took longer than allowed.
+    /// The drain has run out of time.
     OutOfTime,
 }
 
@@ -67,7 +67,7 @@ pub enum Lifecycle {
 pub struct Limiters {
     /// Clients beyond `--max-clients`.
     pub refused: Limiter,
-    /// Accepts without a free descriptor or memory.
+    /// Clients that wait, or are closed, because no descriptor or memory is left.
     pub starved: Limiter,
     /// Unanswered datagrams.
     pub dropped: Limiter,
@@ -79,7 +79,7 @@ pub struct Limiters {
     pub buffered: Limiter,
 }
 
-/// Memory that one source after the other uses while it is driven.
+/// Memory for the source that is driven, shared by all sources.
 #[derive(Debug)]
 pub struct Scratch {
     /// What one read returned. Its length is the size of a read.
@@ -114,7 +114,7 @@ pub struct Shared {
     pub waiting_listeners: Vec<Token>,
     /// The rate limiters of the log.
     pub limiters: Limiters,
-    /// Memory for the source that is driven.
+    /// Memory for the source that is driven, shared by all sources.
     pub scratch: Scratch,
     /// What is to be done after this turn.
     pub requested: Requested,
@@ -150,7 +150,7 @@ impl Shared {
         }
     }
 
-    /// Whether a source that has nothing left to do should end.
+    /// Whether the server was asked to stop: a source that has nothing left to do closes.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.lifecycle != Lifecycle::Serving

@@ -5,8 +5,8 @@
 //! reactor, during a drain too.
 //!
 //! Each client has a stack, an entry in the scheduler and, with `--delay`, a sleep of its own. That
-//! is simple to write, which is why the tutorial does it, and the comparison is fair: nothing here
-//! is slower than it must be. There is no limit on clients and no timeout: no thread sees them all,
+//! is simple to write, which is why the tutorial does it. The comparison is fair: nothing here is
+//! slower than it must be. There is no limit on clients and no timeout: no thread sees them all,
 //! and each is blocked in a call.
 
 use super::limiter::Limiter;

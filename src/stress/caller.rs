@@ -5,9 +5,9 @@
 //! client. **Invariant**: replies are matched to messages in order, and at most a pipeline of
 //! messages is in flight; a byte that does not match the script ends the client.
 //!
-//! Pitfalls answered here, as in the server's peer: connect, writable, then SO_ERROR (13), drain
-//! or remember (1), budgets (2), short writes (6), one client's error is its own (18). A client
-//! waits for one thing at a time, and its deadline limits that wait.
+//! Pitfalls handled here, as in the server's peer: connect, writable, then SO_ERROR (13), drain or
+//! remember (1), budgets (2), short writes (6), one client's error is its own (18). A client waits
+//! for one thing at a time, and its deadline limits that wait.
 
 use super::Shared;
 use super::connect::Connecting;

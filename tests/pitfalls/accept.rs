@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Out of descriptors the server keeps running without spinning, and accepts as soon as a client
+/// Out of descriptors, the server keeps running without spinning, and accepts as soon as a client
 /// leaves.
 #[test]
 fn p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup() {

@@ -1,6 +1,6 @@
 //! The UDP socket as an event source: each datagram NAME is answered to its sender.
 //!
-//! **Owns** one socket and the replies that it has not taken. **Must never touch** a connection.
+//! **Owns** one socket and the replies that it has not accepted. **Must never touch** a connection.
 //! **Invariant**: no datagram and no error ends the loop (pitfall 14); a reply is sent, dropped and
 //! counted for an error of its own, or kept until the send buffer has room.
 //!
@@ -84,7 +84,8 @@ impl<U: DatagramSocket> Datagrams<U> {
             self.receive(cx);
             self.answer_all(cx);
             self.flush(cx);
-            // An error counts as a datagram, or a socket full of errors would block the loop.
+            // An error counts as a datagram; otherwise a socket full of errors would block the
+            // loop.
             count += self.received.len().max(1);
         }
         if !self.replies.is_empty() {
@@ -143,7 +144,7 @@ impl<U: DatagramSocket> Datagrams<U> {
         }
     }
 
-    /// Sends replies as far as the socket takes them. A reply that it cannot send is given up.
+    /// Sends replies as far as the socket accepts them. A reply that fails is dropped and counted.
     fn flush(&mut self, cx: &mut Context<'_, Shared>) {
         while let Some((reply, to)) = self.replies.first() {
             match self.socket.send(&self.replies) {

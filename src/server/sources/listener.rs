@@ -4,10 +4,13 @@
 //! accepted. **Invariant**: while connections may wait in the accept backlog, the listener keeps
 //! its readiness, or has a deadline, or is registered in [`Shared::waiting_listeners`]: no wakeup is lost.
 //!
-//! Pitfalls answered here: descriptors or memory run out (4): the edge that announced the waiting
-//! connections does not come again, so the readiness is kept, and the accept is retried after a
-//! deadline and whenever a connection ends; accepts per turn are bounded (5); a connection that
-//! failed in the backlog is an error of its own (18).
+//! Pitfalls handled here:
+//!
+//! - No descriptor or memory is left (4). The edge that announced the waiting connections was
+//!   already delivered, so the readiness is kept, and the accept is retried after a deadline and
+//!   whenever a connection closes.
+//! - A storm of connects must not starve the clients (5): accepts per turn are bounded.
+//! - A connection that failed in the backlog affects no other (18).
 
 use super::ServerSource;
 use super::peer::Peer;
@@ -19,8 +22,8 @@ use nix::errno::Errno;
 use std::io;
 use std::net::SocketAddr;
 
-/// Accepts per turn. Connected clients must not wait for a storm of connects, nor the storm for
-/// them: the listener is one source among others.
+/// Accepts per turn. Connected clients must not wait for a storm of connects, nor new clients for
+/// connected ones: the listener is one source among others.
 pub const ACCEPTS_PER_TURN: usize = 64;
 
 /// Refused connections that may linger at once. Beyond that the backlog holds the others: a storm
@@ -133,7 +136,7 @@ fn wait_for_resources(error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdic
     warn_limited!(
         cx.shared.limiters.starved,
         cx.turn_start,
-        "cannot accept ({error}): clients wait in the backlog until a connection ends; \
+        "cannot accept ({error}): clients wait in the backlog until a connection closes; \
          raise the limit (ulimit -n), or refuse them with a lower --max-clients"
     );
     cx.shared.wait_for_close(cx.token);

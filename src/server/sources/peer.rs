@@ -1,4 +1,4 @@
-//! One client's connection: from its welcome to its end.
+//! One client's connection, from welcome to close.
 //!
 //! **Owns** one stream, what is kept for its client, and the state of the conversation. **Must
 //! never touch** another client, nor interpret the bytes (that is [`greeting`]).
@@ -10,7 +10,7 @@
 //! which moves bytes and may change the state; `state::deadline` and the verdict then follow from the
 //! state and the bytes moved, in one place (`step`).
 //!
-//! Pitfalls answered here: drain or remember (1), budgets (2), short writes (6), the client that
+//! Pitfalls handled here: drain or remember (1), budgets (2), short writes (6), the client that
 //! never reads (7), half-close (8), HUP and ERR (9), lingering (10), isolation of errors (18).
 
 mod ending;
@@ -34,16 +34,15 @@ use std::time::Duration;
 /// not read its replies stalls itself and no one else (pitfall 7).
 pub const HIGH_WATER_BYTES: usize = 32 * 1_024;
 
-/// Reads of one client per turn. A short read usually ends the work after one; the bound is for a
-/// client that sends as fast as it is read (pitfall 2).
+/// Reads of one client per turn. Usually the first one is short and drains the socket; the bound is
+/// for a client that sends as fast as it is read (pitfall 2).
 pub const READS_PER_TURN: usize = 4;
 
 /// Bytes of one client per turn: one full read of lines, or four full chunks.
 pub const BYTES_PER_TURN: usize = LINE_READ_BYTES;
 
-/// How long remaining input is discarded after the last byte was sent. Closing a socket with
-/// unread input makes the kernel send a reset, which can destroy those last bytes on their way
-/// (pitfall 10).
+/// How long remaining input is discarded after the last byte was sent. Closing a socket with unread
+/// input makes the kernel send a reset, which can destroy those last bytes in flight (pitfall 10).
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// The most memory kept for one client: replies up to the high-water mark, those to one more read
@@ -237,8 +236,8 @@ impl<T: Stream> Peer<T> {
                 moved.sent += self.send_replies(cx)?;
             }
         }
-        // In a drain that was the last read. A client that is owed nothing is also ended with
-        // care: its last reply may still be on its way.
+        // In a drain that was the last read. A client that is owed nothing lingers too: its last
+        // reply may still be in flight.
         if cx.shared.is_draining() {
             end = end.or(Some(CloseCause::Drained));
         }
@@ -254,9 +253,9 @@ impl<T: Stream> Peer<T> {
         Ok(moved)
     }
 
-    /// Whether the client may be readable, and its input may be read. Replies that a delay
-    /// released are sent before more is read, so that none is held twice; a drain holds all that
-    /// its last read finds together.
+    /// Whether there may be input, and it may be read now. Replies that a delay released are sent
+    /// before more is read, so that none is held twice. A drain holds the replies to all that it
+    /// reads together.
     fn may_read(&self, cx: &Context<'_, Shared>) -> bool {
         if !cx.readiness.contains(Readiness::READABLE) {
             return false;

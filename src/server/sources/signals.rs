@@ -1,7 +1,7 @@
 //! Signals as an event source.
 //!
 //! **Owns** which signals the server handles, and the time limit of a drain. **Must never touch** a
-//! connection: it notes in [`Shared`] what was asked for, and the server acts on it between turns.
+//! connection: it records the request in [`Shared`], and the server acts on it between turns.
 //! **Invariant**: the first request to stop drains, the second ends the process at once.
 
 use crate::reactor::{Context, Readiness, Verdict};
@@ -63,7 +63,7 @@ impl Signals {
         &mut self.pipe
     }
 
-    /// Notes what the signals ask for.
+    /// Records what the signals request.
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         cx.readiness.remove(Readiness::READABLE);
         for signal in self.pipe.pending() {

@@ -47,14 +47,14 @@ impl Moved {
     }
 }
 
-/// What becomes of the one deadline.
+/// What happens to the one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
-    /// It stands, or there is none.
+    /// Unchanged.
     Keep,
-    /// It is cancelled.
+    /// Cancelled.
     Clear,
-    /// It fires this long after the turn began.
+    /// Set to this long after the start of the turn.
     Set(Duration),
 }
 
