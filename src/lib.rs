@@ -77,7 +77,7 @@
 //! | `accept` in a `while True` loop | [`server::sources::listener`] | non-blocking, a limited number per turn |
 //! | `threading.Thread(target=tcplink)` | [`reactor::Births::push`] | a slab slot instead of a stack |
 //! | `recv(1024)` | [`net::stream::receive`] | tracks whether there may be more to read |
-//! | `send` | [`net::stream::send`] | what the socket does not accept is queued |
+//! | `send` | [`net::stream::send`] | what the socket does not take is queued |
 //! | `time.sleep(1)` | [`reactor::Context::set_deadline`] | delays one client only |
 //! | `'Hello, %s!' % ...` | [`protocol::greeting::answer_chunk`] | bytes, which need not be UTF-8 |
 //! | `close` | [`server::sources::peer::PeerState::Lingering`] | no reset destroys the last reply |

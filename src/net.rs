@@ -31,7 +31,7 @@ pub trait Net: fmt::Debug {
     /// A connection.
     type Stream: Stream + event::Source + fmt::Debug;
     /// A UDP socket.
-    type Datagram: DatagramSocket;
+    type UdpSocket: DatagramSocket;
 }
 
 /// The sockets of the operating system, by way of mio.
@@ -41,7 +41,7 @@ pub enum SystemNet {}
 impl Net for SystemNet {
     type Listener = mio::net::TcpListener;
     type Stream = mio::net::TcpStream;
-    type Datagram = udp::Datagram;
+    type UdpSocket = udp::Socket;
 }
 
 /// A listening socket.

@@ -101,8 +101,8 @@ impl<S: Source> Reactor<S> {
         Self::recorded(())
     }
 
-    /// A loop in virtual time, for tests and simulations: it is driven by [`step`](Self::step)
-    /// alone, and never reads the clock.
+    /// A loop in virtual time, for tests and simulations: it is driven only by
+    /// [`step`](Self::step), and never reads the clock.
     ///
     /// # Errors
     ///

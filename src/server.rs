@@ -74,7 +74,7 @@ impl Server {
             sockets.set_nonblocking()?;
             let tcp = TcpListener::from_std(sockets.tcp);
             server.add(ServerSource::Listener(Box::new(Listener::new(tcp))))?;
-            if let Some(udp) = sockets.udp.map(udp::Datagram::from_std) {
+            if let Some(udp) = sockets.udp.map(udp::Socket::from_std) {
                 server.add(ServerSource::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }

@@ -1,6 +1,6 @@
 //! The house rules, checked.
 //!
-//! Each rule is a function from the sources to the places that break it. The tables beside the
+//! Each rule is a function from the sources to the places that break it. The tables next to the
 //! rules say what is permitted, and why; changing a rule means changing a table.
 //! `tests/tidy/broken.rs` shows that each rule finds what breaks it.
 //!

@@ -1,4 +1,4 @@
-//! The outbound queue of one connection: bytes that its socket has not accepted yet.
+//! The outbound queue of one connection: bytes that its socket has not taken yet.
 //!
 //! **Owns** those bytes, in order. **Must never touch** what they mean. **Invariant**: a byte is
 //! written once, after every byte that was queued before it (pitfall 6).

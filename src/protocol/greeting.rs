@@ -2,8 +2,8 @@
 //!
 //! **Owns** what a message is, how it is answered, and what ends a conversation. **Must never
 //! touch** a socket, a clock or the log: the loop, the thread per client and the tests call the
-//! same functions. **Invariant**: the replies depend on the bytes alone and, in line framing, not
-//! on how reads divide them.
+//! same functions. **Invariant**: the replies depend only on the bytes and, in line framing, not on
+//! how reads divide them.
 //!
 //! A server sends [`Framing::welcome`] first. It answers by the framing: [`answer_chunk`] for the
 //! tutorial's "what one `recv` returns is one message", [`answer_lines`] and [`answer_last_line`]

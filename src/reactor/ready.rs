@@ -7,9 +7,9 @@
 //!
 //! The poll is edge-triggered: it reports once that a socket became readable. A source that stops
 //! before the socket is drained must remember that there is more (pitfall 1), and a source that
-//! stops because its budget is spent needs a place in a list of our own, because the poll will not
-//! report it again (pitfall 2). This module holds both: the bits stay set until the *source* clears
-//! them, and the list is first in, first out, so that no source is starved.
+//! stops because its budget is spent needs a place in the loop's own list, because the poll will
+//! not report it again (pitfall 2). This module holds both: the bits stay set until the *source*
+//! clears them, and the list is first in, first out, so that no source is starved.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ bitflags::bitflags! {
     pub struct Readiness: u8 {
         /// A read, or an accept, may return something.
         const READABLE = 1;
-        /// A write may accept something.
+        /// A write may take something.
         const WRITABLE = 1 << 1;
         /// The peer has closed its half, or the socket has failed: a short read does not mean that
         /// the socket is drained, because EOF is still to be read. Stays set.
@@ -27,8 +27,8 @@ bitflags::bitflags! {
     }
 }
 
-/// In the list. Stored beside the readiness bits because it is one bit per slot; sources do not
-/// see it.
+/// In the list. Stored with the readiness bits because it is one bit per slot; sources do not see
+/// it.
 const QUEUED: Readiness = Readiness::from_bits_retain(1 << 7);
 
 /// To be driven even if no readiness bit is set.

@@ -5,8 +5,8 @@
 //!
 //! A slab reuses a freed slot while something may still hold the token of its last owner: the ABA
 //! problem (pitfall 3). It may be an event of the same batch, an event for a duplicated descriptor,
-//! or a program that keeps tokens in order to wake their sources. So a token carries, beside the
-//! key, how often its slot has changed hands.
+//! or a program that keeps tokens in order to wake their sources. So a token carries, along with
+//! the key, how often its slot has changed hands.
 
 use slab::Slab;
 use std::fmt;

@@ -63,8 +63,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             now = clock(self.epoch, self.now);
             match polled {
                 Ok(()) => return Ok(now),
-                // The signal arrives as an event of its own; the deadline stays where it was
-                // (pitfall 11).
+                // The signal arrives as a separate event; the deadline does not move (pitfall 11).
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

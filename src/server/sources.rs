@@ -36,7 +36,7 @@ pub enum ServerSource<N: Net = SystemNet> {
     /// A listening socket.
     Listener(Box<Listener<N>>),
     /// A UDP socket.
-    Datagrams(Box<Datagrams<N::Datagram>>),
+    Datagrams(Box<Datagrams<N::UdpSocket>>),
     /// The signals.
     Signals(Box<Signals>),
     /// Standard input, if the server ends with it.

@@ -1,4 +1,4 @@
-//! The tutorial's server, to compare the loop with: one thread per client, on std alone.
+//! The tutorial's server, for comparison with the loop: one thread per client, using only std.
 //!
 //! **Owns** its threads. **Must never touch** the reactor: it shares only the protocol, the socket
 //! options and the settings with it. **Invariant**: clients receive the same bytes as from the

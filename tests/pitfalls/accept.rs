@@ -72,7 +72,7 @@ fn welcomed(clients: &mut [TcpStream]) -> usize {
             return index;
         }
     }
-    panic!("all were welcomed in spite of the descriptor limit");
+    panic!("all were welcomed despite the descriptor limit");
 }
 
 /// Errors for lack of resources, and errors of one queued connection.

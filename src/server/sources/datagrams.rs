@@ -1,8 +1,8 @@
 //! The UDP socket as an event source: each datagram NAME is answered to its sender.
 //!
-//! **Owns** one socket and the replies that it has not accepted. **Must never touch** a connection.
+//! **Owns** one socket and the replies that it has not taken. **Must never touch** a connection.
 //! **Invariant**: no datagram and no error ends the loop (pitfall 14); a reply is sent, dropped and
-//! counted for an error of its own, or kept until the send buffer has room.
+//! counted because of its own error, or kept until the send buffer has room.
 //!
 //! Two kinds of datagrams are not answered, so that the server can be tricked neither into an
 //! endless exchange nor into talking to a third party: those that are greetings themselves, and
@@ -144,7 +144,7 @@ impl<U: DatagramSocket> Datagrams<U> {
         }
     }
 
-    /// Sends replies as far as the socket accepts them. A reply that fails is dropped and counted.
+    /// Sends replies as far as the socket takes them. A reply that fails is dropped and counted.
     fn flush(&mut self, cx: &mut Context<'_, Shared>) {
         while let Some((reply, to)) = self.replies.first() {
             match self.socket.send(&self.replies) {
