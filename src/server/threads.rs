@@ -188,8 +188,8 @@ impl AcceptThread {
         })
     }
 
-    /// Ends the thread when it has accepted the backlog. Later connections are not accepted, however
-    /// fast clients connect.
+    /// Ends the thread once it has accepted the backlog. Later connections are not accepted,
+    /// however fast clients connect.
     fn stop(self, timeout: Duration) {
         match self.waker.connect_timeout(&self.address.into(), timeout) {
             // A panic of the thread is on stderr already.

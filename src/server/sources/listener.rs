@@ -2,7 +2,8 @@
 //!
 //! **Owns** one listener and when it accepts. **Must never touch** a connection that it has
 //! accepted. **Invariant**: while connections may wait in the accept backlog, the listener keeps
-//! its readiness, or has a deadline, or is registered in [`Shared::waiting_listeners`]: no wakeup is lost.
+//! its readiness, or has a deadline, or is registered in [`Shared::waiting_listeners`]: no wakeup
+//! is lost.
 //!
 //! Pitfalls handled here:
 //!
@@ -38,7 +39,7 @@ pub const ACCEPTS_PER_DRAIN: u32 = 65_536;
 #[derive(Debug)]
 pub struct Listener<N: Net> {
     socket: N::Listener,
-    /// Accepts left when the server drains.
+    /// Accepts left in a drain.
     left: u32,
 }
 

@@ -7,7 +7,7 @@
 //! [`MAX_PEER_BYTES`].
 //!
 //! A call of a peer goes one way: `drive` or `expire` do the work of the current [`PeerState`],
-//! which moves bytes and may change the state; `state::deadline` and the verdict then follow from the
+//! which moves bytes and may change the state. The deadline and the verdict then follow from the
 //! state and the bytes moved, in one place (`step`).
 //!
 //! Pitfalls handled here: drain or remember (1), budgets (2), short writes (6), the client that
