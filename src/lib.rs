@@ -3,7 +3,7 @@
 //!
 //! The classic socket tutorial starts a thread per client. Here one [`mio::Poll`] serves the
 //! listening socket, every connection and a UDP socket. The README describes the program; this page
-//! is the map of its code.
+//! is a map of its code.
 //!
 //! # One loop or a thread per client
 //!
@@ -23,9 +23,9 @@
 //! | CPU time per message | 8.06 µs | 15.8 µs |
 //! | p99 latency | 11.6 ms | 20.3 ms |
 //!
-//! The kernel memory per socket, some KiB, is the same for both; each thread needs a kernel stack in
-//! addition. In an event loop nothing may block, so the state that a thread keeps on its stack becomes
-//! explicit data.
+//! The kernel memory per socket, a few KiB, is the same for both; each thread needs a kernel stack
+//! as well. In an event loop nothing may block, so the state that a thread keeps on its stack
+//! becomes explicit data.
 //!
 //! # The turn
 //!
@@ -33,13 +33,13 @@
 //!             +------------------------- one step ------------------------------+
 //!  wait  ---> mark  ---------> drive  -----------------> expire ------> settle  |
 //!  poll,      events set       each marked source, in    deadlines      deaths, |
-//!  till the   readiness bits,  order, a bounded amount   that passed    then    |
+//!  until the  readiness bits,  order, a bounded amount   that passed    then    |
 //!  next       nothing else     of work -> a Verdict      -> a Verdict   births  |
 //!  deadline   +-----------------------------------------------------------------+
 //! ```
 //!
-//! An event only *marks* a source as ready. The loop then *drives* the marked sources in first-in,
-//! first-out order, a bounded amount of work each. [`reactor::Reactor::turn`] implements this.
+//! An event only *marks* a source as ready. The loop then *drives* the marked sources first in,
+//! first out, a bounded amount of work each. [`reactor::Reactor::turn`] implements this.
 //!
 //! # A reading order
 //!
@@ -48,7 +48,7 @@
 //!
 //! 1. [`protocol::greeting`]: the protocol, bytes in and bytes out.
 //! 2. [`reactor`]: the turn, and its three data structures: [`reactor::ready`] (readiness, and the
-//!    queue of marked sources), [`reactor::slots`] (the sources and their tokens) and
+//!    list of marked sources), [`reactor::slots`] (the sources and their tokens) and
 //!    [`reactor::timers`] (deadlines).
 //! 3. [`net::stream`]: what each result of `read` and `write` means under edge triggering.
 //! 4. [`server::sources::peer`]: one connection from accept to close, with its [`protocol::buffer`].
@@ -77,7 +77,7 @@
 //! | `accept` in a `while True` loop | [`server::sources::listener`] | non-blocking, a limited number per turn |
 //! | `threading.Thread(target=tcplink)` | [`reactor::Births::push`] | a slab slot instead of a stack |
 //! | `recv(1024)` | [`net::stream::receive`] | tracks whether there may be more to read |
-//! | `send` | [`net::stream::send`] | what the socket does not accept is queued |
+//! | `send` | [`net::stream::send`] | what the socket does not take is queued |
 //! | `time.sleep(1)` | [`reactor::Context::set_deadline`] | delays one client only |
 //! | `'Hello, %s!' % ...` | [`protocol::greeting::answer_chunk`] | bytes, which need not be UTF-8 |
 //! | `close` | [`server::sources::peer::PeerState::Lingering`] | no reset destroys the last reply |
@@ -131,9 +131,9 @@
 //! | pitfall | handled in | test |
 //! | --- | --- | --- |
 //! | 1 edge triggering: drain the socket or remember its readiness | [`net::stream::receive`], [`reactor::ready`] | `p01_one_edge_is_enough_to_read_everything` |
-//! | 2 edge triggering with a budget needs a queue of ready sources | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_input_beyond_the_budget_is_read_in_later_turns` |
+//! | 2 edge triggering with a budget needs a list of ready sources | [`reactor::Verdict::Again`], [`server::sources::peer::READS_PER_TURN`] | `p02_input_beyond_the_budget_is_read_in_later_turns` |
 //! | 3 stale events after a slot is reused (ABA) | [`reactor::slots`] | `p03_a_stale_event_never_reaches_the_slots_new_owner` |
-//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::Shared::wait_for_descriptor`] | `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`, `p04_the_listener_survives_every_accept_error` |
+//! | 4 EMFILE, ENFILE, ENOMEM on accept | [`server::sources::listener`], [`server::Shared::wait_for_close`] | `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`, `p04_the_listener_survives_every_accept_error` |
 //! | 5 accept and clients must not starve each other | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accepts_and_clients_do_not_starve_each_other` |
 //! | 6 short writes, and `WouldBlock` on write | [`net::stream::send`], [`server::sources::peer::Peer::drive`] | `p06_a_short_or_blocked_write_is_continued_in_order` |
 //! | 7 a client that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_client_that_never_reads_costs_bounded_memory`, `p07_a_thousand_clients_that_never_read_stay_within_the_cap`, `p07_unused_memory_closes_no_client` |
@@ -155,7 +155,7 @@
 
 // The documentation is built with private items: see .cargo/config.toml.
 #![allow(rustdoc::private_intra_doc_links)]
-// The library alone does not use everything that the program uses.
+// Without the program, parts of the library are unused.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 #[cfg(not(unix))]

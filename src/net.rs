@@ -1,8 +1,8 @@
 //! The network: everything that makes a socket call, and what each system offers.
 //!
-//! **Owns** the traits of the sockets, and what each answer of the system means. **Must never
-//! touch** what the bytes mean, nor decide when a source is driven. **Invariant**: an answer of the
-//! system is interpreted here, once, for all programs.
+//! **Owns** the traits of the sockets, and the meaning of each result of a call. **Must never
+//! touch** what the bytes mean, nor when a source is driven. **Invariant**: a result is interpreted
+//! here, once, for all programs.
 //!
 //! A program is generic over [`Net`]: the system's sockets, or scripted ones in a test.
 
@@ -16,8 +16,13 @@ use mio::event;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use stream::Stream;
 use udp::DatagramSocket;
+
+/// How long a listener waits before it retries an accept that failed for lack of descriptors or
+/// memory: ten turns per second cost nothing, and a person hardly notices the wait.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The socket types of one network.
 pub trait Net: fmt::Debug {
@@ -26,7 +31,7 @@ pub trait Net: fmt::Debug {
     /// A connection.
     type Stream: Stream + event::Source + fmt::Debug;
     /// A UDP socket.
-    type Datagram: DatagramSocket;
+    type UdpSocket: DatagramSocket;
 }
 
 /// The sockets of the operating system, by way of mio.
@@ -36,7 +41,7 @@ pub enum SystemNet {}
 impl Net for SystemNet {
     type Listener = mio::net::TcpListener;
     type Stream = mio::net::TcpStream;
-    type Datagram = udp::Datagram;
+    type UdpSocket = udp::Socket;
 }
 
 /// A listening socket.

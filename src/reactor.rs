@@ -8,17 +8,18 @@
 //! ```text
 //!             +------------------------- one step ------------------------------+
 //!  wait  ---> mark  ---------> drive  -----------------> expire ------> settle  |
-//!  poll,      events set       marked sources, in        deadlines      deaths, |
-//!  till the   readiness bits,  order, a bounded amount   that passed    then    |
+//!  poll,      events set       each marked source, in    deadlines      deaths, |
+//!  until the  readiness bits,  order, a bounded amount   that passed    then    |
 //!  next       nothing else     of work -> a Verdict      -> a Verdict   births  |
 //!  deadline   +-----------------------------------------------------------------+
 //! ```
 //!
 //! An event only *marks* a source as ready. A first-in, first-out list of marked sources does the
-//! *work*, a bounded amount per source, at the loop's own pace. That one idea answers draining
+//! *work*, a bounded amount per source, at the loop's own pace. This one idea handles draining
 //! under edge triggering (1), budgets (2), spurious wakeups (15) and event batches that are too
-//! small (16). Generational [`Token`]s answer reused slots (3), [`Timers`] answer timers (12), and
-//! the wait is resumed after EINTR (11). The numbers refer to the pitfall index of the crate.
+//! small (16). Generational [`Token`]s handle reused slots (3), [`Timers`] handle deadlines without
+//! system calls (12), and the wait resumes after EINTR (11). The numbers refer to the index of
+//! pitfalls on the crate's first page.
 //!
 //! A program brings one `enum` of its sources, which implements [`Source`], and calls
 //! [`Reactor::turn`] in a loop. The modules: `turn` is the turn itself, `between` is what the
@@ -47,10 +48,11 @@ use std::time::{Duration, Instant};
 use timers::Timers;
 
 /// The most events that one wait takes from the poll. If more are ready, the next wait returns
-/// them; an event only marks a source, so the order of the batches decides nothing (pitfall 16).
+/// them; an event only marks a source, so it does not matter how events are split into batches
+/// (pitfall 16).
 const EVENTS_PER_WAIT: usize = 1_024;
 
-/// One event, reduced to what the loop needs: the source, and what it may try.
+/// One event, reduced to what the loop needs: the source, and its readiness.
 pub type Mark = (Token, Readiness);
 
 /// What the loop counts about itself.
@@ -83,7 +85,7 @@ pub struct Reactor<S: Source, R: Recorder<S> = ()> {
     timers: Timers,
     births: Births<S>,
     deaths: Vec<Token>,
-    /// The program asked that the next wait does not block.
+    /// The program asked the next wait not to block.
     skip_next_wait: bool,
     stats: LoopStats,
     recorder: R,
@@ -99,8 +101,8 @@ impl<S: Source> Reactor<S> {
         Self::recorded(())
     }
 
-    /// A loop in virtual time, for tests and simulations: it is driven by [`step`](Self::step)
-    /// alone, and never reads the clock.
+    /// A loop in virtual time, for tests and simulations: it is driven only by
+    /// [`step`](Self::step), and never reads the clock.
     ///
     /// # Errors
     ///
@@ -148,8 +150,8 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
 }
 
 /// The memory that one source costs the loop, in bytes: its slot and generation, its readiness and
-/// its entry in the ready list, its deadline and the deadline's entry in the heap. The last two
-/// are only paid once a source has had a deadline.
+/// its entry in the ready list, its deadline and the deadline's entry in the heap. A loop whose
+/// sources set no deadlines does not pay for the last two.
 #[must_use]
 pub const fn bytes_per_source<S>() -> usize {
     slots::bytes_per_slot::<S>() + ready::BYTES_PER_SLOT + timers::BYTES_PER_SLOT

@@ -1,8 +1,8 @@
 //! The server: its sources, and the program around the turns of its loop.
 //!
 //! **Owns** the reactor with its [`ServerSource`]s, what they share, and what is done between
-//! turns: the drain, the cap on buffered bytes, waking listeners that ran out of descriptors,
-//! reports. **Must never touch** a socket: that is the sources' work.
+//! turns: the drain, the cap on buffered bytes, waking listeners that wait for a connection to
+//! close, reports. **Must never touch** a socket: that is the sources' work.
 //! **Invariant**: during a drain every client is read once more, is sent what it is owed, and is
 //! ended (pitfall 17).
 
@@ -50,8 +50,8 @@ pub struct Server<N: Net = SystemNet> {
     lasting: usize,
     /// Where the recording is saved, if one is made.
     recording: Option<RecordingFile>,
-    /// The connections that had ended when starved listeners were last woken.
-    ended_before: u64,
+    /// The connections that had closed when waiting listeners were last woken.
+    closed_before: u64,
 }
 
 impl Server {
@@ -74,7 +74,7 @@ impl Server {
             sockets.set_nonblocking()?;
             let tcp = TcpListener::from_std(sockets.tcp);
             server.add(ServerSource::Listener(Box::new(Listener::new(tcp))))?;
-            if let Some(udp) = sockets.udp.map(udp::Datagram::from_std) {
+            if let Some(udp) = sockets.udp.map(udp::Socket::from_std) {
                 server.add(ServerSource::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }
@@ -121,7 +121,7 @@ impl<N: Net> Server<N> {
             shared: Shared::new(settings),
             lasting: 0,
             recording: None,
-            ended_before: 0,
+            closed_before: 0,
         }
     }
 
@@ -134,10 +134,10 @@ impl<N: Net> Server<N> {
         self.reactor.add(source, Readiness::empty())
     }
 
-    /// The work that concerns all sources, done while none is being driven. Returns how the run
-    /// ended, once it has.
+    /// The work that concerns all sources, done while none is driven. Returns how the run ended,
+    /// once it has.
     pub fn between_turns(&mut self) -> Option<Outcome> {
-        self.wake_starved();
+        self.wake_waiting_listeners();
         self.cap_buffered();
         self.answer_observers();
         if mem::take(&mut self.shared.requested.report) {
@@ -151,7 +151,7 @@ impl<N: Net> Server<N> {
             Lifecycle::Stopping => {
                 self.shared.lifecycle = Lifecycle::Draining;
                 self.shared.observers.is_draining = true;
-                // Every source looks once more; those with nothing left to do end.
+                // Every source is driven once more; those with nothing left to do close.
                 let all = Readiness::READABLE | Readiness::WRITABLE;
                 self.reactor.wake_all(all);
                 None
@@ -167,13 +167,13 @@ impl<N: Net> Server<N> {
         self.lasting + self.shared.observers.sources
     }
 
-    /// Wakes listeners that are out of descriptors, or have too many refusals at once, as soon as a
-    /// connection has ended; their own deadline is only the fallback (pitfall 4).
-    fn wake_starved(&mut self) {
-        let ended = self.shared.stats.accepted - self.shared.stats.open();
-        if ended != self.ended_before {
-            self.ended_before = ended;
-            for listener in self.shared.starved.drain(..) {
+    /// Wakes the listeners that wait for a connection to close, once one has closed. The deadline
+    /// of a listener without descriptors is only the fallback (pitfall 4).
+    fn wake_waiting_listeners(&mut self) {
+        let closed = self.shared.stats.closed.values().sum();
+        if closed != self.closed_before {
+            self.closed_before = closed;
+            for listener in self.shared.waiting_listeners.drain(..) {
                 self.reactor.wake(listener);
             }
         }
@@ -219,7 +219,7 @@ impl<N: Net> Server<N> {
         self.shared.stats.buffered > self.shared.settings.max_buffered
     }
 
-    /// A failure is logged, and the clients are served on.
+    /// A failure is logged, and the server keeps serving.
     fn save_requested_recording(&self) {
         if self.recording.is_none() {
             info!("SIGUSR2, but nothing is recorded: start with `helloop serve --record FILE`");

@@ -52,7 +52,7 @@ pub mod trace {
 #[cfg(feature = "cli")]
 pub mod stress {
     //! The load generator.
-    pub use crate::stress::connect::{Connecting, start_tcp};
+    pub use crate::stress::connect::{CLIENTS_PER_SOURCE, Connecting, SourceAddresses, start_tcp};
     pub use crate::stress::counters::Counters;
     pub use crate::stress::report::exit;
     pub use crate::stress::signals::EXIT_INTERRUPTED;

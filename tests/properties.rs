@@ -27,7 +27,7 @@ enum Action {
     Room(usize),
     /// The next calls have these faults.
     Faults(Vec<Option<Fault>>),
-    /// The poll reports these readiness bits, and they are not true.
+    /// The poll reports these readiness bits, although the socket is not ready.
     Spurious(u8),
     /// The poll reports an event of an earlier owner of the slot.
     Stale,

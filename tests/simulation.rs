@@ -168,7 +168,7 @@ impl Simulation {
             to_send,
             sends_fin: self.rng.chance(2, 3),
         });
-        // Some act before they are accepted.
+        // Some clients act before they are accepted.
         for _ in 0..self.rng.below(5) {
             self.act_for_client(self.clients.len() - 1);
         }

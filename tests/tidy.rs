@@ -1,6 +1,6 @@
 //! The house rules, checked.
 //!
-//! Each rule is a function from the sources to the places that break it. The tables beside the
+//! Each rule is a function from the sources to the places that break it. The tables next to the
 //! rules say what is permitted, and why; changing a rule means changing a table.
 //! `tests/tidy/broken.rs` shows that each rule finds what breaks it.
 //!
@@ -27,11 +27,14 @@ use std::path::Path;
 const WITHOUT_CONTRACT: [(&str, &str); 3] = [
     ("src/lib.rs", "the first page of the documentation"),
     ("src/main.rs", "calls the library and nothing else"),
-    ("src/guide", "pages of the book, without code of their own"),
+    (
+        "src/guide",
+        "pages of the documentation, without code of their own",
+    ),
 ];
 
 /// What each module of the crate may import; the crate's root is not listed.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("reactor", &[]),
     ("protocol", &[]),
     ("net", &["reactor", "protocol"]),
@@ -46,6 +49,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
         ],
     ),
     ("guide", &[]),
+    ("testing", &["client", "observe", "stress", "net"]),
 ];
 
 /// Modules whose imports are not followed in the search for circles.
@@ -73,7 +77,7 @@ const READING_PATH: [&str; 7] = [
 
 /// At most so many code lines on the [`READING_PATH`]: what it has today. It may shrink; a new
 /// feature belongs elsewhere.
-const READING_PATH_LINES: usize = 1_549;
+const READING_PATH_LINES: usize = 1_535;
 
 /// All Rust files under `folders`.
 fn sources(folders: &[&str]) -> Vec<Source> {

@@ -92,7 +92,7 @@
 //! ```
 //! # #[cfg(target_os = "linux")]
 //! # fn main() -> std::io::Result<()> {
-//! # use helloop::stress::connect::{CLIENTS_PER_SOURCE, SourceAddresses};
+//! # use helloop::testing::stress::{CLIENTS_PER_SOURCE, SourceAddresses};
 //! # use socket2::{Domain, Socket, Type};
 //! # use std::net::{SocketAddr, TcpListener};
 //! # let listener = TcpListener::bind("127.0.0.1:0")?;

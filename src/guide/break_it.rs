@@ -168,7 +168,7 @@
 //!
 //! **What the code here does.** [`server::sources::listener`](crate::server::sources::listener) says
 //! [`Verdict::Hold`](crate::reactor::Verdict::Hold), with its readiness kept and a deadline, and has
-//! itself noted by [`Shared::wait_for_descriptor`](crate::server::Shared::wait_for_descriptor):
+//! itself noted by [`Shared::wait_for_close`](crate::server::Shared::wait_for_close):
 //! whichever comes first, the deadline or a client's end, makes it try again. Tests:
 //! `p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup`,
 //! `p04_the_listener_survives_every_accept_error`.

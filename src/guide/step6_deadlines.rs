@@ -113,7 +113,7 @@
 //!                 return Ok(Verdict::Hold);
 //!             }
 //!             Received::Blocked => return Ok(Verdict::Park),
-//!             Received::End | Received::Failed(_) => return Ok(Verdict::Close),
+//!             Received::Eof | Received::Failed(_) => return Ok(Verdict::Close),
 //!         }
 //!     }
 //!     let sent = stream::send(&mut client.stream, cx.readiness, &client.owed, traffic)?;

@@ -23,7 +23,7 @@ pub struct Options {
     /// The length of the accept backlog per listener. `bind` of mio and std fixes it at 128, and a
     /// client beyond that waits a second or more, until its SYN is retransmitted (pitfall 19).
     pub backlog: u32,
-    /// Whether other processes may listen on the same ports and share the clients.
+    /// Whether other processes may listen on the same ports and get a share of the clients.
     pub reuse_port: bool,
     /// The idle time after which TCP keepalive probes a client.
     pub keepalive: Option<Duration>,
@@ -104,7 +104,7 @@ fn resolve(name: &str) -> Result<BTreeSet<SocketAddr>, Error> {
     Ok(addresses)
 }
 
-/// How many free TCP ports are tried for UDP. Mostly the first is free there too.
+/// How many free TCP ports are tried for UDP. Usually the first one is free for UDP too.
 const PORT_TRIES: usize = 64;
 
 fn bind_one(address: SocketAddr, options: &Options) -> Result<Bound, Error> {

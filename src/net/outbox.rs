@@ -12,26 +12,26 @@ use crate::protocol::buffer::Buffer;
 use crate::reactor::Readiness;
 use std::io;
 
-/// The bytes that wait for the socket.
+/// The queued bytes of one connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
     queue: Buffer,
 }
 
 impl Outbox {
-    /// The number of bytes that wait.
+    /// The number of queued bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether none waits.
+    /// Whether no byte is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// The memory they take, in bytes, spare capacity included.
+    /// The memory of the queue in bytes, spare capacity included.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.queue.memory()

@@ -1,16 +1,16 @@
 //! Reading, writing and half-closing a TCP stream: the only code that does.
 //!
 //! **Owns** the meaning of every result of `read`, `write` and `shutdown` under edge triggering.
-//! **Must never touch** what the bytes mean.
-//! **Invariant**: when a function returns, the readiness is right: a bit is cleared only when a
-//! result proves that the operation would block, and always then (pitfall 1).
+//! **Must never touch** what the bytes mean. **Invariant**: when a function returns, the readiness
+//! is right: a bit is cleared if and only if a result proves that there is nothing more to read, or
+//! no room to write (pitfall 1).
 //!
-//! Two results prove that a socket is drained: `WouldBlock`, and a read shorter than its buffer
-//! (epoll(7)), which saves the call that would return `WouldBlock`. The second has an exception and
-//! a price. Data and EOF can share one event, and no second event follows: while
-//! [`Readiness::CLOSED`] is set, a short read proves nothing. And a read stops at TCP's urgent mark,
-//! so what a client sent after its urgent byte is read with the client's next segment. No other
-//! client waits, nothing is lost, and each message costs one call less.
+//! Apart from EOF, two results prove that a socket is drained: `WouldBlock`, and a read shorter
+//! than its buffer (epoll(7)), which saves the call that would return `WouldBlock`. The second has
+//! an exception and a price. Data and EOF can share one event, and no second event follows: while
+//! [`Readiness::CLOSED`] is set, a short read proves nothing. And a read stops at TCP's urgent
+//! mark, so what a client sent after its urgent byte is read with the client's next segment.
+//! Nothing is lost, and no other client waits. In return each message costs one call less.
 
 use crate::reactor::Readiness;
 use std::io::{self, Read, Write};
@@ -64,7 +64,7 @@ pub enum Received {
     /// This many bytes, at least one.
     Bytes(usize),
     /// EOF: the peer has sent everything it will.
-    End,
+    Eof,
     /// Nothing to read now.
     Blocked,
     /// The connection is broken.
@@ -84,7 +84,7 @@ pub fn receive<T: Stream>(
         match stream.read(buffer) {
             Ok(0) => {
                 readiness.remove(Readiness::READABLE);
-                return Received::End;
+                return Received::Eof;
             }
             Ok(count) => {
                 traffic.bytes_in += count as u64;
@@ -146,7 +146,7 @@ mod tests {
 
     impl Script {
         fn next(&mut self) -> io::Result<usize> {
-            let answer = self.0.pop_front().expect("a call that the script foresees");
+            let answer = self.0.pop_front().expect("a call that the script expects");
             answer.map_err(io::Error::from)
         }
     }
@@ -203,7 +203,7 @@ mod tests {
             (&[Ok(8)], READABLE, "Bytes(8)", READABLE, 1, 8),
             // Short, but EOF may follow.
             (&[Ok(7)], closed, "Bytes(7)", closed, 1, 7),
-            (&[Ok(0)], closed, "End", Readiness::CLOSED, 1, 0),
+            (&[Ok(0)], closed, "Eof", Readiness::CLOSED, 1, 0),
             (
                 &[Err(WouldBlock)],
                 READABLE,

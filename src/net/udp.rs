@@ -15,7 +15,7 @@ pub mod batch;
 )]
 mod platform;
 
-pub use platform::Datagram;
+pub use platform::Socket;
 
 use batch::{RecvBatch, SendBatch};
 use mio::event;
@@ -23,7 +23,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// A UDP socket: a [`Datagram`], or a script in a test.
+/// A UDP socket: a [`Socket`], or a script in a test.
 pub trait DatagramSocket: event::Source + fmt::Debug {
     /// Receives one datagram, truncated to the buffer.
     ///

@@ -6,18 +6,13 @@
 
 use super::observer::Observer;
 use super::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS, ObserverRequests};
-use crate::net::Accept;
+use crate::net::{ACCEPT_RETRY, Accept};
 use crate::reactor::{Context, Readiness, Verdict};
 use log::debug;
 use std::io;
-use std::time::Duration;
 
 /// Accepts per turn: observers are few, and the loop exists for clients.
 const ACCEPTS_PER_TURN: usize = 4;
-
-/// How long a listener that could not accept waits before it retries: nothing wakes it when an
-/// observer leaves.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// A listening socket for observers.
 #[derive(Debug)]
@@ -49,7 +44,8 @@ impl<A: Accept> ObserverListener<A> {
             }
             let is_full = cx.shared.observers >= MAX_OBSERVERS;
             if is_full && cx.shared.refusing >= MAX_REFUSED_OBSERVERS {
-                cx.set_deadline(RETRY);
+                // Nothing wakes this listener when an observer leaves.
+                cx.set_deadline(ACCEPT_RETRY);
                 return Verdict::Hold;
             }
             match self.socket.accept() {
@@ -62,7 +58,7 @@ impl<A: Accept> ObserverListener<A> {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     // For example no free descriptor, which the clients' listeners log.
                     _ => {
-                        cx.set_deadline(RETRY);
+                        cx.set_deadline(ACCEPT_RETRY);
                         return Verdict::Hold;
                     }
                 },

@@ -206,7 +206,7 @@ impl<T: Stream> Observer<T> {
                 None
             }
             Received::Blocked => Some(Verdict::Park),
-            Received::End | Received::Failed(_) => Some(Verdict::Close),
+            Received::Eof | Received::Failed(_) => Some(Verdict::Close),
         }
     }
 
@@ -297,7 +297,7 @@ impl<T: Stream> Observer<T> {
             self.flush(cx)?;
         }
         match self.receive(&mut [0; READ_BYTES], cx) {
-            Received::Bytes(_) | Received::End => Ok(None),
+            Received::Bytes(_) | Received::Eof => Ok(None),
             Received::Blocked => Ok(Some(Verdict::Park)),
             Received::Failed(error) => Err(error),
         }
@@ -307,7 +307,7 @@ impl<T: Stream> Observer<T> {
         match self.receive(&mut [0; READ_BYTES], cx) {
             Received::Bytes(_) => None,
             Received::Blocked => Some(Verdict::Park),
-            Received::End | Received::Failed(_) => Some(Verdict::Close),
+            Received::Eof | Received::Failed(_) => Some(Verdict::Close),
         }
     }
 

@@ -6,12 +6,11 @@
 //! consumed.
 
 /// Memory that an empty buffer may keep, in bytes: enough for names, so that a steady load
-/// allocates nothing, and so little that 19,000 clients that keep it stay far below the default
-/// cap.
+/// allocates nothing, and so little that 19,000 clients stay far below the default cap.
 pub const KEPT_BYTES: usize = 1_024;
 
 /// Empties `bytes`, keeping at most [`KEPT_BYTES`] of its memory.
-pub fn forget(bytes: &mut Vec<u8>) {
+pub fn clear_and_shrink(bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.shrink_to(KEPT_BYTES);
 }
@@ -75,7 +74,7 @@ impl Buffer {
         debug_assert!(count <= self.len(), "consumed more than there is");
         self.consumed += count;
         if self.consumed >= self.bytes.len() {
-            forget(&mut self.bytes);
+            clear_and_shrink(&mut self.bytes);
             self.consumed = 0;
         }
     }

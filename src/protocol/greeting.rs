@@ -2,18 +2,23 @@
 //!
 //! **Owns** what a message is, how it is answered, and what ends a conversation. **Must never
 //! touch** a socket, a clock or the log: the loop, the thread per client and the tests call the
-//! same functions. **Invariant**: the replies depend on the bytes alone and, in line framing, not
-//! on how reads divide them.
+//! same functions. **Invariant**: the replies depend only on the bytes and, in line framing, not on
+//! how reads divide them.
 //!
 //! A server sends [`Framing::welcome`] first. It answers by the framing: [`answer_chunk`] for the
 //! tutorial's "what one `recv` returns is one message", [`answer_lines`] and [`answer_last_line`]
 //! for lines, [`answer_datagram`] for UDP. Names are opaque bytes and need not be UTF-8.
 
-use crate::protocol::buffer::forget;
+use crate::protocol::buffer::clear_and_shrink;
 use memchr::memchr_iter;
 
 /// The longest message in chunk framing, in bytes: the tutorial's `recv(1024)`.
 pub const MAX_CHUNK_BYTES: usize = 1_024;
+
+/// Bytes per read in line framing: large enough that a flood of lines costs few system calls,
+/// small enough that a read of nothing but empty lines, 4,096 messages, neither delays the other
+/// clients for long nor produces too many replies.
+pub const LINE_READ_BYTES: usize = 4 * 1_024;
 
 /// The longest line, in bytes without its ending. Without a limit, one client that never ends its
 /// line could use all memory.
@@ -60,6 +65,15 @@ impl Framing {
             Self::Line => b"Welcome!\n",
         }
     }
+
+    /// The most bytes that the server reads at once.
+    #[must_use]
+    pub fn read_bytes(self) -> usize {
+        match self {
+            Self::Chunk => MAX_CHUNK_BYTES,
+            Self::Line => LINE_READ_BYTES,
+        }
+    }
 }
 
 /// What a client sent that ends the conversation.
@@ -82,7 +96,7 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// Whether the input completed nothing: at most it began a line.
+    /// Whether the input completed neither a message nor the conversation.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self == Self::default()
@@ -119,7 +133,7 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
             partial.reserve_exact(piece.len());
             partial.extend_from_slice(piece);
             let end = answer_line(strip_carriage_return(partial), replies);
-            forget(partial);
+            clear_and_shrink(partial);
             end
         };
         answered.messages += u32::from(end != Some(End::LineTooLong));
@@ -133,7 +147,7 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
     let length = partial.len() + rest.len();
     let last_is_cr = rest.last().or_else(|| partial.last()) == Some(&b'\r');
     if length - usize::from(last_is_cr) > MAX_LINE_BYTES {
-        forget(partial);
+        clear_and_shrink(partial);
         replies.extend_from_slice(LINE_TOO_LONG);
         answered.end = Some(End::LineTooLong);
     } else if !rest.is_empty() {
@@ -151,7 +165,7 @@ pub fn answer_last_line(partial: &mut Vec<u8>, replies: &mut Vec<u8>) -> Answere
         return Answered::default();
     }
     let end = answer_line(partial, replies);
-    forget(partial);
+    clear_and_shrink(partial);
     Answered {
         messages: u32::from(end != Some(End::LineTooLong)),
         end,

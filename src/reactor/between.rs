@@ -9,7 +9,7 @@ use super::{LoopStats, Reactor, Readiness, Time, Token};
 use std::io;
 
 impl<S: Source, R: Recorder<S>> Reactor<S, R> {
-    /// Adds a source, with what it may try at once.
+    /// Adds a source with its initial readiness, which may be a guess.
     ///
     /// # Errors
     ///
@@ -40,10 +40,10 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.skip_next_wait = true;
     }
 
-    /// Calls `work` for one source as if the source were driven; its verdict counts likewise.
-    /// Does nothing for a source that is gone.
+    /// Calls `work` for one source as if the source were driven; its verdict is applied in the same
+    /// way. Does nothing for a source that is gone.
     ///
-    /// What `work` gives the source to send is not sent by itself: `work` sends it, or returns
+    /// Nothing that `work` queues in the source is sent by itself: `work` sends it, or returns
     /// [`Verdict::Again`] to have the source driven in the next turn. [`Verdict::Hold`] leaves the
     /// source as it is.
     pub fn with_source(
@@ -88,7 +88,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.slots.len()
     }
 
-    /// Whether there is no source at all: a turn would then wait forever.
+    /// Whether there is no source. A turn would then wait forever.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()

@@ -1,4 +1,4 @@
-//! Readiness, remembered: the readiness bits of each slot, and the list of slots to drive.
+//! Remembered readiness: the readiness bits of each slot, and the list of slots to drive.
 //!
 //! **Owns** what the poll has reported for each slot and the source has not used up. **Must never
 //! touch** a source: it knows slot keys only.
@@ -7,14 +7,14 @@
 //!
 //! The poll is edge-triggered: it reports once that a socket became readable. A source that stops
 //! before the socket is drained must remember that there is more (pitfall 1), and a source that
-//! stops because its budget is spent needs a place in a list of our own, because the poll will not
-//! report it again (pitfall 2). This module holds both: the bits stay set until the *source* clears
-//! them, and the list is first in, first out, so that no source is passed over.
+//! stops because its budget is spent needs a place in the loop's own list, because the poll will
+//! not report it again (pitfall 2). This module holds both: the bits stay set until the *source*
+//! clears them, and the list is first in, first out, so that no source is starved.
 
 use std::collections::VecDeque;
 
 bitflags::bitflags! {
-    /// What a source may try, as far as is known. Never a promise: an operation may still block.
+    /// What a source may try. It is a hint, not a promise: the operation may still block.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Readiness: u8 {
         /// A read, or an accept, may return something.
@@ -27,8 +27,8 @@ bitflags::bitflags! {
     }
 }
 
-/// In the list. Stored beside the readiness bits because it is one bit per slot; sources do not
-/// see it.
+/// In the list. Stored with the readiness bits because it is one bit per slot; sources do not see
+/// it.
 const QUEUED: Readiness = Readiness::from_bits_retain(1 << 7);
 
 /// To be driven even if no readiness bit is set.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_an_earlier_owner_drives_nobody() {
+    fn an_entry_of_an_earlier_owner_drives_no_source() {
         let mut ready = Ready::default();
         ready.wake(0);
         ready.reset(0);

@@ -6,7 +6,7 @@
 //! clock read for one, is behind [`Recorder::is_on`]; for `()` it is constantly `false`.
 //!
 //! Reports are made of what the loop knows anyway: a verdict, the readiness before and after,
-//! births and deaths. No source has a line of code for it.
+//! births and deaths. The sources contain no code for it.
 
 use super::{Readiness, Source, Time, Token, Verdict};
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub struct CallReport {
 
 /// Receives reports of what the loop does.
 pub trait Recorder<S: Source> {
-    /// Whether it wants reports at the moment. Asked before each.
+    /// Whether it wants reports at the moment. Checked before each report.
     fn is_on(&self) -> bool;
 
     /// Whether each call gets its own time: one clock read per call instead of six per turn.
@@ -51,10 +51,10 @@ pub trait Recorder<S: Source> {
     fn is_timing_calls(&self) -> bool;
 
     /// Phase `phase` of turn number `turn` begins at `at`, and the one before it ends. A wait
-    /// belongs to the turn that follows it; after EINTR it begins again.
+    /// belongs to the turn that follows it; after EINTR it is reported again.
     fn phase(&mut self, turn: u64, phase: TurnPhase, at: Time);
 
-    /// An event arrived for `token`. If that is not current, the event did nothing.
+    /// An event arrived for `token`. If the token is stale, the event does nothing.
     fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool);
 
     /// A source has worked, until `at` if calls are timed. The phase says why it was called.

@@ -5,8 +5,8 @@
 //!
 //! A slab reuses a freed slot while something may still hold the token of its last owner: the ABA
 //! problem (pitfall 3). It may be an event of the same batch, an event for a duplicated descriptor,
-//! or the program, which remembers tokens in order to wake them. So a token carries, beside the
-//! key, how often its slot has changed hands.
+//! or a program that keeps tokens in order to wake their sources. So a token carries, along with
+//! the key, how often its slot has changed hands.
 
 use slab::Slab;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Token {
     pub generation: u32,
 }
 
-// The poll keeps one `usize` per source, which carries both halves.
+// The poll keeps one `usize` per source, which holds both halves.
 const _: () = assert!(usize::BITS >= 64, "a token needs 64 bits");
 
 impl From<Token> for mio::Token {
@@ -106,7 +106,7 @@ impl<S> Slots<S> {
         self.slab.is_empty()
     }
 
-    /// A free slot, and the token of the source that is put into it.
+    /// A free slot, and the token for the source that is put into it.
     pub fn vacant(&mut self) -> (Token, slab::VacantEntry<'_, S>) {
         let slot = self.slab.vacant_entry();
         let generations = &mut self.generations;
@@ -123,8 +123,8 @@ impl<S> Slots<S> {
         self.generations.is_current(token)
     }
 
-    /// The source in slot `key`, its token, and the generations of all slots, with which it may
-    /// check the tokens that it knows.
+    /// The source in slot `key`, its token, and the generations of all slots, with which other
+    /// tokens can be checked while the source is borrowed.
     pub fn borrow(&mut self, key: u32) -> Option<(Token, &mut S, &Generations)> {
         let source = self.slab.get_mut(key as usize)?;
         let generations = &self.generations;

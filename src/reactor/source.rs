@@ -39,7 +39,7 @@ pub trait Source: Sized {
     /// otherwise. It may be called spuriously: it then finds that an operation would block.
     fn drive(&mut self, cx: &mut Context<'_, Self::Shared>, births: &mut Births<Self>) -> Verdict;
 
-    /// The source's deadline has passed. It has none now, unless it sets another.
+    /// The source's deadline has passed, and is cleared. The source may set another.
     fn expire(&mut self, cx: &mut Context<'_, Self::Shared>) -> Verdict;
 
     /// The source could not be registered and is about to be dropped.
@@ -48,32 +48,33 @@ pub trait Source: Sized {
 
 /// What happens to a source after a call.
 ///
-/// The poll is edge-triggered: an edge that was delivered does not come again. A source that rests
-/// with a readiness bit set is therefore *not* woken by further events that set the same bit. The
-/// two resting verdicts say whether the source knows that.
+/// The poll is edge-triggered: an edge is delivered once. A source that rests with a readiness bit
+/// set is therefore *not* woken by further events that set the same bit. The two resting verdicts
+/// say whether that is intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Drained: nothing to read until the next event, which wakes the source, as its deadline
     /// does. Parking with [`Readiness::READABLE`] set is a bug, because the source would be deaf
     /// to later input; debug builds assert that it does not happen.
     Park,
-    /// Resting by choice, perhaps with input left: not before the deadline, a
-    /// [wake](Context::wake), or an event that sets *another* bit (room to write, say).
+    /// Resting by choice, perhaps with input left: the source is called again at its deadline,
+    /// after a [wake](Context::wake), or after an event that sets *another* bit (room to write, for
+    /// example).
     Hold,
-    /// The budget is spent: drive me again in the next turn, and do not wait before.
+    /// The budget is spent: drive the source again in the next turn, without a wait in between.
     Again,
-    /// Done: drop me at the end of the turn.
+    /// Done: drop the source at the end of the turn.
     Close,
 }
 
-/// What a source can see and ask for while it is called. `T` is what all sources share.
+/// What a source can see and do while it is called. `T` is what all sources share.
 #[derive(Debug)]
 pub struct Context<'a, T> {
     /// When this turn began. The same for every source of the turn.
     pub turn_start: Time,
     /// The source's own token.
     pub token: Token,
-    /// What the source may try. The source clears what turned out to block.
+    /// What the source may try. The source clears a bit when the operation would block.
     pub readiness: &'a mut Readiness,
     /// What all sources share.
     pub shared: &'a mut T,
@@ -84,8 +85,8 @@ pub struct Context<'a, T> {
 }
 
 impl<T> Context<'_, T> {
-    /// The time right now, for a source that measures: one time per turn would make everything
-    /// within a turn look simultaneous. Virtual in a simulated loop.
+    /// The current time, for a source that measures: with one time per turn, everything within a
+    /// turn would look simultaneous. Virtual in a simulated loop.
     #[must_use]
     pub fn clock_now(&self) -> Time {
         clock(self.epoch, self.turn_start)
@@ -112,7 +113,7 @@ impl<T> Context<'_, T> {
         }
     }
 
-    /// The same context for a source that needs to see only a part of what is shared.
+    /// The same context for a source that needs only a part of what is shared.
     pub fn part<U>(&mut self, of: impl FnOnce(&mut T) -> &mut U) -> Context<'_, U> {
         Context {
             turn_start: self.turn_start,
@@ -139,7 +140,7 @@ impl<S> Default for Births<S> {
 }
 
 impl<S> Births<S> {
-    /// Adds a source, with what it may try at once, which may be a guess.
+    /// Adds a source with its initial readiness, which may be a guess.
     pub fn push(&mut self, source: S, readiness: Readiness) {
         self.0.push((source, readiness));
     }

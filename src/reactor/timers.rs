@@ -8,9 +8,9 @@
 //! `entry`), and it is never later than the deadline wanted.
 //!
 //! The invariant is what makes deadlines cheap. A deadline that moves later, as an idle timeout
-//! does with every message, only writes down the new time; the old entry is re-armed when it comes
-//! up. A deadline that moves earlier pushes a second entry and leaves the first dead. Dead entries
-//! are dropped when they come up, or all together once they are the majority. When a slot changes
+//! does with every message, only stores the new time; the old entry is re-armed when it comes up. A
+//! deadline that moves earlier pushes a second entry and leaves the first dead. Dead entries are
+//! dropped when they come up, or all together once they are the majority. When a slot changes
 //! hands, [`Timers::cancel`] is enough: at worst the new owner inherits an entry that resolves to
 //! nothing.
 
@@ -45,7 +45,7 @@ impl Time {
 /// Dead entries tolerated before the heap is swept: with fewer, a sweep is not worth its walk.
 const SWEEP_SLACK_ENTRIES: usize = 64;
 
-/// The deadline of one slot. Kept only for slots that have had one.
+/// The deadline of one slot. Kept for all slots up to the highest that has had one.
 #[derive(Clone, Copy, Debug)]
 struct Alarm {
     /// When the slot wants to be called.

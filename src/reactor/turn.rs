@@ -22,14 +22,15 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// The poll failed. What happens to one source is never an error of the loop.
     pub fn turn(&mut self, shared: &mut S::Shared) -> io::Result<()> {
         let now = self.wait()?;
-        // Lent to the step: each event becomes a mark on its way, without a list in between.
+        // Taken out while the step borrows the reactor, so that events become marks without a list
+        // in between.
         let events = mem::replace(&mut self.events, Events::with_capacity(0));
         self.step(now, events.iter().map(readiness_of), shared);
         self.events = events;
         Ok(())
     }
 
-    /// The turn without its wait. A test that calls it with its own times and marks has the real
+    /// The turn without its wait. A test that calls it with its own times and marks runs the real
     /// loop in virtual time.
     pub fn step(
         &mut self,
@@ -47,9 +48,9 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.begin(TurnPhase::Between);
     }
 
-    /// The only code that blocks: until an event or the next deadline; not at all while sources
-    /// are in the ready list. Apart from this, only the recorder and [`Context::clock_now`] read
-    /// the clock.
+    /// The only code that blocks: until an event or the next deadline, and not at all while the
+    /// ready list has entries. Apart from this, the clock is read only for the recorder and by
+    /// [`Context::clock_now`].
     fn wait(&mut self) -> io::Result<Time> {
         let mut now = clock(self.epoch, self.now);
         if self.stats.turns > 0 {
@@ -62,17 +63,16 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             now = clock(self.epoch, self.now);
             match polled {
                 Ok(()) => return Ok(now),
-                // The signal arrives as an event of its own; the deadline stays where it was
-                // (pitfall 11).
+                // The signal arrives as a separate event; the deadline does not move (pitfall 11).
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// How long the next wait may block, as of `now`: zero while sources are in the ready list or
-    /// after [`skip_next_wait`](Self::skip_next_wait), else until the nearest deadline. `None`: no
-    /// limit.
+    /// How long the next wait may block, as of `now`: zero while the ready list has entries or
+    /// after [`skip_next_wait`](Self::skip_next_wait), otherwise until the nearest deadline.
+    /// `None`: no timeout.
     pub fn poll_timeout(&mut self, now: Time) -> Option<Duration> {
         if self.skip_next_wait || !self.ready.is_empty() {
             return Some(Duration::ZERO);
@@ -80,8 +80,9 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.timers.nearest().map(|deadline| deadline.since(now))
     }
 
-    /// Events set readiness bits and nothing else. An event for a source that is gone does
-    /// nothing, nor does one that says what is known already: the source rests although it knows.
+    /// Events set readiness bits and nothing else. An event for a source that is gone does nothing,
+    /// nor does one that reports what is already known: the source has seen that readiness and
+    /// rests by choice.
     fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) {
         self.begin(TurnPhase::Mark);
         let is_recorded = self.recorder.is_on();
@@ -171,9 +172,9 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         }
     }
 
-    /// Makes the token stale: events and deadlines of the slot resolve to nothing from here on.
-    /// The slot is not reused before the turn ends, so that the rest of the ready list, which
-    /// holds slot keys alone, cannot reach a new owner (pitfall 3).
+    /// Makes the token stale: events and deadlines of the slot resolve to nothing from here on. The
+    /// slot is not reused before the turn ends, so that the rest of the ready list, which holds
+    /// only slot keys, cannot reach a new owner (pitfall 3).
     fn retire(&mut self, token: Token) {
         self.deaths.push(token);
         self.slots.retire(token.key);
@@ -202,7 +203,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.births = births; // kept for its memory
     }
 
-    /// Registers a source under its new token and gives it its slot, or hands it back.
+    /// Registers a source under a new token and stores it in its slot, or hands it back.
     pub(super) fn admit(
         &mut self,
         mut source: S,
@@ -222,8 +223,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         Ok(token)
     }
 
-    /// Reports which phase the loop enters. Reads the clock for a recorder that is on, and not
-    /// otherwise.
+    /// Reports the phase that the loop enters. Reads the clock only if the recorder is on.
     #[inline]
     pub(super) fn begin(&mut self, phase: TurnPhase) {
         if self.recorder.is_on() {
@@ -240,8 +240,8 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     }
 }
 
-/// HUP and ERR mean "ask the socket", not "close" (pitfall 9): the source that then reads and
-/// writes finds what is left to read, and the reason.
+/// HUP and ERR mean "ask the socket", not "close" (pitfall 9): the source then reads and writes,
+/// and finds the remaining input and the error.
 fn readiness_of(event: &mio::event::Event) -> Mark {
     let failed = event.is_error() || event.is_write_closed();
     let closed = failed || event.is_read_closed();

@@ -11,14 +11,14 @@
 use crate::net::outbox::Outbox;
 use crate::protocol::buffer::KEPT_BYTES;
 
-/// Empty entries kept for reuse. More are in use at once only if many clients are slow, and then
-/// an allocation is the least that a message costs.
+/// Empty entries kept for reuse. More are in use at once only if many clients are slow, and the
+/// cost of an allocation does not matter then.
 pub(super) const MAX_POOLED_BUFFERS: usize = 64;
 
-// The whole pool stays small, and is empty until something was needed.
+// The whole pool stays small.
 const _: () = assert!(MAX_POOLED_BUFFERS * 2 * KEPT_BYTES <= 128 * 1_024);
 
-/// What a peer holds only while it must.
+/// What a peer holds only while it has unsent replies or an incomplete line.
 #[derive(Debug, Default)]
 pub struct Pending {
     /// Replies that the socket has not taken, or that `--delay` holds.
@@ -77,7 +77,7 @@ mod tests {
     fn used(pool: &mut PendingPool, bytes: usize) -> Box<Pending> {
         let mut pending = pool.take();
         pending.partial.resize(bytes, 0);
-        crate::protocol::buffer::forget(&mut pending.partial);
+        crate::protocol::buffer::clear_and_shrink(&mut pending.partial);
         pending
     }
 
@@ -89,7 +89,7 @@ mod tests {
         let again = pool.take();
         assert!(again.is_empty());
         assert_eq!(again.memory(), 100);
-        assert_eq!(pool.take().memory(), 0, "there was one");
+        assert_eq!(pool.take().memory(), 0, "only one was pooled");
     }
 
     #[test]

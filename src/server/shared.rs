@@ -12,11 +12,6 @@ use crate::protocol::greeting::Framing;
 use crate::reactor::Token;
 use std::time::Duration;
 
-/// Bytes per read in line framing: large enough that a flood of lines costs few system calls,
-/// small enough that a read of nothing but empty lines, 4,096 messages, neither delays the other
-/// clients for long nor produces too many replies.
-pub(crate) const READ_BYTES: usize = 4 * 1_024;
-
 /// The limits and the protocol variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -63,7 +58,7 @@ pub enum Lifecycle {
     Stopping,
     /// Listeners close; each client is read once more and sent what it is owed.
     Draining,
-    /// The drain took longer than allowed.
+    /// The drain has run out of time.
     OutOfTime,
 }
 
@@ -72,7 +67,7 @@ pub enum Lifecycle {
 pub struct Limiters {
     /// Clients beyond `--max-clients`.
     pub refused: Limiter,
-    /// Accepts without a free descriptor or memory.
+    /// Clients that wait, or are closed, because no descriptor or memory is left.
     pub starved: Limiter,
     /// Unanswered datagrams.
     pub dropped: Limiter,
@@ -84,10 +79,10 @@ pub struct Limiters {
     pub buffered: Limiter,
 }
 
-/// Memory that one source after the other uses while it is driven.
+/// Memory for the source that is driven, shared by all sources.
 #[derive(Debug)]
 pub struct Scratch {
-    /// What one read returned.
+    /// What one read returned. Its length is the size of a read.
     pub input: Box<[u8]>,
     /// The replies to it.
     pub replies: Vec<u8>,
@@ -115,11 +110,11 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// What observers ask for.
     pub observers: ObserverRequests,
-    /// Listeners that wait for a connection to end.
-    pub starved: Vec<Token>,
+    /// Listeners that cannot accept until a connection closes. The server wakes them then.
+    pub waiting_listeners: Vec<Token>,
     /// The rate limiters of the log.
     pub limiters: Limiters,
-    /// Memory for the source that is driven.
+    /// Memory for the source that is driven, shared by all sources.
     pub scratch: Scratch,
     /// What is to be done after this turn.
     pub requested: Requested,
@@ -129,15 +124,16 @@ impl Shared {
     /// The state of a server with these settings before its first turn.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let input = vec![0; settings.framing.read_bytes()].into_boxed_slice();
         Self {
             settings,
             stats: Stats::default(),
             lifecycle: Lifecycle::default(),
             observers: ObserverRequests::default(),
-            starved: Vec::new(),
+            waiting_listeners: Vec::new(),
             limiters: Limiters::default(),
             scratch: Scratch {
-                input: vec![0; READ_BYTES].into_boxed_slice(),
+                input,
                 replies: Vec::new(),
                 pool: PendingPool::default(),
             },
@@ -145,15 +141,16 @@ impl Shared {
         }
     }
 
-    /// Registers a listener that can only continue once a connection has ended.
-    pub fn wait_for_descriptor(&mut self, listener: Token) {
-        // Once: its deadline and new connections make it try, and fail, again and again.
-        if !self.starved.contains(&listener) {
-            self.starved.push(listener);
+    /// Registers a listener to be woken when a connection closes: it is out of descriptors or
+    /// memory, or too many refused clients linger.
+    pub fn wait_for_close(&mut self, listener: Token) {
+        // It may be registered already: its deadline and new connections make it retry.
+        if !self.waiting_listeners.contains(&listener) {
+            self.waiting_listeners.push(listener);
         }
     }
 
-    /// Whether a source that has nothing left to do should end.
+    /// Whether the server was asked to stop: a source that has nothing left to do closes.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.lifecycle != Lifecycle::Serving

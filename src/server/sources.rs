@@ -15,7 +15,6 @@ use crate::net::stream::Stream;
 use crate::net::{Net, SystemNet};
 use crate::observe::listener::ObserverListener;
 use crate::observe::observer::Observer;
-
 use crate::reactor::{Births, Context, INTEREST, Readiness, Source, Time, Token, Verdict};
 use crate::warn_limited;
 use datagrams::Datagrams;
@@ -37,7 +36,7 @@ pub enum ServerSource<N: Net = SystemNet> {
     /// A listening socket.
     Listener(Box<Listener<N>>),
     /// A UDP socket.
-    Datagrams(Box<Datagrams<N::Datagram>>),
+    Datagrams(Box<Datagrams<N::UdpSocket>>),
     /// The signals.
     Signals(Box<Signals>),
     /// Standard input, if the server ends with it.
@@ -98,7 +97,7 @@ impl<N: Net> Source for ServerSource<N> {
     fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Peer(peer) => peer.expire(cx),
-            Self::Listener(listener) => listener.expire(cx),
+            Self::Listener(listener) => listener.expire(),
             Self::Datagrams(_) | Self::Stdin(_) => Verdict::Hold, // they set no deadline
             Self::Signals(signals) => signals.expire(cx),
             Self::ObserverListener(listener) => {

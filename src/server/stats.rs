@@ -24,7 +24,7 @@ pub enum CloseCause {
     Unreachable,
     /// The client sent nothing for `--idle-timeout`.
     IdleTimeout,
-    /// The client took none of its replies for `--write-timeout`.
+    /// The client read none of its replies for `--write-timeout`.
     WriteTimeout,
     /// The client had the largest buffer when all together exceeded `--max-buffered`.
     BufferedTooMuch,

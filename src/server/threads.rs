@@ -1,24 +1,23 @@
-//! The tutorial's server, to compare the loop with: one thread per client, on std alone.
+//! The tutorial's server, for comparison with the loop: one thread per client, using only std.
 //!
 //! **Owns** its threads. **Must never touch** the reactor: it shares only the protocol, the socket
 //! options and the settings with it. **Invariant**: clients receive the same bytes as from the
 //! reactor, during a drain too.
 //!
 //! Each client has a stack, an entry in the scheduler and, with `--delay`, a sleep of its own. That
-//! is simple to write, which is why the tutorial does it, and the comparison is fair: nothing here
-//! is slower than it must be. There is no limit on clients and no timeout: no thread sees them all,
+//! is simple to write, which is why the tutorial does it. The comparison is fair: nothing here is
+//! slower than it must be. There is no limit on clients and no timeout: no thread sees them all,
 //! and each is blocked in a call.
 
 use super::limiter::Limiter;
 use super::outcome::plural;
-use super::shared::READ_BYTES;
 use super::sources::datagrams;
 use super::sources::peer::LINGER;
-use super::sources::signals::exit_on_second_signal;
+use super::sources::signals::{exit_on_second_signal, log_drain};
 use super::stats::CloseCause;
 use super::{Outcome, Settings, Summary};
 use crate::net::bind::Bound;
-use crate::net::system;
+use crate::net::{ACCEPT_RETRY, system};
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
 use crate::reactor::Time;
 use crate::warn_limited;
@@ -33,9 +32,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-/// When an accept that found no descriptor or memory is retried: as in the reactor.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// The connected clients, by number.
 type Clients = HashMap<u64, Arc<TcpStream>>;
@@ -119,7 +115,7 @@ pub fn run(
     while signals.forever().next() == Some(SIGUSR1) {
         server.report();
     }
-    info!("stopping: a second signal ends at once");
+    log_drain(server.clients().len() as u64, drain_timeout);
     server.is_draining.store(true, Relaxed);
     let reporter = Arc::clone(&server);
     // If this thread cannot start, SIGUSR1 logs no counters during the drain.
@@ -192,8 +188,8 @@ impl AcceptThread {
         })
     }
 
-    /// Ends the thread when it has accepted the backlog. Later connections are not accepted, however
-    /// fast clients connect.
+    /// Ends the thread once it has accepted the backlog. Later connections are not accepted,
+    /// however fast clients connect.
     fn stop(self, timeout: Duration) {
         match self.waker.connect_timeout(&self.address.into(), timeout) {
             // A panic of the thread is on stderr already.
@@ -221,7 +217,7 @@ fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<
                 if server.is_draining.load(Relaxed) {
                     return;
                 }
-                thread::sleep(RETRY);
+                thread::sleep(ACCEPT_RETRY);
             }
         }
     }
@@ -251,10 +247,7 @@ fn start_client(stream: TcpStream, address: SocketAddr, server: &Arc<ThreadedSer
 fn serve(mut stream: &TcpStream, server: &ThreadedServer) -> io::Result<CloseCause> {
     let Settings { framing, delay, .. } = server.settings;
     let (mut partial, mut replies) = (Vec::new(), Vec::new());
-    let mut input = match framing {
-        Framing::Chunk => vec![0; greeting::MAX_CHUNK_BYTES],
-        Framing::Line => vec![0; READ_BYTES],
-    };
+    let mut input = vec![0; framing.read_bytes()];
     stream.write_all(framing.welcome())?;
     loop {
         let count = match stream.read(&mut input) {
@@ -318,7 +311,7 @@ fn serve_datagrams(socket: &UdpSocket, server: &ThreadedServer) {
         let Ok((length, from)) = socket.recv_from(&mut input) else {
             continue;
         };
-        debug!("datagram of {length} bytes from {from}");
+        debug!("datagram of {} from {from}", plural(length as u64, "byte"));
         reply.clear();
         let limit = server.settings.max_datagram;
         match datagrams::answer(&input[..length], from, limit, &mut reply) {

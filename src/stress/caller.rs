@@ -5,9 +5,9 @@
 //! client. **Invariant**: replies are matched to messages in order, and at most a pipeline of
 //! messages is in flight; a byte that does not match the script ends the client.
 //!
-//! Pitfalls answered here, as in the server's peer: connect, writable, then SO_ERROR (13), drain
-//! or remember (1), budgets (2), short writes (6), one client's error is its own (18). A client
-//! waits for one thing at a time, and its deadline limits that wait.
+//! Pitfalls handled here, as in the server's peer: connect, writable, then SO_ERROR (13), drain or
+//! remember (1), budgets (2), short writes (6), one client's error is its own (18). A client waits
+//! for one thing at a time, and its deadline limits that wait.
 
 use super::Shared;
 use super::connect::Connecting;
@@ -156,8 +156,8 @@ impl<T: Connecting> Caller<T> {
             ) {
                 Received::Bytes(count) => self.check_input(count, cx)?,
                 Received::Blocked => return Ok(Verdict::Park),
-                Received::End if self.state == CallerState::Refused => return Err(LossCause::Busy),
-                Received::End => return Err(LossCause::Closed),
+                Received::Eof if self.state == CallerState::Refused => return Err(LossCause::Busy),
+                Received::Eof => return Err(LossCause::Closed),
                 Received::Failed(error) => return Err(shared.cause_of(&error)),
             }
         }

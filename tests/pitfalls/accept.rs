@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Out of descriptors the server keeps running without spinning, and accepts as soon as a client
+/// Out of descriptors, the server keeps running without spinning, and accepts as soon as a client
 /// leaves.
 #[test]
 fn p04_emfile_on_accept_causes_no_spin_no_exit_and_no_lost_wakeup() {
@@ -72,7 +72,7 @@ fn welcomed(clients: &mut [TcpStream]) -> usize {
             return index;
         }
     }
-    panic!("all were welcomed in spite of the descriptor limit");
+    panic!("all were welcomed despite the descriptor limit");
 }
 
 /// Errors for lack of resources, and errors of one queued connection.
@@ -80,8 +80,8 @@ fn welcomed(clients: &mut [TcpStream]) -> usize {
 fn p04_the_listener_survives_every_accept_error() {
     let mut harness = Harness::new(Settings::default());
     let (listener, queue) = harness.listener();
-    // A connection is queued, and the next accept fails.
-    let queue_behind = |errno: Errno| {
+    // The next accept fails, and a connection is queued.
+    let queue_after_error = |errno: Errno| {
         let (stream, remote) = ScriptedStream::unlimited();
         let mut queue = queue.borrow_mut();
         queue.streams.push_back(stream);
@@ -89,7 +89,7 @@ fn p04_the_listener_survives_every_accept_error() {
         remote
     };
     for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS] {
-        let remote = queue_behind(errno);
+        let remote = queue_after_error(errno);
         let calls = queue.borrow().calls;
         harness.step_with(&[(listener, Readiness::READABLE)]);
         harness.run_until_idle();
@@ -99,9 +99,9 @@ fn p04_the_listener_survives_every_accept_error() {
             "{errno}: accept called other than once"
         );
         assert_eq!(
-            harness.server.shared.starved.pop(),
+            harness.server.shared.waiting_listeners.pop(),
             Some(listener),
-            "{errno}: not woken when a client leaves"
+            "{errno}: not to be woken when a client leaves"
         );
         harness.advance(Duration::from_secs(1));
         harness.run_until_idle();
@@ -112,7 +112,7 @@ fn p04_the_listener_survives_every_accept_error() {
         );
     }
     for errno in [Errno::ECONNABORTED, Errno::EINTR, Errno::EPROTO] {
-        let remote = queue_behind(errno);
+        let remote = queue_after_error(errno);
         harness.step_with(&[(listener, Readiness::READABLE)]);
         harness.run_until_idle();
         assert_eq!(

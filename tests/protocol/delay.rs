@@ -11,8 +11,7 @@ both_models! {
     each_message_has_its_own_delay,
 }
 
-/// One after the other the delays would take 200 s. The limit is tight, so a busy machine gets
-/// three tries.
+/// In sequence the delays would take 200 s. The limit is tight, so a busy machine gets three tries.
 fn two_hundred_delays_run_at_the_same_time(model: Model) {
     const DELAY: Duration = Duration::from_secs(1);
     let server = model.start(&["--delay", "1s"]);

@@ -4,7 +4,7 @@
 //! a real socket or clock. **Invariant**: nothing happens except in a step, and a step gets only
 //! the marks that a poll would report, and those that a test adds.
 
-#![allow(dead_code, unreachable_pub)] // each test program uses its part
+#![allow(dead_code, unreachable_pub)] // each test crate uses only a part
 
 use crate::script::{
     AcceptQueue, Remote, ScriptedListener, ScriptedNet, ScriptedStream, ScriptedUdpSocket,

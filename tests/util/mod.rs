@@ -4,7 +4,7 @@
 //! server reaches. The system chooses the ports. A child process is killed when its handle is
 //! dropped, so a failed test leaves none behind.
 
-// Each test file is a crate of its own, and uses its part.
+// Each test file is a separate crate, and uses only a part.
 #![allow(dead_code, unused_imports, unused_macros, unreachable_pub)]
 
 mod process;

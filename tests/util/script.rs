@@ -4,7 +4,7 @@
 //! real socket. **Invariant**: an edge is reported once, and only where a kernel would report one:
 //! bytes or EOF arrived, or there is room again in a send buffer that a write found full.
 
-#![allow(dead_code, unreachable_pub)] // each test program uses its part
+#![allow(dead_code, unreachable_pub)] // each test crate uses only a part
 
 use helloop::net::stream::Stream;
 use helloop::net::udp::DatagramSocket;
@@ -24,7 +24,7 @@ pub enum ScriptedNet {}
 impl Net for ScriptedNet {
     type Listener = ScriptedListener;
     type Stream = ScriptedStream;
-    type Datagram = ScriptedUdpSocket;
+    type UdpSocket = ScriptedUdpSocket;
 }
 
 /// A fault of a scripted call.
@@ -36,7 +36,7 @@ pub enum Fault {
     Interrupted,
     /// One byte is transferred: a read stops at an urgent mark, a write at a full buffer.
     Short,
-    /// `WouldBlock` in spite of the readiness; the edge follows.
+    /// `WouldBlock` despite the readiness; the edge follows.
     Blocked,
     /// A read returns EOF, a write takes nothing.
     Zero,

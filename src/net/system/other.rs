@@ -10,29 +10,29 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
-pub const HAS_LOOPBACK_NETWORK: bool = false;
+pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
 
 /// Unknown.
 #[must_use]
-pub fn process_usage(_pid: u32) -> Option<ProcessUsage> {
+pub(crate) fn process_usage(_pid: u32) -> Option<ProcessUsage> {
     None
 }
 
 /// Unknown.
 #[must_use]
-pub fn ephemeral_ports() -> Option<(u16, u16)> {
+pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
     None
 }
 
 /// Unknown.
 #[must_use]
-pub fn backlog_limit() -> Option<u32> {
+pub(crate) fn backlog_limit() -> Option<u32> {
     None
 }
 
 /// Copies the listener's options (TCP_NODELAY, keepalive) to an accepted socket: POSIX does not say
 /// whether it inherits them.
-pub fn inherit_options(listener: &impl AsFd, accepted: &impl AsFd) {
+pub(crate) fn inherit_options(listener: &impl AsFd, accepted: &impl AsFd) {
     // It fails if the connection was reset already: its next read will report that.
     let _ = copy_options(&SockRef::from(listener), &SockRef::from(accepted));
 }
@@ -50,11 +50,11 @@ fn copy_options(listener: &SockRef<'_>, accepted: &SockRef<'_>) -> io::Result<()
 }
 
 /// Does nothing: `bind(2)` chooses the port.
-pub fn bind_address_no_port(_socket: &impl AsFd) {}
+pub(crate) fn bind_address_no_port(_socket: &impl AsFd) {}
 
 /// Unknown.
 #[must_use]
-pub fn listening_process(_address: SocketAddr) -> Option<u32> {
+pub(crate) fn listening_process(_address: SocketAddr) -> Option<u32> {
     None
 }
 

@@ -6,8 +6,8 @@
 
 use std::net::SocketAddr;
 
-/// Datagrams per batch: enough that the cost of the system call is small beside theirs, few enough
-/// that a batch is no more than a turn's worth of work (pitfall 5).
+/// Datagrams per batch: enough that the system call is cheap compared with handling them, few
+/// enough that a batch is one turn's worth of work (pitfall 5).
 pub const BATCH_DATAGRAMS: usize = 64;
 
 /// Datagrams received.

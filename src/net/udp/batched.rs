@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 /// The UDP socket of this system.
-pub type Datagram = Batched;
+pub type Socket = Batched;
 
 /// A UDP socket that receives and sends in batches.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 
 /// The UDP socket of this system.
-pub type Datagram = UdpSocket;
+pub type Socket = UdpSocket;
 
 impl DatagramSocket for UdpSocket {
     fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

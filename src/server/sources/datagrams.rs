@@ -2,7 +2,7 @@
 //!
 //! **Owns** one socket and the replies that it has not taken. **Must never touch** a connection.
 //! **Invariant**: no datagram and no error ends the loop (pitfall 14); a reply is sent, dropped and
-//! counted for an error of its own, or kept until the send buffer has room.
+//! counted because of its own error, or kept until the send buffer has room.
 //!
 //! Two kinds of datagrams are not answered, so that the server can be tricked neither into an
 //! endless exchange nor into talking to a third party: those that are greetings themselves, and
@@ -13,6 +13,7 @@ use crate::net::udp::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
 use crate::protocol::greeting;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
+use crate::server::outcome::plural;
 use crate::server::stats::DropReason;
 use crate::warn_limited;
 use log::debug;
@@ -83,7 +84,8 @@ impl<U: DatagramSocket> Datagrams<U> {
             self.receive(cx);
             self.answer_all(cx);
             self.flush(cx);
-            // An error counts as a datagram, or a socket full of errors would block the loop.
+            // An error counts as a datagram; otherwise a socket full of errors would block the
+            // loop.
             count += self.received.len().max(1);
         }
         if !self.replies.is_empty() {
@@ -123,9 +125,9 @@ impl<U: DatagramSocket> Datagrams<U> {
         let shared = &mut *cx.shared;
         let limit = shared.settings.max_datagram;
         for (datagram, from) in self.received.iter() {
-            let length = datagram.len();
+            let length = datagram.len() as u64;
             shared.stats.datagrams += 1;
-            debug!("datagram of {length} bytes from {from}");
+            debug!("datagram of {} from {from}", plural(length, "byte"));
             match answer(datagram, from, limit, self.replies.begin()) {
                 Ok(()) => self.replies.commit(from),
                 Err(reason) => {
@@ -133,7 +135,8 @@ impl<U: DatagramSocket> Datagrams<U> {
                     warn_limited!(
                         shared.limiters.dropped,
                         cx.turn_start,
-                        "a datagram of {length} bytes from {from} is not answered: {}",
+                        "a datagram of {} from {from} is not answered: {}",
+                        plural(length, "byte"),
                         reason.name()
                     );
                 }
@@ -141,7 +144,7 @@ impl<U: DatagramSocket> Datagrams<U> {
         }
     }
 
-    /// Sends replies as far as the socket takes them. A reply that it cannot send is given up.
+    /// Sends replies as far as the socket takes them. A reply that fails is dropped and counted.
     fn flush(&mut self, cx: &mut Context<'_, Shared>) {
         while let Some((reply, to)) = self.replies.first() {
             match self.socket.send(&self.replies) {

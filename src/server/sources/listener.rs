@@ -2,31 +2,30 @@
 //!
 //! **Owns** one listener and when it accepts. **Must never touch** a connection that it has
 //! accepted. **Invariant**: while connections may wait in the accept backlog, the listener keeps
-//! its readiness, or has a deadline, or is registered in [`Shared::starved`]: no wakeup is lost.
+//! its readiness, or has a deadline, or is registered in [`Shared::waiting_listeners`]: no wakeup
+//! is lost.
 //!
-//! Pitfalls answered here: descriptors or memory run out (4): the edge that announced the waiting
-//! connections does not come again, so the readiness is kept, and the accept is retried after a
-//! deadline and whenever a connection ends; accepts per turn are bounded (5); a connection that
-//! failed in the backlog is an error of its own (18).
+//! Pitfalls handled here:
+//!
+//! - No descriptor or memory is left (4). The edge that announced the waiting connections was
+//!   already delivered, so the readiness is kept, and the accept is retried after a deadline and
+//!   whenever a connection closes.
+//! - A storm of connects must not starve the clients (5): accepts per turn are bounded.
+//! - A connection that failed in the backlog affects no other (18).
 
 use super::ServerSource;
 use super::peer::Peer;
-use crate::net::{Accept, Net};
+use crate::net::{ACCEPT_RETRY, Accept, Net};
 use crate::reactor::{Births, Context, Readiness, Verdict};
 use crate::server::Shared;
 use crate::warn_limited;
 use nix::errno::Errno;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-/// Accepts per turn. Connected clients must not wait for a storm of connects, nor the storm for
-/// them: the listener is one source among others.
+/// Accepts per turn. Connected clients must not wait for a storm of connects, nor new clients for
+/// connected ones: the listener is one source among others.
 pub const ACCEPTS_PER_TURN: usize = 64;
-
-/// When a listener without descriptors or memory retries: ten turns a second cost nothing, and a
-/// person hardly notices the wait.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// Refused connections that may linger at once. Beyond that the backlog holds the others: a storm
 /// of refusals must not use up the descriptors promised to clients.
@@ -40,7 +39,7 @@ pub const ACCEPTS_PER_DRAIN: u32 = 65_536;
 #[derive(Debug)]
 pub struct Listener<N: Net> {
     socket: N::Listener,
-    /// Accepts left when the server drains.
+    /// Accepts left in a drain.
     left: u32,
 }
 
@@ -74,7 +73,7 @@ impl<N: Net> Listener<N> {
                 if cx.shared.is_draining() {
                     return Verdict::Close;
                 }
-                cx.shared.wait_for_descriptor(cx.token);
+                cx.shared.wait_for_close(cx.token);
                 return Verdict::Hold;
             }
             if cx.shared.is_draining() {
@@ -86,7 +85,7 @@ impl<N: Net> Listener<N> {
                     AcceptFailure::Blocked => cx.readiness.remove(Readiness::READABLE),
                     AcceptFailure::Interrupted => {}
                     AcceptFailure::Connection => cx.shared.stats.aborted += 1,
-                    AcceptFailure::Resources => return starve(&error, cx),
+                    AcceptFailure::Resources => return wait_for_resources(&error, cx),
                 },
             }
         }
@@ -101,12 +100,8 @@ impl<N: Net> Listener<N> {
     }
 
     /// The retry deadline has passed.
-    pub fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
-        if cx.readiness.is_empty() {
-            Verdict::Park
-        } else {
-            Verdict::Again
-        }
+    pub fn expire(&self) -> Verdict {
+        Verdict::Again
     }
 }
 
@@ -128,7 +123,7 @@ fn admit<N: Net>(
         warn_limited!(
             cx.shared.limiters.refused,
             cx.turn_start,
-            "refused {address}: {limit} clients are connected, the limit of --max-clients"
+            "refused {address}: --max-clients {limit} is reached"
         );
         Peer::refused(stream)
     } else {
@@ -137,16 +132,16 @@ fn admit<N: Net>(
     births.push(ServerSource::Peer(peer), readiness);
 }
 
-fn starve(error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdict {
+fn wait_for_resources(error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdict {
     cx.shared.stats.starved += 1;
     warn_limited!(
         cx.shared.limiters.starved,
         cx.turn_start,
-        "cannot accept ({error}): clients wait in the backlog until a connection ends; \
+        "cannot accept ({error}): clients wait in the backlog until a connection closes; \
          raise the limit (ulimit -n), or refuse them with a lower --max-clients"
     );
-    cx.shared.wait_for_descriptor(cx.token);
-    cx.set_deadline(RETRY);
+    cx.shared.wait_for_close(cx.token);
+    cx.set_deadline(ACCEPT_RETRY);
     Verdict::Hold
 }
 

@@ -1,4 +1,4 @@
-//! One client's connection: from its welcome to its end.
+//! One client's connection, from welcome to close.
 //!
 //! **Owns** one stream, what is kept for its client, and the state of the conversation. **Must
 //! never touch** another client, nor interpret the bytes (that is [`greeting`]).
@@ -7,10 +7,10 @@
 //! [`MAX_PEER_BYTES`].
 //!
 //! A call of a peer goes one way: `drive` or `expire` do the work of the current [`PeerState`],
-//! which moves bytes and may change the state; `state::deadline` and the verdict then follow from the
+//! which moves bytes and may change the state. The deadline and the verdict then follow from the
 //! state and the bytes moved, in one place (`step`).
 //!
-//! Pitfalls answered here: drain or remember (1), budgets (2), short writes (6), the client that
+//! Pitfalls handled here: drain or remember (1), budgets (2), short writes (6), the client that
 //! never reads (7), half-close (8), HUP and ERR (9), lingering (10), isolation of errors (18).
 
 mod ending;
@@ -19,11 +19,11 @@ mod state;
 pub use state::PeerState;
 
 use crate::net::stream::{self, Received, Stream};
-use crate::protocol::greeting::{self, Answered, Framing};
+use crate::protocol::greeting::{self, Answered, Framing, LINE_READ_BYTES};
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
 use crate::server::pending::{Pending, PendingPool};
-use crate::server::shared::{READ_BYTES, Scratch};
+use crate::server::shared::Scratch;
 use crate::server::stats::CloseCause;
 use crate::warn_limited;
 use state::{Deadline, Moved, deadline};
@@ -34,16 +34,15 @@ use std::time::Duration;
 /// not read its replies stalls itself and no one else (pitfall 7).
 pub const HIGH_WATER_BYTES: usize = 32 * 1_024;
 
-/// Reads of one client per turn. A short read usually ends the work after one; the bound is for a
-/// client that sends as fast as it is read (pitfall 2).
+/// Reads of one client per turn. Usually the first one is short and drains the socket; the bound is
+/// for a client that sends as fast as it is read (pitfall 2).
 pub const READS_PER_TURN: usize = 4;
 
 /// Bytes of one client per turn: one full read of lines, or four full chunks.
-pub const BYTES_PER_TURN: usize = READ_BYTES;
+pub const BYTES_PER_TURN: usize = LINE_READ_BYTES;
 
-/// How long remaining input is discarded after the last byte was sent. Closing a socket with
-/// unread input makes the kernel send a reset, which can destroy those last bytes on their way
-/// (pitfall 10).
+/// How long remaining input is discarded after the last byte was sent. Closing a socket with unread
+/// input makes the kernel send a reset, which can destroy those last bytes in flight (pitfall 10).
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// The most memory kept for one client: replies up to the high-water mark, those to one more read
@@ -52,12 +51,12 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const MAX_PEER_BYTES: usize = 256 * 1_024;
 const _: () = assert!(
     HIGH_WATER_BYTES
-        + READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
+        + LINE_READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
         + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES)
-        + (greeting::MAX_LINE_BYTES + 1 + READ_BYTES)
+        + (greeting::MAX_LINE_BYTES + 1 + LINE_READ_BYTES)
         <= MAX_PEER_BYTES
 );
-const _: () = assert!(READ_BYTES >= greeting::MAX_CHUNK_BYTES);
+const _: () = assert!(LINE_READ_BYTES >= greeting::MAX_CHUNK_BYTES);
 
 /// One client. When idle it is a descriptor, a state and a null pointer.
 #[derive(Debug)]
@@ -222,7 +221,7 @@ impl<T: Stream> Peer<T> {
                     moved.received += count;
                     self.answer(count, cx)
                 }
-                Received::End => {
+                Received::Eof => {
                     end = Some(CloseCause::Eof);
                     self.answer_last_line(cx)
                 }
@@ -237,8 +236,8 @@ impl<T: Stream> Peer<T> {
                 moved.sent += self.send_replies(cx)?;
             }
         }
-        // In a drain that was the last read. A client that is owed nothing is also ended with
-        // care: its last reply may still be on its way.
+        // In a drain that was the last read. A client that is owed nothing lingers too: its last
+        // reply may still be in flight.
         if cx.shared.is_draining() {
             end = end.or(Some(CloseCause::Drained));
         }
@@ -254,9 +253,9 @@ impl<T: Stream> Peer<T> {
         Ok(moved)
     }
 
-    /// Whether the client may be readable, and its input may be read. Replies that a delay
-    /// released are sent before more is read, so that none is held twice; a drain holds all that
-    /// its last read finds together.
+    /// Whether there may be input, and it may be read now. Replies that a delay released are sent
+    /// before more is read, so that none is held twice. A drain holds the replies to all that it
+    /// reads together.
     fn may_read(&self, cx: &Context<'_, Shared>) -> bool {
         if !cx.readiness.contains(Readiness::READABLE) {
             return false;
@@ -271,11 +270,7 @@ impl<T: Stream> Peer<T> {
     }
 
     fn receive(&mut self, cx: &mut Context<'_, Shared>) -> Received {
-        let limit = match cx.shared.settings.framing {
-            Framing::Chunk => greeting::MAX_CHUNK_BYTES,
-            Framing::Line => READ_BYTES,
-        };
-        let input = &mut cx.shared.scratch.input[..limit];
+        let input = &mut cx.shared.scratch.input;
         let traffic = &mut cx.shared.stats.traffic;
         stream::receive(&mut self.stream, cx.readiness, input, traffic)
     }

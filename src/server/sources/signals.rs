@@ -1,7 +1,7 @@
 //! Signals as an event source.
 //!
 //! **Owns** which signals the server handles, and the time limit of a drain. **Must never touch** a
-//! connection: it notes in [`Shared`] what was asked for, and the server acts on it between turns.
+//! connection: it records the request in [`Shared`], and the server acts on it between turns.
 //! **Invariant**: the first request to stop drains, the second ends the process at once.
 
 use crate::reactor::{Context, Readiness, Verdict};
@@ -15,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// The pipe that the signal handlers write to.
 pub struct Signals {
@@ -62,7 +63,7 @@ impl Signals {
         &mut self.pipe
     }
 
-    /// Notes what the signals ask for.
+    /// Records what the signals request.
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         cx.readiness.remove(Readiness::READABLE);
         for signal in self.pipe.pending() {
@@ -87,11 +88,16 @@ impl Signals {
 
 fn begin_drain(cx: &mut Context<'_, Shared>) {
     let limit = cx.shared.settings.drain_timeout;
-    info!(
-        "stopping: draining {}, up to {}; a second signal ends at once",
-        plural(cx.shared.stats.clients(), "client"),
-        humantime::format_duration(limit)
-    );
+    log_drain(cx.shared.stats.clients(), limit);
     cx.set_deadline(limit);
     cx.shared.lifecycle = Lifecycle::Stopping;
+}
+
+/// Logs that a drain begins, in both models.
+pub(crate) fn log_drain(clients: u64, limit: Duration) {
+    info!(
+        "stopping: draining {}, up to {}; a second signal ends at once",
+        plural(clients, "client"),
+        humantime::format_duration(limit)
+    );
 }

@@ -2,7 +2,8 @@
 //!
 //! **Owns** the way from the last message to the closed connection: unsent replies, FIN, remaining
 //! input. **Must never touch** a message. **Invariant**: exactly one cause is counted per
-//! connection, and a reset of ours destroys no reply that was sent (pitfall 10).
+//! connection, and a client has [`LINGER`](super::LINGER) to read its last replies before the close
+//! can reset the connection (pitfall 10).
 
 use super::{BYTES_PER_TURN, Moved, Peer, PeerState, READS_PER_TURN};
 use crate::net::stream::{Received, Stream};
@@ -19,7 +20,7 @@ impl<T: Stream> Peer<T> {
         self.step(Some(self.state), cx, |_, _| Err(cause))
     }
 
-    /// The poll refused the connection.
+    /// The connection could not be registered with the poll.
     pub fn unregistered(&mut self, shared: &mut Shared) {
         let cause = match self.state {
             PeerState::Refusing => CloseCause::Busy,
@@ -44,7 +45,7 @@ impl<T: Stream> Peer<T> {
         }
         if let Some(pending) = &mut self.pending {
             // An incomplete line is not answered any more.
-            buffer::forget(&mut pending.partial);
+            buffer::clear_and_shrink(&mut pending.partial);
             self.release_pending(&mut cx.shared.scratch.pool);
         }
         if cause == CloseCause::Eof || self.stream.shutdown_write().is_err() {
@@ -69,7 +70,7 @@ impl<T: Stream> Peer<T> {
             match self.receive(cx) {
                 Received::Bytes(count) => moved.received += count,
                 Received::Blocked => {}
-                Received::End | Received::Failed(_) => return Err(cause),
+                Received::Eof | Received::Failed(_) => return Err(cause),
             }
         }
         Ok(moved)

@@ -47,14 +47,14 @@ impl Moved {
     }
 }
 
-/// What becomes of the one deadline.
+/// What happens to the one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
-    /// It stands, or there is none.
+    /// Unchanged.
     Keep,
-    /// It is cancelled.
+    /// Cancelled.
     Clear,
-    /// It fires this long after the turn began.
+    /// Set to this long after the start of the turn.
     Set(Duration),
 }
 
@@ -111,7 +111,7 @@ mod tests {
             (Some(Owed), Waiting, sent, &idle, set(60)),
             (Some(Waiting), Waiting, received, &never, Deadline::Keep),
             (Some(Owed), Waiting, sent, &never, Deadline::Clear),
-            // A client that is owed replies: only a byte that it takes restarts the write timeout.
+            // A client that is owed replies: only a byte that it reads restarts the write timeout.
             (Some(Waiting), Owed, received, &idle, set(30)),
             (Some(Owed), Owed, received, &idle, Deadline::Keep),
             (Some(Owed), Owed, sent, &idle, set(30)),
