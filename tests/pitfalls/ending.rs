@@ -1,7 +1,7 @@
 //! How connections and the server end: pitfalls 8, 10, 17 and 18.
 
 use crate::counter;
-use crate::harness::Harness;
+use crate::harness::{Harness, line_settings};
 use crate::overloaded;
 use crate::script::ScriptedStream;
 use crate::util::{
@@ -143,6 +143,25 @@ fn p17_a_drain_sends_all_owed_replies_even_delayed_ones() {
     drop(clients);
     let ended = server.wait();
     assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// A drain does not cut a delay short, not even for a client that has sent FIN.
+#[test]
+fn p17_a_drain_does_not_cut_a_delay_short() {
+    let mut harness = Harness::new(Settings {
+        delay: Duration::from_secs(2),
+        ..line_settings()
+    });
+    let client = harness.client(ScriptedStream::unlimited());
+    harness.run_until_idle();
+    client.borrow_mut().written.clear();
+    client.borrow_mut().arrive(b"Ada\n", true);
+    harness.server.shared.lifecycle = Lifecycle::Stopping;
+    harness.run_until_idle();
+    assert_eq!(client.borrow().written, b"", "before the delay has passed");
+    harness.advance(Duration::from_secs(2));
+    harness.run_until_idle();
+    assert_eq!(client.borrow().written, b"Hello, Ada!\n");
 }
 
 /// A drain drops no queued connection, and reads no client twice.

@@ -230,10 +230,13 @@ impl<T: Stream> Peer<T> {
             };
             cx.shared.stats.messages += u64::from(answered.messages);
             end = answered.end.map(CloseCause::from).or(end);
-            if !answered.is_empty() && !cx.shared.settings.delay.is_zero() {
-                self.hold_replies(cx);
-            } else {
+            if answered.is_empty() {
+                continue;
+            }
+            if cx.shared.settings.delay.is_zero() {
                 moved.sent += self.send_replies(cx)?;
+            } else {
+                self.hold_replies(cx);
             }
         }
         // In a drain that was the last read. A client that is owed nothing lingers too: its last
