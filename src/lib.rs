@@ -44,7 +44,7 @@
 //! # A reading order
 //!
 //! If you know the socket tutorial, start with the [`guide`]: it leads from `socket()` to this loop in
-//! six small servers, each with what still goes wrong. Then:
+//! six small programs, each with what still goes wrong. Then:
 //!
 //! 1. [`protocol::greeting`]: the protocol, bytes in and bytes out.
 //! 2. [`reactor`]: the turn, and its three data structures: [`reactor::ready`] (readiness, and the
@@ -64,7 +64,7 @@
 //!    [`server::observed`] its interface to the server.
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
-//! [`stress`]), then [`protocol`], [`net`] and [`reactor`]. The reactor does not know the protocol, the
+//! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the protocol, the
 //! protocol does no I/O, and [`observe`] does not know the server. [`net::system`] isolates what only
 //! Linux has.
 //!
@@ -102,12 +102,13 @@
 //! - **event loop**: a loop that waits for events and calls the handler of each.
 //! - **event-loop lag**: how late the loop runs what is due.
 //! - **event source**: what the loop drives: a connection, a listener, a UDP socket, the signals.
-//! - **generation**: a counter per slot that changes when the slot is reused, so that a token of the
+//! - **generation**: a counter per slot that changes when the slot's owner is gone, so that a token of the
 //!   previous owner is recognised as stale (the ABA problem).
 //! - **half-close**: shutting down one direction of a connection (`shutdown(2)`) while the other stays
 //!   open.
 //! - **high-water mark**: the number of unsent bytes above which the server stops reading from a client.
-//! - **idle timeout**: the time after which a connection on which nothing arrives is closed.
+//! - **idle timeout**: the time after which a client that is owed nothing and sends nothing is
+//!   disconnected.
 //! - **interest**: the kinds of readiness, readable or writable, that a source registers for.
 //! - **lingering close**: half-close, then read and discard input until EOF or a timeout, so that unread
 //!   input does not cause a reset.
@@ -118,7 +119,7 @@
 //!   still return `WouldBlock`.
 //! - **registry**: mio's handle for registering sources with the poll. Here each source is registered
 //!   once.
-//! - **reset (RST)**: the abrupt end of a connection. Data that is in flight or unread is lost.
+//! - **reset (RST)**: the abrupt end of a connection. Data that is in flight or unread may be lost.
 //! - **spurious wakeup**: an event after which the call would still block.
 //! - **token**: the value that identifies a source in an event. Here: its slot and the slot's
 //!   generation.

@@ -66,7 +66,7 @@ pub struct LoopStats {
     pub most_events: u64,
     /// Calls of a source: driven or expired.
     pub calls: u64,
-    /// The longest turn, not counting its wait.
+    /// The longest time from the end of a wait to the next.
     pub longest: Duration,
 }
 

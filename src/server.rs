@@ -206,7 +206,7 @@ impl<N: Net> Server<N> {
         );
         self.reactor
             .with_source(token, &mut self.shared, |source, cx, _| match source {
-                ServerSource::Peer(peer) => peer.end(CloseCause::BufferedTooMuch, cx),
+                ServerSource::Peer(peer) => peer.abort(CloseCause::BufferedTooMuch, cx),
                 _ => Verdict::Hold,
             });
         // The next one is closed after the next turn, which must not wait for an event.
@@ -235,9 +235,9 @@ impl<N: Net> Server<N> {
             .for_each(&mut self.shared, |source, cx| match source {
                 ServerSource::Peer(peer) if peer.owed() > 0 => {
                     owed += 1;
-                    peer.end(CloseCause::CutOff, cx)
+                    peer.abort(CloseCause::CutOff, cx)
                 }
-                ServerSource::Peer(peer) => peer.end(CloseCause::Drained, cx),
+                ServerSource::Peer(peer) => peer.abort(CloseCause::Drained, cx),
                 _ => Verdict::Close,
             });
         match owed {

@@ -48,8 +48,8 @@ pub trait Source: Sized {
 
 /// What happens to a source after a call.
 ///
-/// The poll is edge-triggered: an edge is delivered once. A source that rests with a readiness bit
-/// set is therefore *not* woken by further events that set the same bit. The two resting verdicts
+/// The loop ignores an event that sets only bits that are set already: the source knows them. A
+/// source that rests with a bit set is therefore *not* woken by further events of that kind. The two resting verdicts
 /// say whether that is intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -80,9 +80,9 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.timers.nearest().map(|deadline| deadline.since(now))
     }
 
-    /// Events set readiness bits and nothing else. An event for a source that is gone does nothing,
-    /// nor does one that reports what is already known: the source has seen that readiness and
-    /// rests by choice.
+    /// Events set readiness bits and queue their source; no source works yet. An event for a source
+    /// that is gone does nothing, nor does one whose bits are set already: the source is queued, or
+    /// chose to rest with those bits set ([`Verdict::Hold`]).
     fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) {
         self.begin(TurnPhase::Mark);
         let is_recorded = self.recorder.is_on();

@@ -2,8 +2,8 @@
 //!
 //! **Owns** one listener and when it accepts. **Must never touch** a connection that it has
 //! accepted. **Invariant**: while connections may wait in the accept backlog, the listener keeps
-//! its readiness, or has a deadline, or is registered in [`Shared::waiting_listeners`]: no wakeup
-//! is lost.
+//! its readiness, and is in the ready list, has a deadline, or is registered in
+//! [`Shared::waiting_listeners`]: no wakeup is lost.
 //!
 //! Pitfalls handled here:
 //!

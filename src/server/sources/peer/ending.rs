@@ -15,18 +15,14 @@ use crate::server::stats::CloseCause;
 use log::debug;
 
 impl<T: Stream> Peer<T> {
-    /// Closes the connection from outside, between turns.
-    pub fn end(&mut self, cause: CloseCause, cx: &mut Context<'_, Shared>) -> Verdict {
+    /// Closes the connection at once, from outside, between turns.
+    pub fn abort(&mut self, cause: CloseCause, cx: &mut Context<'_, Shared>) -> Verdict {
         self.step(Some(self.state), cx, |_, _| Err(cause))
     }
 
     /// The connection could not be registered with the poll.
     pub fn unregistered(&mut self, shared: &mut Shared) {
-        let cause = match self.state {
-            PeerState::Refusing => CloseCause::Busy,
-            _ => CloseCause::Failed,
-        };
-        shared.stats.closed[cause] += 1;
+        shared.stats.closed[self.counted(CloseCause::Failed)] += 1;
     }
 
     /// Sends what is owed, then FIN. After the client's own FIN nothing more can arrive, so the
@@ -77,15 +73,19 @@ impl<T: Stream> Peer<T> {
     }
 
     pub(super) fn count_closed(&self, cause: CloseCause, cx: &mut Context<'_, Shared>) {
-        // A refused client counts as refused, however its connection ends.
-        let counted = match self.state {
+        let cause = self.counted(cause);
+        cx.shared.stats.closed[cause] += 1;
+        debug!("closed {}: {}", cx.token, cause.name());
+    }
+
+    /// The cause that is counted: a refused client was refused, however its connection ends.
+    fn counted(&self, cause: CloseCause) -> CloseCause {
+        match self.state {
             PeerState::Refusing
             | PeerState::Ending(CloseCause::Busy)
             | PeerState::Lingering(CloseCause::Busy) => CloseCause::Busy,
             _ => cause,
-        };
-        cx.shared.stats.closed[counted] += 1;
-        debug!("closed {}: {}", cx.token, cause.name());
+        }
     }
 }
 
