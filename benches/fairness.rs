@@ -1,4 +1,4 @@
-//! Latency of 50 well-behaved clients beside background load: one client that floods the server,
+//! Latency of 50 well-behaved clients beside background load: connections that flood the server,
 //! in both framings, or bursts of 5,000 connects.
 //!
 //! Each round measures every case once, so other activity on the machine affects all of them. The
@@ -32,16 +32,24 @@ enum Background {
     ChunkFlood,
     LineFlood,
     EmptyLineFlood,
+    /// 200 and 1,000 connections that flood empty lines.
+    EmptyLineFloods200,
+    EmptyLineFloods1000,
+    /// 200 connections that send 4,095 empty lines, wait for the replies, and send again.
+    EmptyLineBursts200,
     /// Connections that are closed as soon as all are open.
     ConnectBursts,
 }
 
-const ALL: [Background; 6] = [
+const ALL: [Background; 9] = [
     Background::Idle,
     Background::Spinner,
     Background::ChunkFlood,
     Background::LineFlood,
     Background::EmptyLineFlood,
+    Background::EmptyLineFloods200,
+    Background::EmptyLineFloods1000,
+    Background::EmptyLineBursts200,
     Background::ConnectBursts,
 ];
 
@@ -69,7 +77,7 @@ fn main() {
     for (background, results) in ALL.iter().zip(&results) {
         let ratio = median(*background).as_secs_f64() / baseline.as_secs_f64();
         println!(
-            "{:14} {:>9.3?} ({:.3?} to {:.3?})  {ratio:.2} of the spinner's{}",
+            "{:20} {:>9.3?} ({:.3?} to {:.3?})  {ratio:.2} of the spinner's{}",
             format!("{background:?}"),
             median(*background),
             results[0],
@@ -86,7 +94,11 @@ fn main() {
 /// The clients' p99 latency in one run beside `background`.
 fn p99(background: Background) -> Duration {
     let framing = match background {
-        Background::LineFlood | Background::EmptyLineFlood => "line",
+        Background::LineFlood
+        | Background::EmptyLineFlood
+        | Background::EmptyLineFloods200
+        | Background::EmptyLineFloods1000
+        | Background::EmptyLineBursts200 => "line",
         _ => "chunk",
     };
     let (mut server, address) = start(framing);
@@ -172,9 +184,12 @@ fn run_background(background: Background, address: SocketAddr, done: &AtomicBool
                 std::hint::spin_loop();
             }
         }
-        Background::ChunkFlood => flood(address, &[b'x'; 1_024], done),
-        Background::LineFlood => flood(address, &b"a name\n".repeat(2_000), done),
-        Background::EmptyLineFlood => flood(address, &b"\n".repeat(16_384), done),
+        Background::ChunkFlood => flood(address, 1, &[b'x'; 1_024], done),
+        Background::LineFlood => flood(address, 1, &b"a name\n".repeat(2_000), done),
+        Background::EmptyLineFlood => flood(address, 1, &b"\n".repeat(16_384), done),
+        Background::EmptyLineFloods200 => flood(address, 200, &b"\n".repeat(16_384), done),
+        Background::EmptyLineFloods1000 => flood(address, 1_000, &b"\n".repeat(16_384), done),
+        Background::EmptyLineBursts200 => bursts(address, 200, done),
         Background::ConnectBursts => {
             while !done.load(Relaxed) {
                 let clients: Vec<_> = (0..CONNECTS_PER_BURST)
@@ -186,14 +201,44 @@ fn run_background(background: Background, address: SocketAddr, done: &AtomicBool
     }
 }
 
-/// Sends as fast as the socket allows. Reads all replies, so that only the server's backpressure
+/// Sends as fast as the sockets allow. Reads all replies, so that only the server's backpressure
 /// limits the rate.
-fn flood(address: SocketAddr, data: &[u8], done: &AtomicBool) {
-    let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_nonblocking(true).expect("a nonblocking socket");
+fn flood(address: SocketAddr, connections: usize, data: &[u8], done: &AtomicBool) {
+    let mut streams = connect_all(address, connections);
     let mut input = vec![0; 256 * 1_024];
     while !done.load(Relaxed) {
-        let _ = stream.write(data);
-        let _ = stream.read(&mut input);
+        for stream in &mut streams {
+            let _ = stream.write(data);
+            let _ = stream.read(&mut input);
+        }
     }
+}
+
+/// Sends a burst on every connection, and the next one when all its replies have arrived.
+fn bursts(address: SocketAddr, connections: usize, done: &AtomicBool) {
+    const LINES: usize = 4_095;
+    let burst = b"\n".repeat(LINES);
+    let mut streams = connect_all(address, connections);
+    let mut owed = vec![b"Welcome!\n".len(); connections];
+    let mut input = vec![0; 256 * 1_024];
+    while !done.load(Relaxed) {
+        for (stream, owed) in streams.iter_mut().zip(&mut owed) {
+            if let Ok(count) = stream.read(&mut input) {
+                *owed -= count;
+            }
+            if *owed == 0 && stream.write(&burst).is_ok_and(|count| count == LINES) {
+                *owed = LINES * b"Hello, !\n".len();
+            }
+        }
+    }
+}
+
+fn connect_all(address: SocketAddr, connections: usize) -> Vec<TcpStream> {
+    (0..connections)
+        .map(|_| {
+            let stream = TcpStream::connect(address).expect("the server listens");
+            stream.set_nonblocking(true).expect("a nonblocking socket");
+            stream
+        })
+        .collect()
 }

@@ -12,7 +12,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use helloop::protocol::greeting;
 use helloop::reactor;
-use helloop::reactor::ready::{Readiness, Ready};
+use helloop::reactor::ready::{Queue, Readiness, Ready};
 use helloop::reactor::slots::{Slots, Token};
 use helloop::reactor::timers::{Time, Timers};
 use helloop::reactor::{Births, Context, Reactor, Verdict};
@@ -60,7 +60,7 @@ fn ready(criterion: &mut Criterion) {
         }
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter(|| {
-                let key = ready.pop().expect("one slot is always marked");
+                let key = ready.pop(Queue::Sparse).expect("one slot is always marked");
                 ready.mark(black_box(key), Readiness::READABLE);
             });
         });

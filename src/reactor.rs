@@ -14,8 +14,8 @@
 //!  deadline   +-----------------------------------------------------------------+
 //! ```
 //!
-//! An event only *marks* a source as ready. A first-in, first-out list of marked sources does the
-//! *work*, a bounded amount per source, at the loop's own pace. This one idea handles draining
+//! An event only *marks* a source as ready. First-in, first-out queues of marked sources do the
+//! *work*, a bounded amount per source and per turn, at the loop's own pace. This one idea handles draining
 //! under edge triggering (1), budgets (2), spurious wakeups (15) and event batches that are too
 //! small (16). Generational [`Token`]s handle reused slots (3), [`Timers`] handle deadlines without
 //! system calls (12), and the wait resumes after EINTR (11). The numbers refer to the index of
@@ -85,7 +85,9 @@ pub struct Reactor<S: Source, R: Recorder<S> = ()> {
     timers: Timers,
     births: Births<S>,
     deaths: Vec<Token>,
-    /// The program asked the next wait not to block.
+    /// Full batches of events in a row.
+    full_batches: usize,
+    /// The program asked that the next wait does not block.
     skip_next_wait: bool,
     stats: LoopStats,
     recorder: R,
@@ -142,6 +144,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             timers: Timers::default(),
             births: Births::default(),
             deaths: Vec::new(),
+            full_batches: 0,
             skip_next_wait: false,
             stats: LoopStats::default(),
             recorder,

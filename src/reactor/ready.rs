@@ -1,15 +1,20 @@
-//! Remembered readiness: the readiness bits of each slot, and the list of slots to drive.
+//! Readiness, remembered: the readiness bits of each slot, and the two queues of slots to drive.
 //!
 //! **Owns** what the poll has reported for each slot and the source has not used up. **Must never
 //! touch** a source: it knows slot keys only.
-//! **Invariant**: a slot is in the list at most once, so a source is driven at most once per turn
+//! **Invariant**: a slot is in each queue at most once, so a source is driven at most once per turn
 //! however often it was marked.
 //!
 //! The poll is edge-triggered: it reports once that a socket became readable. A source that stops
 //! before the socket is drained must remember that there is more (pitfall 1), and a source that
-//! stops because its budget is spent needs a place in the loop's own list, because the poll will
-//! not report it again (pitfall 2). This module holds both: the bits stay set until the *source*
-//! clears them, and the list is first in, first out, so that no source is starved.
+//! stops because its budget is spent needs a place in a list of our own, because the poll will not
+//! report it again (pitfall 2). This module holds both: the bits stay set until the *source* clears
+//! them, and each queue is first in, first out, so that no source is passed over.
+//!
+//! There are two queues, as in fq_codel (RFC 8290): a source that used more than its quantum when
+//! it was last driven waits in the *bulk* queue, also when an event marks it; all others wait in
+//! the *sparse* queue. Each has its own share of a turn, so that a client that speaks now and then
+//! does not wait for every flooding connection (pitfall 23).
 
 use std::collections::VecDeque;
 
@@ -27,15 +32,28 @@ bitflags::bitflags! {
     }
 }
 
-/// In the list. Stored with the readiness bits because it is one bit per slot; sources do not see
-/// it.
-const QUEUED: Readiness = Readiness::from_bits_retain(1 << 7);
-
+/// Flags stored beside the readiness bits, one bit per slot each; sources do not see them.
+const IN_SPARSE: Readiness = Readiness::from_bits_retain(1 << 7);
+const IN_BULK: Readiness = Readiness::from_bits_retain(1 << 6);
 /// To be driven even if no readiness bit is set.
-const WOKEN: Readiness = Readiness::from_bits_retain(1 << 6);
+const WOKEN: Readiness = Readiness::from_bits_retain(1 << 5);
+/// Used more than its quantum when it was last driven.
+const BULK: Readiness = Readiness::from_bits_retain(1 << 4);
 
-/// What this module keeps per slot: the bits, and a place in the list.
+/// What this module keeps per slot: the bits, and a place in a queue.
 pub(super) const BYTES_PER_SLOT: usize = size_of::<Readiness>() + size_of::<u32>();
+
+/// Where a slot waits to be driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Sources that stayed within their quantum.
+    Sparse = 0,
+    /// Sources that used more.
+    Bulk = 1,
+}
+
+/// By queue: the flag of a slot that is in it.
+const IN: [Readiness; 2] = [IN_SPARSE, IN_BULK];
 
 /// The readiness of every slot, and the slots to drive, in order. Each operation is O(1),
 /// amortised.
@@ -43,50 +61,60 @@ pub(super) const BYTES_PER_SLOT: usize = size_of::<Readiness>() + size_of::<u32>
 pub struct Ready {
     /// By slot key.
     bits: Vec<Readiness>,
-    /// Slot keys without a generation. An entry of a slot that has changed hands since is
-    /// recognised by its bits, which [`Ready::reset`] has cleared.
-    list: VecDeque<u32>,
+    /// Slot keys without a generation. An entry of a slot that has changed hands since drives no
+    /// one, or the new owner spuriously.
+    queues: [VecDeque<u32>; 2],
 }
 
 impl Ready {
-    /// Adds `readiness` to what is known of slot `key`, and puts the slot into the list.
-    #[inline]
+    /// Adds `readiness` to what is known of slot `key`, and queues the slot.
+    #[inline(always)]
     pub fn mark(&mut self, key: u32, readiness: Readiness) {
         let index = key as usize;
         if index >= self.bits.len() {
             self.bits.resize(index + 1, Readiness::empty());
         }
         let bits = &mut self.bits[index];
-        if !bits.contains(QUEUED) {
-            self.list.push_back(key);
+        *bits |= readiness;
+        let queue = usize::from(bits.contains(BULK));
+        if !bits.contains(IN[queue]) {
+            *bits |= IN[queue];
+            self.queues[queue].push_back(key);
         }
-        *bits |= readiness | QUEUED;
     }
 
-    /// Puts slot `key` into the list, to be driven whatever its readiness.
+    /// Queues slot `key`, to be driven whatever its readiness.
     pub fn wake(&mut self, key: u32) {
         self.mark(key, WOKEN);
     }
 
-    /// The number of entries in the list.
+    /// The number of entries in a queue.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.list.len()
+    pub fn len(&self, queue: Queue) -> usize {
+        self.queues[queue as usize].len()
     }
 
-    /// Whether the list is empty: only then may the loop block.
+    /// Whether both queues are empty: only then may the loop block.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.queues.iter().all(VecDeque::is_empty)
     }
 
-    /// Takes the oldest entry off the list: the slot to drive, or `None` if the entry was made for
+    /// Whether slot `key` waits to be driven.
+    #[must_use]
+    pub fn is_queued(&self, key: u32) -> bool {
+        let bits = self.bits.get(key as usize).copied().unwrap_or_default();
+        bits.intersects(IN_SPARSE | IN_BULK)
+    }
+
+    /// Takes the oldest entry off a queue: the slot to drive, or `None` if the entry was made for
     /// an earlier owner of its slot.
-    pub fn pop(&mut self) -> Option<u32> {
-        let key = self.list.pop_front()?;
+    #[inline]
+    pub fn pop(&mut self, queue: Queue) -> Option<u32> {
+        let key = self.queues[queue as usize].pop_front()?;
         let bits = &mut self.bits[key as usize];
-        let is_due = *bits != QUEUED;
-        bits.remove(QUEUED | WOKEN);
+        let is_due = bits.intersects(Readiness::all() | WOKEN);
+        bits.remove(IN[queue as usize] | WOKEN);
         is_due.then_some(key)
     }
 
@@ -97,18 +125,21 @@ impl Ready {
         bits & Readiness::all()
     }
 
-    /// Writes back what a source left of its readiness.
-    pub fn set(&mut self, key: u32, readiness: Readiness) {
+    /// Writes back what a call left of the readiness, and whether the source used more than its
+    /// quantum: it decides in which queue the source waits from now on.
+    #[inline]
+    pub fn set(&mut self, key: u32, readiness: Readiness, is_bulk: bool) {
         if let Some(bits) = self.bits.get_mut(key as usize) {
-            *bits = readiness | (*bits & (QUEUED | WOKEN));
+            let bulk = if is_bulk { BULK } else { Readiness::empty() };
+            *bits = readiness | bulk | (*bits & (IN_SPARSE | IN_BULK | WOKEN));
         }
     }
 
-    /// Forgets slot `key`, which changes hands. An entry that it still has in the list resolves to
-    /// nothing: the next owner has no bit set, or is in the list with that entry.
+    /// Forgets slot `key`, which changes hands. Its entries stay in the queues and resolve to
+    /// nothing, or, once the next owner is ready, to a spurious call.
     pub fn reset(&mut self, key: u32) {
         if let Some(bits) = self.bits.get_mut(key as usize) {
-            *bits &= QUEUED;
+            *bits &= IN_SPARSE | IN_BULK;
         }
     }
 }
@@ -123,11 +154,11 @@ mod tests {
         ready.mark(3, Readiness::READABLE);
         ready.mark(1, Readiness::WRITABLE);
         ready.mark(3, Readiness::CLOSED);
-        assert_eq!(ready.len(), 2);
-        assert_eq!(ready.pop(), Some(3));
+        assert_eq!(ready.len(Queue::Sparse), 2);
+        assert_eq!(ready.pop(Queue::Sparse), Some(3));
         assert_eq!(ready.get(3), Readiness::READABLE | Readiness::CLOSED);
-        assert_eq!(ready.pop(), Some(1));
-        assert_eq!(ready.pop(), None);
+        assert_eq!(ready.pop(Queue::Sparse), Some(1));
+        assert_eq!(ready.pop(Queue::Sparse), None);
         assert!(ready.is_empty());
     }
 
@@ -135,10 +166,10 @@ mod tests {
     fn bits_outlive_the_list_until_they_are_cleared() {
         let mut ready = Ready::default();
         ready.mark(0, Readiness::READABLE | Readiness::WRITABLE);
-        ready.pop();
-        ready.set(0, Readiness::WRITABLE);
+        ready.pop(Queue::Sparse);
+        ready.set(0, Readiness::WRITABLE, false);
         ready.mark(0, Readiness::empty());
-        assert_eq!(ready.pop(), Some(0));
+        assert_eq!(ready.pop(Queue::Sparse), Some(0));
         assert_eq!(ready.get(0), Readiness::WRITABLE);
     }
 
@@ -147,10 +178,13 @@ mod tests {
         let mut ready = Ready::default();
         ready.wake(2);
         ready.wake(2);
-        assert_eq!((ready.len(), ready.get(2)), (1, Readiness::empty()));
-        assert_eq!(ready.pop(), Some(2));
+        assert_eq!(
+            (ready.len(Queue::Sparse), ready.get(2)),
+            (1, Readiness::empty())
+        );
+        assert_eq!(ready.pop(Queue::Sparse), Some(2));
         ready.mark(2, Readiness::empty());
-        assert_eq!((ready.pop(), ready.is_empty()), (None, true));
+        assert_eq!((ready.pop(Queue::Sparse), ready.is_empty()), (None, true));
     }
 
     #[test]
@@ -161,7 +195,14 @@ mod tests {
         ready.reset(0);
         assert_eq!(ready.get(0), Readiness::empty());
         ready.mark(0, Readiness::WRITABLE);
-        assert_eq!((ready.len(), ready.pop(), ready.pop()), (1, Some(0), None));
+        assert_eq!(
+            (
+                ready.len(Queue::Sparse),
+                ready.pop(Queue::Sparse),
+                ready.pop(Queue::Sparse)
+            ),
+            (1, Some(0), None)
+        );
         assert_eq!(ready.get(0), Readiness::WRITABLE);
     }
 
@@ -170,7 +211,10 @@ mod tests {
         let mut ready = Ready::default();
         ready.wake(0);
         ready.reset(0);
-        assert_eq!((ready.len(), ready.pop()), (1, None));
+        assert_eq!(
+            (ready.len(Queue::Sparse), ready.pop(Queue::Sparse)),
+            (1, None)
+        );
     }
 
     #[test]
@@ -178,9 +222,47 @@ mod tests {
         let mut ready = Ready::default();
         ready.wake(0);
         assert!(ready.get(0).is_empty());
-        ready.set(0, Readiness::READABLE);
+        ready.set(0, Readiness::READABLE, false);
         ready.mark(0, Readiness::WRITABLE);
-        assert_eq!(ready.len(), 1, "writing back keeps the place in the list");
+        assert_eq!(
+            ready.len(Queue::Sparse),
+            1,
+            "writing back keeps the place in the list"
+        );
         assert_eq!(ready.get(0), Readiness::READABLE | Readiness::WRITABLE);
+    }
+
+    #[test]
+    fn a_source_waits_in_the_queue_of_its_last_call() {
+        let mut ready = Ready::default();
+        ready.mark(0, Readiness::READABLE);
+        ready.set(0, ready.get(0), true);
+        ready.mark(1, Readiness::READABLE);
+        assert_eq!(
+            ready.pop(Queue::Sparse),
+            Some(0),
+            "queued before it was bulk"
+        );
+        ready.mark(0, Readiness::READABLE);
+        assert_eq!((ready.len(Queue::Sparse), ready.len(Queue::Bulk)), (1, 1));
+        assert!(ready.is_queued(0) && ready.is_queued(1) && !ready.is_queued(2));
+        assert_eq!(ready.pop(Queue::Bulk), Some(0));
+        ready.set(0, ready.get(0), false);
+        ready.mark(0, Readiness::WRITABLE);
+        assert_eq!((ready.len(Queue::Sparse), ready.len(Queue::Bulk)), (2, 0));
+    }
+
+    #[test]
+    fn a_new_owner_does_not_wait_in_the_queue_of_the_last_one() {
+        let mut ready = Ready::default();
+        ready.mark(0, Readiness::empty());
+        ready.pop(Queue::Sparse);
+        ready.set(0, ready.get(0), true);
+        ready.mark(0, Readiness::READABLE);
+        ready.reset(0);
+        ready.mark(0, Readiness::WRITABLE);
+        assert_eq!(ready.pop(Queue::Sparse), Some(0));
+        ready.set(0, Readiness::empty(), false);
+        assert_eq!((ready.len(Queue::Bulk), ready.pop(Queue::Bulk)), (1, None));
     }
 }

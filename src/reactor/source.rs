@@ -82,6 +82,8 @@ pub struct Context<'a, T> {
     pub(super) generations: &'a Generations,
     pub(super) ready: &'a mut Ready,
     pub(super) timers: &'a mut Timers,
+    /// The cost of this call in bytes.
+    pub(super) cost: &'a mut usize,
 }
 
 impl<T> Context<'_, T> {
@@ -90,6 +92,12 @@ impl<T> Context<'_, T> {
     #[must_use]
     pub fn clock_now(&self) -> Time {
         clock(self.epoch, self.turn_start)
+    }
+
+    /// Counts bytes that the source moved or produced, in both directions, against the budgets of
+    /// the turn. A source whose calls are bounded otherwise need not count.
+    pub fn charge(&mut self, bytes: usize) {
+        *self.cost += bytes;
     }
 
     /// Sets or moves the source's one deadline.
@@ -124,6 +132,7 @@ impl<T> Context<'_, T> {
             generations: self.generations,
             ready: self.ready,
             timers: self.timers,
+            cost: self.cost,
         }
     }
 }

@@ -4,14 +4,34 @@
 //! **Invariant**: [`Reactor::step`] neither waits nor reads a clock, so the real loop also runs in
 //! virtual time; a source is driven at most once per turn.
 
+use super::ready::Queue;
 use super::record::CallReport;
 use super::source::{Births, Context, Source, Verdict, clock};
-use super::{Mark, Reactor, Readiness, Recorder, Time, Token, TurnPhase};
+use super::{EVENTS_PER_WAIT, Mark, Reactor, Readiness, Recorder, Time, Token, TurnPhase};
 use log::trace;
 use mio::Events;
 use std::io;
 use std::mem;
 use std::time::Duration;
+
+/// What a call costs beside the bytes that it moves: a message of some ten bytes takes 5 µs, of
+/// which the system calls are nearly all, and 1 KiB of replies to empty lines takes 10 µs. All
+/// budgets are in this unit, and never in time, so that a run can be repeated exactly.
+const CALL_COST_BYTES: usize = 512;
+
+/// A source that used more when it was last driven waits in the bulk queue: more than the longest
+/// chunk and its reply.
+const QUANTUM_BYTES: usize = 4 * 1_024;
+
+/// The share of the sparse queue per turn: 512 short messages, about 3 ms.
+const SPARSE_BUDGET_BYTES: usize = 256 * 1_024;
+
+/// The share of the bulk queue per turn: two reads of nothing but empty lines, about 1 ms. It is
+/// what a client in the sparse queue waits for, however many connections are in the bulk queue.
+const BULK_BUDGET_BYTES: usize = 64 * 1_024;
+
+/// The share of deadlines per turn: 512 short replies that were delayed.
+const EXPIRE_BUDGET_BYTES: usize = 256 * 1_024;
 
 impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// One turn: waits for events or the next deadline, then does one [step](Self::step) with
@@ -21,11 +41,10 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     ///
     /// The poll failed. What happens to one source is never an error of the loop.
     pub fn turn(&mut self, shared: &mut S::Shared) -> io::Result<()> {
-        let now = self.wait()?;
-        // Taken out while the step borrows the reactor, so that events become marks without a list
-        // in between.
+        let (asked, now) = self.wait()?;
+        // Lent to the step: each event becomes a mark on its way, without a list in between.
         let events = mem::replace(&mut self.events, Events::with_capacity(0));
-        self.step(now, events.iter().map(readiness_of), shared);
+        self.step_asked(asked, now, events.iter().map(readiness_of), shared);
         self.events = events;
         Ok(())
     }
@@ -38,20 +57,35 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         marks: impl IntoIterator<Item = Mark>,
         shared: &mut S::Shared,
     ) {
+        self.step_asked(now, now, marks, shared);
+    }
+
+    /// A step whose marks were asked for at `asked`: what became ready later is not among them.
+    fn step_asked(
+        &mut self,
+        asked: Time,
+        now: Time,
+        marks: impl IntoIterator<Item = Mark>,
+        shared: &mut S::Shared,
+    ) {
         self.now = now;
         self.skip_next_wait = false;
         self.stats.turns += 1;
-        self.mark(marks);
+        let is_complete = self.mark(marks);
         self.drive(shared);
-        self.expire(shared);
+        if is_complete {
+            self.expire(asked, shared);
+        }
         self.settle(shared);
         self.begin(TurnPhase::Between);
     }
 
-    /// The only code that blocks: until an event or the next deadline, and not at all while the
-    /// ready list has entries. Apart from this, the clock is read only for the recorder and by
-    /// [`Context::clock_now`].
-    fn wait(&mut self) -> io::Result<Time> {
+    /// The only code that blocks: until an event or the next deadline; not at all while sources
+    /// are in the ready list. Apart from this, only the recorder and [`Context::clock_now`] read
+    /// the clock.
+    ///
+    /// Returns the time before the poll was asked, and the time after.
+    fn wait(&mut self) -> io::Result<(Time, Time)> {
         let mut now = clock(self.epoch, self.now);
         if self.stats.turns > 0 {
             self.stats.longest = self.stats.longest.max(now.since(self.now));
@@ -59,11 +93,13 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         loop {
             let timeout = self.poll_timeout(now);
             self.begin(TurnPhase::Wait(timeout));
+            let asked = now;
             let polled = self.poll.poll(&mut self.events, timeout);
             now = clock(self.epoch, self.now);
             match polled {
-                Ok(()) => return Ok(now),
-                // The signal arrives as a separate event; the deadline does not move (pitfall 11).
+                Ok(()) => return Ok((asked, now)),
+                // The signal arrives as an event of its own; the deadline stays where it was
+                // (pitfall 11).
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -83,7 +119,11 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// Events set readiness bits and queue their source; no source works yet. An event for a source
     /// that is gone does nothing, nor does one whose bits are set already: the source is queued, or
     /// chose to rest with those bits set ([`Verdict::Hold`]).
-    fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) {
+    ///
+    /// Returns whether these are all marks there are: a full batch may not be, and deadlines then
+    /// wait for the rest. They do not wait forever: after as many full batches as all sources can
+    /// fill, every source that was ready has been reported.
+    fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) -> bool {
         self.begin(TurnPhase::Mark);
         let is_recorded = self.recorder.is_on();
         let mut events = 0;
@@ -100,37 +140,68 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         }
         self.stats.events += events;
         self.stats.most_events = self.stats.most_events.max(events);
+        let is_full = events >= EVENTS_PER_WAIT as u64;
+        self.full_batches = if is_full { self.full_batches + 1 } else { 0 };
+        !is_full || self.full_batches > self.slots.len() / EVENTS_PER_WAIT
     }
 
-    /// Drives each source that was in the ready list when the turn began, once. A source that
-    /// says `Again` goes to the end of the list and is driven in the next turn.
+    /// Drives the sources that were in the queues when the turn began, in order and at most once
+    /// each, as far as the budget of each queue goes; at least one per queue. A source that says
+    /// `Again` goes to the end of its queue.
     fn drive(&mut self, shared: &mut S::Shared) {
         self.begin(TurnPhase::Drive);
-        for _ in 0..self.ready.len() {
-            if let Some(key) = self.ready.pop() {
-                self.call(key, shared, S::drive);
+        let shares = [
+            (
+                Queue::Sparse,
+                self.ready.len(Queue::Sparse),
+                SPARSE_BUDGET_BYTES,
+            ),
+            (Queue::Bulk, self.ready.len(Queue::Bulk), BULK_BUDGET_BYTES),
+        ];
+        for (queue, entries, budget) in shares {
+            let mut spent = 0;
+            for _ in 0..entries {
+                if let Some(key) = self.ready.pop(queue) {
+                    spent += self.call(key, shared, S::drive);
+                }
+                if spent >= budget {
+                    break;
+                }
             }
         }
     }
 
-    /// Calls each source whose deadline has passed.
-    fn expire(&mut self, shared: &mut S::Shared) {
+    /// Calls the sources whose deadline had passed when the poll was asked, as far as the budget
+    /// goes. A pause of the machine must not look like silence of the clients (pitfall 20): what
+    /// became ready during the pause is marked before, and a source that waits to be driven is
+    /// not called; its deadline fires only if it still stands after that.
+    fn expire(&mut self, asked: Time, shared: &mut S::Shared) {
         self.begin(TurnPhase::Expire);
-        while let Some(key) = self.timers.expired(self.now) {
-            self.call(key, shared, |source, cx, _| source.expire(cx));
+        let mut spent = 0;
+        while spent < EXPIRE_BUDGET_BYTES {
+            let Some(key) = self.timers.expired(asked) else {
+                break;
+            };
+            if self.ready.is_queued(key) {
+                self.timers.set(key, asked.after(Duration::from_nanos(1)));
+                spent += CALL_COST_BYTES;
+            } else {
+                spent += self.call(key, shared, |source, cx, _| source.expire(cx));
+            }
         }
     }
 
-    /// Lets one source work, and carries out its verdict.
+    /// Lets one source work, and carries out its verdict. Returns what the call cost.
     pub(super) fn call(
         &mut self,
         key: u32,
         shared: &mut S::Shared,
         work: impl FnOnce(&mut S, &mut Context<'_, S::Shared>, &mut Births<S>) -> Verdict,
-    ) {
+    ) -> usize {
         let Some((token, source, generations)) = self.slots.borrow(key) else {
-            return;
+            return 0;
         };
+        let mut cost = CALL_COST_BYTES;
         self.stats.calls += 1;
         let before = self.ready.get(key);
         let mut after = before;
@@ -143,9 +214,10 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             generations,
             ready: &mut self.ready,
             timers: &mut self.timers,
+            cost: &mut cost,
         };
         let verdict = work(source, &mut cx, &mut self.births);
-        self.ready.set(key, after);
+        self.ready.set(key, after, cost > QUANTUM_BYTES);
         if self.recorder.is_on() {
             let report = CallReport {
                 token,
@@ -168,8 +240,12 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             ),
             Verdict::Hold => {}
             Verdict::Again => self.ready.wake(key),
-            Verdict::Close => self.retire(token),
+            Verdict::Close => {
+                self.retire(token);
+                cost += CALL_COST_BYTES; // close(2)
+            }
         }
+        cost
     }
 
     /// Makes the token stale: events and deadlines of the slot resolve to nothing from here on. The

@@ -31,7 +31,10 @@ fn the_loop_waits_for_a_deadline_and_measures_its_longest_turn() {
     }
     reactor.turn(&mut log).unwrap();
     let first_turn_ended = Instant::now();
-    reactor.turn(&mut log).unwrap();
+    // A deadline that is due is called once the poll has been asked again.
+    while log.len() < 2 {
+        reactor.turn(&mut log).unwrap();
+    }
     assert!(first_turn_ended.elapsed() < 20 * SECOND);
     let [(Call::Driven, _, driven), (Call::Expired, _, expired)] = log[..] else {
         panic!("{log:?}");

@@ -160,6 +160,7 @@ impl<T: Stream> Peer<T> {
         let buffered_before = self.buffered();
         let (verdict, buffered) = match work(self, cx) {
             Ok(moved) => {
+                cx.charge(moved.sent + moved.received);
                 match deadline(before, self.state, moved, &cx.shared.settings) {
                     Deadline::Keep => {}
                     Deadline::Clear => cx.clear_deadline(),
@@ -213,7 +214,7 @@ impl<T: Stream> Peer<T> {
         let mut moved = Moved { sent, received: 0 };
         let mut end = None;
         for _ in 0..READS_PER_TURN {
-            if end.is_some() || moved.received >= BYTES_PER_TURN || !self.may_read(cx) {
+            if !self.may_read(cx) || moved.received >= BYTES_PER_TURN || end.is_some() {
                 break;
             }
             let answered = match self.receive(cx) {

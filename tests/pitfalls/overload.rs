@@ -1,0 +1,202 @@
+//! A loop that is late, and turns that are bounded: pitfalls 20 and 23.
+
+use crate::harness::{Harness, line_settings};
+use crate::script::{Remote, ScriptedStream};
+use helloop::reactor::Readiness;
+use helloop::server::Settings;
+use helloop::server::stats::CloseCause;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// As many events as one wait takes from the poll.
+const BATCH_EVENTS: usize = 1_024;
+
+/// More calls than the budgets of one turn allow, all phases together: 512 for the sparse queue,
+/// 512 for deadlines, and far fewer for the bulk queue.
+const MAX_CALLS_PER_TURN: u64 = 1_200;
+
+fn clients(harness: &mut Harness, count: usize) -> Vec<Remote> {
+    let clients = (0..count).map(|_| harness.client(ScriptedStream::unlimited()));
+    let clients = clients.collect();
+    harness.run_until_idle();
+    clients
+}
+
+/// Everything that arrived during a pause is reported in batches after it, in an order of its own.
+fn resume_after(harness: &mut Harness, pause: Duration) {
+    harness.advance(pause);
+    for batch in harness.take_marks().rchunks(BATCH_EVENTS) {
+        harness.step_with_only(batch);
+    }
+    harness.run_until_idle();
+}
+
+/// The machine pauses for longer than the idle timeout while all clients send: only the client
+/// that was silent is closed. Sources that wait in the bulk queue are no exception.
+#[test]
+fn p20_a_pause_is_not_taken_for_silence() {
+    for first_message in [&b"Ada\n"[..], &b"\n".repeat(5_000)] {
+        let mut harness = Harness::new(Settings {
+            idle_timeout: Some(2 * SECOND),
+            ..line_settings()
+        });
+        let clients = clients(&mut harness, 5_000);
+        for client in &clients {
+            client.borrow_mut().arrive(first_message, false);
+        }
+        harness.run_until_idle();
+        for client in &clients[1..] {
+            client.borrow_mut().arrive(b"Tracy\n", false);
+        }
+        resume_after(&mut harness, 3 * SECOND);
+        let answered = clients.iter().filter(|client| {
+            let client = client.borrow();
+            client.written.ends_with(b"Hello, Tracy!\n")
+        });
+        assert_eq!(answered.count(), clients.len() - 1);
+        assert_eq!(harness.closed(CloseCause::IdleTimeout), 0);
+        harness.advance(Duration::from_nanos(1));
+        harness.run_until_idle();
+        assert!(clients[0].borrow().shut, "the silent client is ended");
+    }
+}
+
+/// The same for the write timeout: clients that made room for their replies during the pause are
+/// not closed.
+#[test]
+fn p20_a_pause_is_not_taken_for_a_client_that_does_not_read() {
+    let mut harness = Harness::new(Settings {
+        write_timeout: 2 * SECOND,
+        ..Settings::default()
+    });
+    let clients: Vec<_> = (0..5_000)
+        .map(|_| harness.client(ScriptedStream::with_room(0)))
+        .collect();
+    harness.run_until_idle();
+    for client in &clients[1..] {
+        client.borrow_mut().make_room(100);
+    }
+    resume_after(&mut harness, 3 * SECOND);
+    harness.advance(Duration::from_nanos(1));
+    harness.run_until_idle();
+    assert_eq!(harness.closed(CloseCause::WriteTimeout), 1);
+    let welcomed = clients.iter().filter(|client| {
+        let client = client.borrow();
+        client.written == b"Welcome!"
+    });
+    assert_eq!(welcomed.count(), clients.len() - 1);
+}
+
+/// Deadlines wait for the rest of the events, but not forever: not even if every batch is full.
+#[test]
+fn p20_full_batches_do_not_postpone_deadlines_forever() {
+    let mut harness = Harness::new(Settings {
+        idle_timeout: Some(2 * SECOND),
+        ..Settings::default()
+    });
+    let clients = clients(&mut harness, 2 * BATCH_EVENTS);
+    let (token, _) = harness.peers().next().unwrap();
+    let full_batch = [(token, Readiness::WRITABLE); BATCH_EVENTS];
+    harness.advance(2 * SECOND);
+    for _ in 0..4 {
+        harness.step_with_only(&full_batch);
+    }
+    assert!(clients.iter().any(|client| client.borrow().shut));
+}
+
+/// A client that sends one line beside any number of connections that flood is answered within two
+/// turns, and each turn serves only a few of the floods.
+#[test]
+fn p23_a_polite_client_does_not_wait_for_every_flood() {
+    for floods in [1, 200, 1_000] {
+        let mut harness = Harness::new(line_settings());
+        let polite = clients(&mut harness, 1).remove(0);
+        let flooding = clients(&mut harness, floods);
+        let flood = b"\n".repeat(40 * 4_096);
+        for client in &flooding {
+            client.borrow_mut().arrive(&flood, false);
+        }
+        // Until all of them are known to use more than their share.
+        for _ in 0..floods {
+            harness.step();
+        }
+        polite.borrow_mut().written.clear();
+        polite.borrow_mut().arrive(b"Ada\n", false);
+        let before = harness.calls();
+        harness.step();
+        harness.step();
+        assert_eq!(polite.borrow().written, b"Hello, Ada!\n", "{floods} floods");
+        let calls = harness.calls() - before;
+        assert!(calls <= 6, "{calls} calls in two turns, {floods} floods");
+    }
+}
+
+/// No flood starves: every source in the bulk queue is driven within as many turns as there are
+/// sources before it.
+#[test]
+fn p23_every_flood_is_served_in_turn() {
+    let mut harness = Harness::new(line_settings());
+    let flooding = clients(&mut harness, 100);
+    let flood = b"\n".repeat(40 * 4_096);
+    for client in &flooding {
+        client.borrow_mut().arrive(&flood, false);
+    }
+    harness.step();
+    for _ in 0..3 {
+        let left = |client: &Remote| client.borrow().arrived.len();
+        let before: Vec<_> = flooding.iter().map(left).collect();
+        for _ in 0..flooding.len() {
+            harness.step();
+        }
+        for (client, before) in flooding.iter().zip(before) {
+            assert!(left(client) < before, "a flood was not read");
+        }
+    }
+}
+
+/// Fifteen thousand delays that end together, and as many idle timeouts and resets: each turn does
+/// a bounded part of it, and nothing is lost.
+#[test]
+fn p23_what_falls_due_together_is_done_in_bounded_turns() {
+    const CLIENTS: usize = 15_000;
+    let mut harness = Harness::new(Settings {
+        delay: SECOND,
+        idle_timeout: Some(10 * SECOND),
+        ..Settings::default()
+    });
+    let clients = clients(&mut harness, CLIENTS);
+    let bounded_until_idle = |harness: &mut Harness| {
+        for _ in 0..1_000 {
+            let before = harness.calls();
+            harness.step();
+            let calls = harness.calls() - before;
+            assert!(calls <= MAX_CALLS_PER_TURN, "{calls} calls in one turn");
+            if harness.server.reactor.poll_timeout(harness.now) != Some(Duration::ZERO) {
+                return;
+            }
+        }
+        panic!("the loop is never idle");
+    };
+    for client in &clients {
+        client.borrow_mut().arrive(b"Ada", false);
+    }
+    bounded_until_idle(&mut harness);
+    harness.advance(SECOND);
+    bounded_until_idle(&mut harness);
+    let is_answered = |client: &Remote| client.borrow().written == b"Welcome!Hello, Ada!";
+    assert!(clients.iter().all(is_answered));
+    for client in &clients[CLIENTS / 2..] {
+        client.borrow_mut().reset_by_client();
+    }
+    bounded_until_idle(&mut harness);
+    assert_eq!(harness.closed(CloseCause::Reset), (CLIENTS / 2) as u64);
+    harness.advance(10 * SECOND);
+    bounded_until_idle(&mut harness);
+    harness.advance(3 * SECOND);
+    bounded_until_idle(&mut harness);
+    assert_eq!(
+        harness.closed(CloseCause::IdleTimeout),
+        (CLIENTS / 2) as u64
+    );
+}
