@@ -35,6 +35,7 @@ both_models! {
     clients_still_owed_replies_after_the_timeout_are_an_error,
     a_lingering_client_after_the_timeout_is_no_error,
     a_second_signal_exits_at_once,
+    the_longest_drain_timeout_overflows_no_clock,
     sigusr1_logs_the_counters,
 }
 
@@ -207,6 +208,18 @@ fn a_lingering_client_after_the_timeout_is_no_error(model: Model) {
     stream.write_all(b"exit").unwrap();
     expect_last(&mut stream, b"");
     let ended = server.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// The longest drain that can be asked for is no end of the clock.
+fn the_longest_drain_timeout_overflows_no_clock(model: Model) {
+    let server = model.start(&["--drain-timeout", "18446744073709551615s"]);
+    let mut stream = server.connect();
+    ask(&mut stream, b"Michael", b"Hello, Michael!");
+    server.signal(Signal::SIGTERM);
+    expect_last(&mut stream, b"");
+    drop(stream);
+    let ended = server.wait();
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
