@@ -7,7 +7,7 @@ use crate::util::{
 use crate::{assert_failed, serve_at};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
 both_models! {
@@ -155,7 +155,7 @@ fn a_restarted_server_binds_at_once(model: Model) {
 
 /// Whether a connection from this local address is in TIME_WAIT (state 06).
 #[cfg(target_os = "linux")]
-fn is_in_time_wait(address: SocketAddr) -> bool {
+fn is_in_time_wait(address: std::net::SocketAddr) -> bool {
     let local = format!(":{:04X}", address.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     table.lines().any(|line| {

@@ -1,7 +1,6 @@
 //! How connections end.
 
 use crate::util::{Model, ask, ask_udp, connect, expect_last, read_to_end, reset};
-use socket2::SockRef;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
@@ -35,7 +34,7 @@ fn exit_gets_no_reply_and_ends_without_a_reset(model: Model) {
 /// Sends a message and FIN, in one packet where the system allows it.
 fn send_last(stream: &mut TcpStream, message: &[u8]) {
     #[cfg(target_os = "linux")]
-    SockRef::from(&*stream).set_tcp_cork(true).unwrap();
+    socket2::SockRef::from(&*stream).set_tcp_cork(true).unwrap();
     stream.write_all(message).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
 }

@@ -231,8 +231,7 @@ impl Server {
         self.entries_of("fd")
     }
 
-    /// The server's resident memory (RSS).
-    #[cfg(target_os = "linux")]
+    /// The server's resident memory (RSS). Linux only.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.id());
         let rollup = std::fs::read_to_string(path).unwrap();
