@@ -226,11 +226,11 @@ impl Counters {
         }
     }
 
-    /// A measured message that began at `begun` is given up: its latency is at least the time
+    /// Measured messages that began at `begun` are given up: their latency is at least the time
     /// waited.
-    pub fn note_unanswered(&mut self, begun: Time, now: Time) {
-        self.unanswered += 1;
-        self.latency.record(now.since(begun));
+    pub fn note_unanswered(&mut self, begun: Time, now: Time, count: u32) {
+        self.unanswered += u64::from(count);
+        self.latency.record_many(now.since(begun), count.into());
     }
 
     /// An active client has finished with this many measured messages answered.

@@ -39,7 +39,13 @@ impl<C: Counter> Default for Latencies<C> {
 impl<C: Counter> Latencies<C> {
     /// Records one latency.
     pub fn record(&mut self, latency: Duration) {
-        self.histogram.saturating_record(nanoseconds(latency));
+        self.record_many(latency, C::one());
+    }
+
+    /// Records the same latency `count` times.
+    pub fn record_many(&mut self, latency: Duration, count: C) {
+        self.histogram
+            .saturating_record_n(nanoseconds(latency), count);
         self.min = self.min.min(latency);
         self.max = self.max.max(latency);
     }

@@ -319,7 +319,7 @@ impl Exchange {
             datagram.state = DatagramState::GivenUp;
             counters.in_flight -= 1;
             if datagram.measured {
-                counters.note_unanswered(datagram.begun, now);
+                counters.note_unanswered(datagram.begun, now, 1);
             }
         }
     }

@@ -227,6 +227,25 @@ fn a_server_that_stops_answering_loses_its_clients_and_their_messages() {
     assert_eq!((counters.in_flight, counters.open), (0, 0));
 }
 
+/// Far more messages are due than could ever be looked at one by one.
+#[test]
+fn ten_thousand_million_messages_a_second_are_counted_at_once() {
+    let plan = Plan {
+        rate: NonZeroU64::new(10_000_000_000),
+        timeout: Duration::from_millis(500),
+        length: Length::Time(Duration::from_secs(1)),
+        ..lines(2, 1)
+    };
+    let mut run = start(plan, 1_000);
+    run.finish(500..100_000);
+    let counters = &run.shared.counters;
+    assert!(counters.unanswered > 1_000_000_000);
+    assert_eq!(
+        counters.latency.len(),
+        counters.answered + counters.unanswered
+    );
+}
+
 #[test]
 fn a_connect_that_does_not_complete_times_out() {
     let plan = Plan {
