@@ -48,7 +48,8 @@ pub enum ServerSource<N: Net = SystemNet> {
 }
 
 /// The most that an idle client may cost in this process, everything that the reactor keeps for it
-/// included. The kernel's own memory for a socket is not part of it.
+/// included: 57 on 64-bit Linux, of which 32 are for a deadline. The kernel's own memory for a socket
+/// is not part of it.
 pub const MAX_IDLE_CLIENT_BYTES: usize = 64;
 
 // Slot, generation, readiness, ready-list entry, deadline and heap entry. mio's sockets are larger
