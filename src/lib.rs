@@ -34,12 +34,14 @@
 //!  wait  ---> mark  ---------> drive  -----------------> expire ------> settle  |
 //!  poll,      events set       each marked source, in    deadlines      deaths, |
 //!  until the  readiness bits,  order, a bounded amount   that passed    then    |
-//!  next       nothing else     of work -> a Verdict      -> a Verdict   births  |
+//!  next       no work yet      of work -> a Verdict      -> a Verdict   births  |
 //!  deadline   +-----------------------------------------------------------------+
 //! ```
 //!
-//! An event only *marks* a source as ready. The loop then *drives* the marked sources first in,
-//! first out, a bounded amount of work each. [`reactor::Reactor::turn`] implements this.
+//! An event only *marks* a source as ready. The loop then *drives* the marked sources, a bounded
+//! amount of work each, from two first-in, first-out queues: first the sources that used little when
+//! last driven, then the rest. Each queue has a fixed share of the turn; what does not fit waits for
+//! the next. [`reactor::Reactor::turn`] implements this.
 //!
 //! # A reading order
 //!
@@ -93,7 +95,8 @@
 //!   reading requests while too many replies are unsent, and TCP flow control then slows the client.
 //! - **coordinated omission**: a measurement error of closed-loop load. The load generator waits for a
 //!   stalled server, so it does not send, and does not measure, the requests that would have waited.
-//! - **drain**: for a socket, read or accept until `WouldBlock`; for a server, stop accepting, send the
+//! - **drain**: for a socket, accept until `WouldBlock`, or read until `WouldBlock` or a short
+//!   read; for a server, stop accepting, send the
 //!   outstanding replies, close the connections and exit.
 //! - **edge-triggered**: an event reports that a socket *became* ready. A level-triggered poll reports
 //!   that it *is* ready, again with every wait.
@@ -101,7 +104,8 @@
 //!   read.
 //! - **event loop**: a loop that waits for events and calls the handler of each.
 //! - **event-loop lag**: how late the loop runs what is due.
-//! - **event source**: what the loop drives: a connection, a listener, a UDP socket, the signals.
+//! - **event source**: what the loop drives, for example a connection, a listener, a UDP socket or
+//!   the signals.
 //! - **generation**: a counter per slot that changes when the slot's owner is gone, so that a token of the
 //!   previous owner is recognised as stale (the ABA problem).
 //! - **half-close**: shutting down one direction of a connection (`shutdown(2)`) while the other stays

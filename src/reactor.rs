@@ -10,7 +10,7 @@
 //!  wait  ---> mark  ---------> drive  -----------------> expire ------> settle  |
 //!  poll,      events set       each marked source, in    deadlines      deaths, |
 //!  until the  readiness bits,  order, a bounded amount   that passed    then    |
-//!  next       nothing else     of work -> a Verdict      -> a Verdict   births  |
+//!  next       no work yet      of work -> a Verdict      -> a Verdict   births  |
 //!  deadline   +-----------------------------------------------------------------+
 //! ```
 //!
