@@ -85,6 +85,10 @@ pub struct Reactor<S: Source, R: Recorder<S> = ()> {
     timers: Timers,
     births: Births<S>,
     deaths: Vec<Token>,
+    /// When the poll was asked for the events of the current turn.
+    asked: Time,
+    /// Slots that are queued again although they were driven after their deadline had passed.
+    overdue: Vec<u32>,
     /// Full batches of events in a row.
     full_batches: usize,
     /// The program asked that the next wait does not block.
@@ -144,6 +148,8 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             timers: Timers::default(),
             births: Births::default(),
             deaths: Vec::new(),
+            asked: Time::ZERO,
+            overdue: Vec::new(),
             full_batches: 0,
             skip_next_wait: false,
             stats: LoopStats::default(),

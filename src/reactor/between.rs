@@ -18,7 +18,8 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         self.admit(source, readiness).map_err(|(_, error)| error)
     }
 
-    /// Puts a source into the ready list: it is driven in the next turn, whatever its readiness.
+    /// Puts a source into the ready list: it is driven as soon as the share of its queue allows,
+    /// whatever its readiness.
     /// Does nothing for a source that is gone.
     pub fn wake(&mut self, token: Token) {
         if self.slots.is_current(token) {

@@ -2,8 +2,7 @@
 //!
 //! **Owns** what the poll has reported for each slot and the source has not used up. **Must never
 //! touch** a source: it knows slot keys only.
-//! **Invariant**: a slot is in each queue at most once, so a source is driven at most once per turn
-//! however often it was marked.
+//! **Invariant**: a slot is in each queue at most once, however often it was marked.
 //!
 //! The poll is edge-triggered: it reports once that a socket became readable. A source that stops
 //! before the socket is drained must remember that there is more (pitfall 1), and a source that

@@ -61,7 +61,8 @@ pub enum Verdict {
     /// after a [wake](Context::wake), or after an event that sets *another* bit (room to write, for
     /// example).
     Hold,
-    /// The budget is spent: drive the source again in the next turn, without a wait in between.
+    /// The budget is spent: drive the source again as soon as the share of its queue allows, without
+    /// a blocking wait in between.
     Again,
     /// Done: drop the source at the end of the turn.
     Close,

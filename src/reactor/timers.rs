@@ -101,6 +101,13 @@ impl Timers {
         }
     }
 
+    /// Whether the deadline of slot `key` is at or before `now`.
+    #[must_use]
+    pub fn is_due(&self, key: u32, now: Time) -> bool {
+        let alarm = self.alarms.get(key as usize);
+        alarm.is_some_and(|alarm| alarm.wanted <= now)
+    }
+
     /// The nearest deadline. Entries of deadlines that were cancelled or moved are dropped or
     /// re-armed on the way, so that the loop never wakes up for one.
     pub fn nearest(&mut self) -> Option<Time> {

@@ -2,7 +2,7 @@
 //!
 //! **Owns** the order of the phases, and what a verdict means. **Must never touch** a protocol.
 //! **Invariant**: [`Reactor::step`] neither waits nor reads a clock, so the real loop also runs in
-//! virtual time; a source is driven at most once per turn.
+//! virtual time; a turn does a bounded amount of work, and blocks only in its wait.
 
 use super::ready::Queue;
 use super::record::CallReport;
@@ -68,14 +68,15 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         marks: impl IntoIterator<Item = Mark>,
         shared: &mut S::Shared,
     ) {
-        self.now = now;
+        (self.asked, self.now) = (asked, now);
         self.skip_next_wait = false;
         self.stats.turns += 1;
         let is_complete = self.mark(marks);
         self.drive(shared);
         if is_complete {
-            self.expire(asked, shared);
+            self.expire(shared);
         }
+        self.overdue.clear();
         self.settle(shared);
         self.begin(TurnPhase::Between);
     }
@@ -174,20 +175,29 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// Calls the sources whose deadline had passed when the poll was asked, as far as the budget
     /// goes. A pause of the machine must not look like silence of the clients (pitfall 20): what
     /// became ready during the pause is marked before, and a source that waits to be driven is
-    /// not called; its deadline fires only if it still stands after that.
-    fn expire(&mut self, asked: Time, shared: &mut S::Shared) {
+    /// not called. Once it was driven its deadline fires if it still stands, queued again or not.
+    fn expire(&mut self, shared: &mut S::Shared) {
         self.begin(TurnPhase::Expire);
         let mut spent = 0;
         while spent < EXPIRE_BUDGET_BYTES {
-            let Some(key) = self.timers.expired(asked) else {
+            let key = if let Some(key) = self.overdue.pop() {
+                if !self.timers.is_due(key, self.asked) {
+                    continue;
+                }
+                self.timers.cancel(key);
+                key
+            } else if let Some(key) = self.timers.expired(self.asked) {
+                if self.ready.is_queued(key) {
+                    let later = self.asked.after(Duration::from_nanos(1));
+                    self.timers.set(key, later);
+                    spent += CALL_COST_BYTES;
+                    continue;
+                }
+                key
+            } else {
                 break;
             };
-            if self.ready.is_queued(key) {
-                self.timers.set(key, asked.after(Duration::from_nanos(1)));
-                spent += CALL_COST_BYTES;
-            } else {
-                spent += self.call(key, shared, |source, cx, _| source.expire(cx));
-            }
+            spent += self.call(key, shared, |source, cx, _| source.expire(cx));
         }
     }
 
@@ -239,7 +249,12 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
                 "{token} parks although it may be readable: no event will wake it; see Verdict"
             ),
             Verdict::Hold => {}
-            Verdict::Again => self.ready.wake(key),
+            Verdict::Again => {
+                self.ready.wake(key);
+                if self.timers.is_due(key, self.asked) {
+                    self.overdue.push(key);
+                }
+            }
             Verdict::Close => {
                 self.retire(token);
                 cost += CALL_COST_BYTES; // close(2)

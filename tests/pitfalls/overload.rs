@@ -105,6 +105,25 @@ fn p20_full_batches_do_not_postpone_deadlines_forever() {
     assert!(clients.iter().any(|client| client.borrow().shut));
 }
 
+/// A client that said `exit` and never stops sending is always queued. Its time to linger ends all
+/// the same.
+#[test]
+fn p20_a_source_that_is_always_queued_expires_too() {
+    let mut harness = Harness::new(line_settings());
+    let client = clients(&mut harness, 1).remove(0);
+    client.borrow_mut().arrive(b"exit\n", false);
+    harness.run_until_idle();
+    for _ in 0..40 {
+        client.borrow_mut().arrive(&b"x".repeat(10_000), false);
+        harness.advance(SECOND / 10);
+        harness.step();
+    }
+    assert!(
+        client.borrow().closed,
+        "four seconds, of which it may linger two"
+    );
+}
+
 /// A client that sends one line beside any number of connections that flood is answered within two
 /// turns, and each turn serves only a few of the floods.
 #[test]
