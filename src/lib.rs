@@ -155,6 +155,7 @@
 //! | 18 one client's error never affects another | [`server::stats::CloseCause`] | `p18_one_clients_error_never_affects_another` |
 //! | 19 an accept backlog large enough for bursts | [`net::bind::Options::backlog`] | `p19_a_burst_of_connects_fits_into_the_backlog` |
 //! | 20 a late loop must not mistake its own pause for the clients' silence | [`reactor::Reactor::turn`] | `p20_a_pause_is_not_taken_for_silence`, `p20_a_pause_is_not_taken_for_a_client_that_does_not_read`, `p20_full_batches_do_not_postpone_deadlines_forever`, `p20_a_source_that_is_always_queued_expires_too` |
+//! | 21 a cap must not be enforced more slowly than it is exceeded, nor against the wrong client | [`server::Shared::has_room`], `server::pending` | `p21_the_cap_holds_when_all_exceed_it_at_once`, `p21_who_makes_no_progress_makes_room_for_who_does`, `p21_who_takes_no_reply_makes_room_for_who_does`, `p21_a_line_must_end_in_time`, `p21_new_lines_cannot_outrun_the_cap` |
 //! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns` |
 //!
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and

@@ -36,7 +36,7 @@ type Case = (&'static str, Call, Fault);
 /// How often each case occurred: proof that the runs cover what they claim to.
 type Coverage = BTreeMap<Case, u64>;
 
-const STATES: [&str; 7] = [
+const STATES: [&str; 8] = [
     "greeting",
     "refusing",
     "waiting",
@@ -44,6 +44,7 @@ const STATES: [&str; 7] = [
     "held",
     "ending",
     "lingering",
+    "partial",
 ];
 
 fn state_name(state: PeerState) -> &'static str {
@@ -55,6 +56,7 @@ fn state_name(state: PeerState) -> &'static str {
         PeerState::Held(_) => 4,
         PeerState::Ending(_) => 5,
         PeerState::Lingering(_) => 6,
+        PeerState::Partial(_) => 7,
     }]
 }
 
@@ -266,8 +268,9 @@ impl Simulation {
         let stats = self.harness.stats();
         let (mut peers, mut buffered) = (0, 0);
         for (_, peer) in self.harness.peers() {
-            assert!(peer.buffered() <= MAX_PEER_BYTES);
-            buffered += peer.buffered();
+            let bytes = peer.buffered(&self.harness.server.shared.pending);
+            assert!(bytes <= MAX_PEER_BYTES);
+            buffered += bytes;
             peers += 1;
         }
         assert_eq!((stats.buffered, stats.open()), (buffered, peers));

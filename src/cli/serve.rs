@@ -104,7 +104,8 @@ pub(super) struct Serve {
     max_clients: Option<u64>,
     /// Bytes kept for all clients together.
     ///
-    /// Above that the client for which most is kept is closed.
+    /// Above that, clients that add to it are not read, and those that have made no progress for
+    /// longest are closed: the oldest line begun, the oldest reply not taken.
     #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
           value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
           help_heading = "Limits")]
@@ -115,6 +116,12 @@ pub(super) struct Serve {
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
+    /// Close a client whose line takes longer; 0s: never.
+    ///
+    /// Counts from the first byte of the line, whatever the client sends. Line framing only.
+    #[arg(long, env = "HELLOOP_LINE_TIMEOUT", value_name = "TIME", default_value = "30s",
+          value_parser = duration, help_heading = "Limits")]
+    line_timeout: Duration,
     /// Close a client that takes nothing it is owed.
     ///
     /// After so long in which it took not one byte of its replies.
@@ -313,6 +320,7 @@ impl Serve {
             max_clients: self.max_clients.unwrap_or(capacity),
             max_buffered: self.max_buffered,
             idle_timeout: Some(self.idle_timeout).filter(|timeout| !timeout.is_zero()),
+            line_timeout: Some(self.line_timeout).filter(|timeout| !timeout.is_zero()),
             write_timeout: self.write_timeout,
             drain_timeout: self.drain_timeout,
         }

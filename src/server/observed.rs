@@ -31,10 +31,11 @@ pub struct ObserveOptions {
 pub(crate) fn state_of<T: Stream>(peer: &Peer<T>) -> State {
     match peer.state() {
         PeerState::Greeting | PeerState::Refusing => State::Greeting,
+        PeerState::Waiting | PeerState::Partial(_) => State::Waiting,
+        PeerState::Ending(_) if !peer.has_pending() => State::Waiting,
+        PeerState::Owed | PeerState::Ending(_) => State::Owed,
         PeerState::Held(_) => State::Held,
         PeerState::Lingering(_) => State::Lingering,
-        _ if peer.owed() > 0 => State::Owed,
-        _ => State::Waiting,
     }
 }
 
@@ -116,7 +117,7 @@ impl<N: Net> Server<N> {
             token,
             state: source.map(ServerSource::state),
             owed: match source {
-                Some(ServerSource::Peer(peer)) => peer.buffered(),
+                Some(ServerSource::Peer(peer)) => peer.buffered(&self.shared.pending),
                 _ => 0,
             },
         });

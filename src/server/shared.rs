@@ -5,9 +5,10 @@
 //! is driven.
 
 use super::limiter::Limiter;
-use super::pending::PendingPool;
+use super::pending::PendingTable;
 use super::stats::Stats;
 use crate::observe::requests::ObserverRequests;
+use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::Framing;
 use crate::reactor::Token;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub max_buffered: usize,
     /// How long a client that is owed nothing may send nothing; `None`: forever.
     pub idle_timeout: Option<Duration>,
+    /// How long a client may take for a line that it has begun; `None`: as long as for anything.
+    pub line_timeout: Option<Duration>,
     /// How long a client that is owed replies may read none of them.
     pub write_timeout: Duration,
     /// How long a drain may take.
@@ -42,6 +45,7 @@ impl Default for Settings {
             max_clients: u64::MAX,
             max_buffered: 64 * 1_024 * 1_024,
             idle_timeout: None,
+            line_timeout: Some(Duration::from_secs(30)),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
         }
@@ -86,8 +90,8 @@ pub struct Scratch {
     pub input: Box<[u8]>,
     /// The replies to it.
     pub replies: Vec<u8>,
-    /// Buffers for clients that need one for a while.
-    pub pool: PendingPool,
+    /// The incomplete line that it leaves, before the client has an entry of its own.
+    pub partial: Buffer,
 }
 
 /// What a signal asked the program to do after this turn.
@@ -110,6 +114,8 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// What observers ask for.
     pub observers: ObserverRequests,
+    /// What is kept for clients, in the order of their progress.
+    pub pending: PendingTable,
     /// Listeners that cannot accept until a connection closes. The server wakes them then.
     pub waiting_listeners: Vec<Token>,
     /// The rate limiters of the log.
@@ -130,12 +136,13 @@ impl Shared {
             stats: Stats::default(),
             lifecycle: Lifecycle::default(),
             observers: ObserverRequests::default(),
+            pending: PendingTable::default(),
             waiting_listeners: Vec::new(),
             limiters: Limiters::default(),
             scratch: Scratch {
                 input,
                 replies: Vec::new(),
-                pool: PendingPool::default(),
+                partial: Buffer::small(),
             },
             requested: Requested::default(),
         }
@@ -148,6 +155,16 @@ impl Shared {
         if !self.waiting_listeners.contains(&listener) {
             self.waiting_listeners.push(listener);
         }
+    }
+
+    /// Whether a client may be read, as far as the memory of all clients goes. Over
+    /// `--max-buffered`, clients that have something buffered wait until the server has made room,
+    /// after the turn. The others are served on, up to an eighth more (pitfall 21).
+    #[must_use]
+    pub fn has_room(&self, has_pending: bool) -> bool {
+        let cap = self.settings.max_buffered;
+        let extra = if has_pending { 0 } else { cap / 8 };
+        self.stats.buffered <= cap.saturating_add(extra)
     }
 
     /// Whether the server was asked to stop: a source that has nothing left to do closes.

@@ -24,9 +24,12 @@ pub enum CloseCause {
     Unreachable,
     /// The client sent nothing for `--idle-timeout`.
     IdleTimeout,
+    /// The client did not complete a line within `--line-timeout`.
+    LineTimeout,
     /// The client read none of its replies for `--write-timeout`.
     WriteTimeout,
-    /// The client had the largest buffer when all together exceeded `--max-buffered`.
+    /// All clients together exceeded `--max-buffered`, and the client had made no progress for
+    /// longest.
     BufferedTooMuch,
     /// The client was refused: `--max-clients` were connected.
     Busy,
@@ -49,6 +52,7 @@ impl CloseCause {
             Self::Reset => "reset",
             Self::Unreachable => "unreachable",
             Self::IdleTimeout => "idle timeout",
+            Self::LineTimeout => "line timeout",
             Self::WriteTimeout => "write timeout",
             Self::BufferedTooMuch => "buffered too much",
             Self::Busy => "busy",

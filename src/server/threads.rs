@@ -18,6 +18,7 @@ use super::stats::CloseCause;
 use super::{Outcome, Settings, Summary};
 use crate::net::bind::Bound;
 use crate::net::{ACCEPT_RETRY, system};
+use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
 use crate::reactor::Time;
 use crate::warn_limited;
@@ -246,7 +247,7 @@ fn start_client(stream: TcpStream, address: SocketAddr, server: &Arc<ThreadedSer
 /// EOF.
 fn serve(mut stream: &TcpStream, server: &ThreadedServer) -> io::Result<CloseCause> {
     let Settings { framing, delay, .. } = server.settings;
-    let (mut partial, mut replies) = (Vec::new(), Vec::new());
+    let (mut partial, mut replies) = (Buffer::default(), Vec::new());
     let mut input = vec![0; framing.read_bytes()];
     stream.write_all(framing.welcome())?;
     loop {

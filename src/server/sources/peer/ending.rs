@@ -7,7 +7,6 @@
 
 use super::{BYTES_PER_TURN, Moved, Peer, PeerState, READS_PER_TURN};
 use crate::net::stream::{Received, Stream};
-use crate::protocol::buffer;
 use crate::protocol::greeting::End;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
@@ -34,15 +33,13 @@ impl<T: Stream> Peer<T> {
     ) -> Result<Moved, CloseCause> {
         let moved = Moved {
             sent: self.flush(cx)?,
-            received: 0,
+            ..Moved::default()
         };
-        if self.owed() > 0 {
+        if self.owed(&cx.shared.pending) > 0 {
             return Ok(moved);
         }
-        if let Some(pending) = &mut self.pending {
-            // An incomplete line is not answered any more.
-            buffer::clear_and_shrink(&mut pending.partial);
-            self.release_pending(&mut cx.shared.scratch.pool);
+        if let Some(pending) = cx.shared.pending.get_mut(self.pending) {
+            pending.partial.clear(); // an incomplete line is not answered any more
         }
         if cause == CloseCause::Eof || self.stream.shutdown_write().is_err() {
             return Err(cause);
