@@ -37,6 +37,7 @@ impl PendingKey {
             .map(Self)
     }
 
+    #[inline]
     fn index(self) -> usize {
         self.0.get() as usize - 1
     }
@@ -98,11 +99,13 @@ impl Default for PendingTable {
 impl PendingTable {
     /// The entry of a client, if it has one.
     #[must_use]
+    #[inline]
     pub fn get(&self, key: Option<PendingKey>) -> Option<&Pending> {
         self.slab.get(key?.index())
     }
 
     /// The entry of a client, if it has one.
+    #[inline]
     pub fn get_mut(&mut self, key: Option<PendingKey>) -> Option<&mut Pending> {
         self.slab.get_mut(key?.index())
     }
@@ -137,7 +140,14 @@ impl PendingTable {
 
     /// Notes that bytes were sent to the client and how many of its messages were completed, and
     /// removes its entry if nothing is left in it.
+    #[inline]
     pub fn settle(&mut self, key: &mut Option<PendingKey>, sent: usize, messages: u64) {
+        if key.is_some() {
+            self.settle_entry(key, sent, messages);
+        }
+    }
+
+    fn settle_entry(&mut self, key: &mut Option<PendingKey>, sent: usize, messages: u64) {
         let Some(pending) = self.get_mut(*key) else {
             return;
         };

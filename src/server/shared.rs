@@ -161,10 +161,10 @@ impl Shared {
     /// `--max-buffered`, clients that have something buffered wait until the server has made room,
     /// after the turn. The others are served on, up to an eighth more (pitfall 21).
     #[must_use]
+    #[inline]
     pub fn has_room(&self, has_pending: bool) -> bool {
-        let cap = self.settings.max_buffered;
-        let extra = if has_pending { 0 } else { cap / 8 };
-        self.stats.buffered <= cap.saturating_add(extra)
+        let (buffered, cap) = (self.stats.buffered, self.settings.max_buffered);
+        buffered <= cap || (!has_pending && buffered <= cap.saturating_add(cap / 8))
     }
 
     /// Whether the server was asked to stop: a source that has nothing left to do closes.

@@ -96,11 +96,13 @@ impl<T: Stream> Peer<T> {
     }
 
     /// Whether anything is kept for this client.
+    #[inline]
     pub fn has_pending(&self) -> bool {
         self.pending.is_some()
     }
 
     /// The memory kept for this client, in bytes: unsent replies, and an incomplete line.
+    #[inline]
     pub fn buffered(&self, table: &PendingTable) -> usize {
         table
             .get(self.pending)
@@ -108,6 +110,7 @@ impl<T: Stream> Peer<T> {
     }
 
     /// The replies that the client is owed, in bytes.
+    #[inline]
     pub fn owed(&self, table: &PendingTable) -> usize {
         let pending = table.get(self.pending);
         pending.map_or(0, |pending| pending.outbox.len())
@@ -184,6 +187,7 @@ impl<T: Stream> Peer<T> {
         verdict
     }
 
+    #[inline]
     fn verdict(&self, cx: &Context<'_, Shared>) -> Verdict {
         if !cx.readiness.contains(Readiness::READABLE) {
             return Verdict::Park;

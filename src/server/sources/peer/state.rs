@@ -49,6 +49,13 @@ impl LineStart {
     pub(super) fn age(self, now: Time) -> Duration {
         Duration::from_millis(Self::at(now).0.wrapping_sub(self.0).into())
     }
+
+    #[cold]
+    fn time_left(self, settings: &Settings, now: Time) -> Option<Duration> {
+        let line_timeout = settings.line_timeout;
+        let left = line_timeout.map(|timeout| timeout.saturating_sub(self.age(now)));
+        left.into_iter().chain(settings.idle_timeout).min()
+    }
 }
 
 /// The bytes that one call moved, and the messages that it completed.
@@ -83,6 +90,7 @@ pub(super) enum Deadline {
 /// The deadline after a call at `now` that moved these bytes and took the peer from state `before` (`None`
 /// if the deadline has just fired) to `after`. A call that moved nothing, such as a spurious
 /// wakeup, changes no deadline.
+#[inline]
 pub(super) fn deadline(
     before: Option<PeerState>,
     after: PeerState,
@@ -94,12 +102,7 @@ pub(super) fn deadline(
     let (timeout, has_progressed) = match after {
         PeerState::Greeting | PeerState::Refusing => (None, false),
         PeerState::Waiting => (settings.idle_timeout, has_moved),
-        PeerState::Partial(begun) => {
-            let line_timeout = settings.line_timeout;
-            let left = line_timeout.map(|timeout| timeout.saturating_sub(begun.age(now)));
-            let timeouts = left.into_iter().chain(settings.idle_timeout);
-            (timeouts.min(), has_moved)
-        }
+        PeerState::Partial(begun) => (begun.time_left(settings, now), has_moved),
         PeerState::Owed | PeerState::Ending(_) => (Some(settings.write_timeout), moved.sent > 0),
         PeerState::Held(_) => (Some(settings.delay), false),
         PeerState::Lingering(_) => (Some(LINGER), false),
