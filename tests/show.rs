@@ -14,7 +14,7 @@ use util::{helloop, run};
 const MAX_BYTES: u64 = 8 << 20;
 
 /// The longest error: one that a person reads.
-const MAX_ERROR_CHARACTERS: usize = 400;
+const MAX_ERROR_COLUMNS: usize = 400;
 
 /// What `show` prints, and its error. Fails if it takes much memory, or if a byte of it could
 /// control a terminal.
@@ -37,7 +37,7 @@ fn shown(input: impl Read) -> (String, Option<String>) {
     let error = result.err().map(|error| error.to_string());
     if let Some(error) = &error {
         assert!(!error.contains(char::is_control), "{error:?}");
-        assert!(error.chars().count() < MAX_ERROR_CHARACTERS, "{error}");
+        assert!(error.chars().count() < MAX_ERROR_COLUMNS, "{error}");
     }
     (text, error)
 }

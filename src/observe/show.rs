@@ -21,7 +21,7 @@ pub struct Filter {
 }
 
 /// The most characters of the parser's message that are shown: it may quote the input.
-const MAX_MESSAGE_CHARACTERS: usize = 200;
+const MAX_MESSAGE_COLUMNS: usize = 200;
 
 /// Why no ladder was printed, or not all of it.
 #[derive(Debug)]
@@ -65,10 +65,10 @@ fn is_unreadable(error: &serde_json::Error) -> bool {
 /// The start and the end of a long message: the end says where the fault is.
 fn shorten(message: &str) -> String {
     let length = message.chars().count();
-    if length <= MAX_MESSAGE_CHARACTERS {
+    if length <= MAX_MESSAGE_COLUMNS {
         return message.to_owned();
     }
-    let half = MAX_MESSAGE_CHARACTERS / 2;
+    let half = MAX_MESSAGE_COLUMNS / 2;
     let start = message.chars().take(half);
     let end = message.chars().skip(length - half);
     start.chain(['…']).chain(end).collect()
