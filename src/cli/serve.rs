@@ -152,7 +152,7 @@ pub(super) struct Serve {
     )]
     model: Model,
 
-    /// Stop when standard input ends: for a parent process that must leave no server behind.
+    /// End at once when standard input ends: for a parent process that must leave no server behind.
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
 }
