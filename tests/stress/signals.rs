@@ -15,9 +15,9 @@ const SOON: Duration = Duration::from_secs(8);
 fn ctrl_c_ends_the_run_with_a_report() {
     let server = Server::start(&[]);
     let to = server.tcp_address();
-    let flags = "--clients 10 --duration 60s --warmup 100ms --json -";
+    let flags = "--clients 10 --duration 60s --warmup 0s --json -";
     let load = start(&format!("--to {to} {flags}"));
-    thread::sleep(Duration::from_millis(1_500));
+    server.wait_for_messages(100);
     load.signal(Signal::SIGINT);
     let (ended, report) = with_report(load.wait());
     assert_eq!(ended.code, Some(130), "{ended:#?}");
