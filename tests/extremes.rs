@@ -17,9 +17,6 @@ use util::{Model, Process, Server, TIMEOUT, ask_udp, connect, helloop, run_hello
 /// How long a command may run by itself: what it is asked to do takes less, or forever.
 const RUN: Duration = Duration::from_millis(150);
 
-/// How long a command may take to end, on any machine.
-const END: Duration = Duration::from_secs(10);
-
 /// Commands that run at once. Most wait.
 const COMMANDS_AT_ONCE: usize = 8;
 
@@ -143,7 +140,7 @@ fn check(arguments: &[String]) {
     }
     let signalled = Instant::now();
     while !process.has_exited() {
-        assert!(signalled.elapsed() < END, "{typed} does not end");
+        assert!(signalled.elapsed() < TIMEOUT, "{typed} does not end");
         thread::sleep(Duration::from_millis(5));
     }
     let ended = process.wait();
@@ -272,22 +269,17 @@ fn get_takes_or_rejects_any_number() {
 fn stress_takes_or_rejects_any_number() {
     let server = Server::start(&["--framing", "line"]);
     let to = server.tcp_address().to_string();
-    let common = [("--to", &*to), ("--duration", "50ms"), ("--warmup", "0s")];
+    let common = [
+        ("--to", &*to),
+        ("--clients", "2"),
+        ("--duration", "50ms"),
+        ("--warmup", "0s"),
+    ];
     for more in [
-        &[("--clients", "2"), ("--framing", "line")][..],
-        &[
-            ("--clients", "2"),
-            ("--framing", "line"),
-            ("--rate", "1000"),
-            ("--pipeline", "9"),
-        ],
-        &[
-            ("--clients", "2"),
-            ("--udp", ""),
-            ("--rate", "18446744073709551615"),
-        ],
+        [("--framing", "line"), ("--pipeline", "9")],
+        [("--udp", ""), ("--rate", "18446744073709551615")],
     ] {
-        check_all("stress", &[&common[..], more].concat(), &[]);
+        check_all("stress", &[&common[..], &more].concat(), &[]);
     }
 }
 
