@@ -7,6 +7,7 @@
 //! A program is generic over [`Net`]: the system's sockets, or scripted ones in a test.
 
 pub mod bind;
+mod keepalive;
 pub mod outbox;
 pub mod stream;
 pub(crate) mod system;

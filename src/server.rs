@@ -91,14 +91,16 @@ impl Server {
         Ok(server)
     }
 
-    /// Lets the server end at EOF on standard input, as after SIGTERM.
+    /// Ends the process at once at EOF on standard input, because the parent process is gone.
     ///
     /// # Errors
     ///
     /// Standard input cannot be polled: it is closed, or a file.
     pub fn end_with_stdin(&mut self) -> io::Result<()> {
         let stdin = ServerSource::Stdin(Box::new(StdinWatch::new()?));
-        self.add(stdin).map(drop)
+        self.add(stdin)?;
+        self.lasting += 1;
+        Ok(())
     }
 
     /// Serves until asked to stop, and then until the drain is complete.

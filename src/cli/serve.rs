@@ -128,9 +128,11 @@ pub(super) struct Serve {
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = nonzero_duration, help_heading = "Limits")]
     write_timeout: Duration,
-    /// Ask after a client silent for so long; 0s: never.
+    /// Close a client that has vanished, about so long after; 0s: never.
     ///
-    /// TCP keepalive: the system asks, and a client that has vanished is closed.
+    /// TCP keepalive: the system probes a client that has been silent for half of this time, up to
+    /// five times, and closes it if no probe is answered. On Linux the same limit holds for replies
+    /// that are not acknowledged.
     #[arg(long, env = "HELLOOP_KEEPALIVE", value_name = "TIME", default_value = "300s",
           value_parser = keepalive, help_heading = "Limits")]
     keepalive: Duration,
@@ -157,7 +159,7 @@ pub(super) struct Serve {
     )]
     model: Model,
 
-    /// Stop when standard input ends: for a parent process that must leave no server behind.
+    /// End at once when standard input ends: for a parent process that must leave no server behind.
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
 }

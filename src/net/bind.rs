@@ -4,9 +4,9 @@
 //! are used for: both models start from the same ones. **Invariant**: a bound address has TCP and,
 //! unless it is turned off, UDP on the same port number.
 
-use crate::net::system;
+use crate::net::{keepalive, system};
 use log::warn;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ pub struct Options {
     pub backlog: u32,
     /// Whether other processes may listen on the same ports and get a share of the clients.
     pub reuse_port: bool,
-    /// The idle time after which TCP keepalive probes a client.
+    /// The time after which a client that has vanished is closed: see `net/keepalive.rs`.
     pub keepalive: Option<Duration>,
 }
 
@@ -140,8 +140,8 @@ fn listen(address: SocketAddr, options: &Options) -> io::Result<(SocketAddr, Tcp
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit these, or are given them: see `inherit_options`.
     socket.set_tcp_nodelay(true)?;
-    if let Some(idle) = options.keepalive {
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+    if let Some(limit) = options.keepalive {
+        keepalive::close_vanished(&socket, limit)?;
     }
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;

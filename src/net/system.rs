@@ -12,8 +12,9 @@
 //! | Linux | other systems |
 //! | --- | --- |
 //! | `recvmmsg(2)` and `sendmmsg(2)`: batches of datagrams | one datagram per call |
-//! | an accepted socket inherits the options of its listener | they are copied: three to six calls per client |
+//! | an accepted socket inherits the options of its listener | they are copied: three to ten calls per client |
 //! | clients of `stress` use all of 127.0.0.0/8 | one source address, or those of `--source` |
+//! | `TCP_USER_TIMEOUT` limits how long sent data stays unacknowledged | the kernel's own limit, some ten minutes |
 //! | `IP_BIND_ADDRESS_NO_PORT`: `connect(2)` chooses the port | `bind(2)` chooses it, which is slow |
 //! | the resource usage of a process, the process of a listener | `n/a` in a report, `null` in JSON |
 //! | the ephemeral port range, from `/proc` | assumed to be 49152 to 65535 (RFC 6335) |
@@ -34,7 +35,7 @@ mod platform;
 
 pub(crate) use platform::{
     HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, ephemeral_ports, inherit_options,
-    listening_process, process_usage,
+    limit_unacknowledged, listening_process, process_usage,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

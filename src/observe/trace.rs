@@ -9,12 +9,16 @@
 //! calls. A call that changes the state is in the slice of the state before it.
 //! The format: "Trace Event Format", <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
 
+mod read;
 mod tracks;
+
+pub use read::read;
+pub(crate) use read::read_each;
 
 use super::describe::Detail;
 use super::recorder::TurnRecorder;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
 use tracks::Tracks;
 
 /// One event of the format.
@@ -73,19 +77,4 @@ pub fn write(recorder: &TurnRecorder, out: &mut impl Write) -> io::Result<()> {
     }
     out.write_all(b"\n]}\n")?;
     out.flush()
-}
-
-/// Reads a recording.
-///
-/// # Errors
-///
-/// The input cannot be read ([`is_io`](serde_json::Error::is_io)), or is not a recording.
-pub fn read(input: impl Read) -> serde_json::Result<Vec<Event>> {
-    #[derive(Deserialize)]
-    struct Recording {
-        #[serde(rename = "traceEvents")]
-        events: Vec<Event>,
-    }
-    let recording: Recording = serde_json::from_reader(BufReader::new(input))?;
-    Ok(recording.events)
 }

@@ -40,6 +40,12 @@ impl Interrupt {
         Ok(())
     }
 
+    /// Makes the next signal end the process at once, whether there was one or not: the run is over,
+    /// and what is left, such as a report into a pipe that nobody reads, may block.
+    pub(crate) fn end_at_next_signal(&self) {
+        self.0.store(true, Relaxed);
+    }
+
     /// Whether a signal was received.
     #[must_use]
     pub(crate) fn is_set(&self) -> bool {

@@ -13,3 +13,4 @@ mod datagrams;
 mod delay;
 mod ending;
 mod messages;
+mod vanished;

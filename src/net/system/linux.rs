@@ -8,7 +8,9 @@ use super::ProcessUsage;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
+use socket2::SockRef;
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -63,6 +65,17 @@ pub(crate) fn backlog_limit() -> Option<u32> {
 /// Copies the listener's options (TCP_NODELAY, keepalive) to an accepted socket. On Linux there is
 /// nothing to do, which saves system calls: the socket inherits them.
 pub(crate) fn inherit_options(_listener: &impl AsFd, _accepted: &impl AsFd) {}
+
+/// Closes a connection whose sent data is unacknowledged for `limit`, or whose peer has had no room
+/// for it for so long.
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
+pub(crate) fn limit_unacknowledged(socket: &impl AsFd, limit: Duration) -> io::Result<()> {
+    // The option has 32 bits of milliseconds, the kernel's own limit is less than an hour.
+    SockRef::from(socket).set_tcp_user_timeout(Some(limit))
+}
 
 /// Makes `bind(2)` to a source address leave the choice of the port to `connect(2)`, which knows
 /// the destination: one port can then serve several, and a free one is found faster.
