@@ -67,7 +67,7 @@
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
 //! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the protocol, the
-//! protocol does no I/O, and [`observe`] does not know the server. [`net::system`] isolates what only
+//! protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the log. [`net::system`] isolates what only
 //! Linux has.
 //!
 //! # From the tutorial to here
@@ -156,6 +156,7 @@
 //! | 19 an accept backlog large enough for bursts | [`net::bind::Options::backlog`] | `p19_a_burst_of_connects_fits_into_the_backlog` |
 //! | 20 a late loop must not mistake its own pause for the clients' silence | [`reactor::Reactor::turn`] | `p20_a_pause_is_not_taken_for_silence`, `p20_a_pause_is_not_taken_for_a_client_that_does_not_read`, `p20_full_batches_do_not_postpone_deadlines_forever`, `p20_a_source_that_is_always_queued_expires_too` |
 //! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns` |
+//! | 26 a log that is not read must not stop the loop | [`output`] | `p26_a_log_that_is_not_read_stops_no_client`, `p26_a_terminal_stopped_by_ctrl_s_stops_no_client`, `p26_a_drain_ends_although_its_last_lines_are_not_read` |
 //!
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and
 //! `tests/simulation.rs` runs the whole server in virtual time with faults injected at every call.
@@ -175,6 +176,7 @@ mod client;
 pub mod guide;
 pub mod net;
 mod observe;
+mod output;
 pub mod protocol;
 pub mod reactor;
 pub mod server;

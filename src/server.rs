@@ -26,6 +26,7 @@ use crate::net::bind::Bound;
 use crate::net::{Net, SystemNet, udp};
 use crate::observe::listener::ObserverListener;
 use crate::observe::recorder::{RecorderMode, TurnRecorder};
+use crate::output;
 use crate::reactor::{LoopStats, Reactor, Readiness, Time, Token, Verdict};
 use crate::warn_limited;
 use log::{info, warn};
@@ -268,8 +269,9 @@ impl<N: Net> Server<N> {
         } = self.reactor.stats();
         info!(
             "{}; turns {turns} events {events} most-events {most_events} calls {calls} \
-             longest-turn {longest:?}",
-            self.shared.stats
+             longest-turn {longest:?}; log-lines-dropped {}",
+            self.shared.stats,
+            output::dropped_log_lines()
         );
     }
 }

@@ -5,7 +5,7 @@
 
 use super::observe::{ObserveFlags, page_line};
 use super::values::{between, duration, keepalive, nonzero_duration, positive};
-use super::{Failure, print_line};
+use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
 use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS};
@@ -200,6 +200,7 @@ const FLAGS_OF_THREADS: [&str; 8] = [
 const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
     + 1 // poll
     + 2 // signals
+    + 1 // log
     + REFUSALS_AT_ONCE
     + (MAX_OBSERVERS + MAX_REFUSED_OBSERVERS + 1) as u64;
 
@@ -284,7 +285,7 @@ impl Serve {
                 threads::run(bound, settings, signals).map_err(cannot_serve)?
             }
         };
-        print_line(summary)?;
+        print_last_line(summary)?;
         match outcome {
             Outcome::CutOff(clients) => Err(Failure {
                 message: format!(

@@ -7,6 +7,7 @@
 
 use super::Shared;
 use crate::observe::metrics::{Family, number};
+use crate::output::dropped_log_lines;
 use crate::reactor::{LoopStats, Time};
 
 /// One family per entry: its type, name, value and help text.
@@ -57,6 +58,8 @@ pub(super) fn families(shared: &Shared, loop_stats: &LoopStats, now: Time) -> Ve
         gauge draining: f64::from(u8::from(shared.is_draining())),
             "Whether the server is draining: 1 or 0.";
         gauge up_seconds: now.since(Time::ZERO).as_secs_f64(), "Time since the server started.";
+        counter log_lines_dropped_total: dropped_log_lines(),
+            "Log lines that stderr did not take at once.";
         gauge observers: number(shared.observers.observers as u64),
             "Open connections of observers (--observe).";
     }

@@ -18,6 +18,7 @@ use super::stats::CloseCause;
 use super::{Outcome, Settings, Summary};
 use crate::net::bind::Bound;
 use crate::net::{ACCEPT_RETRY, system};
+use crate::output;
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
 use crate::reactor::Time;
 use crate::warn_limited;
@@ -68,12 +69,14 @@ impl ThreadedServer {
     /// Logs all counters.
     fn report(&self) {
         info!(
-            "clients {} accepted {} unserved {}; messages {}; datagrams answered {}",
+            "clients {} accepted {} unserved {}; messages {}; datagrams answered {}; \
+             log-lines-dropped {}",
             self.clients().len(),
             self.accepted.load(Relaxed),
             self.unserved.load(Relaxed),
             self.messages.load(Relaxed),
             self.datagrams.load(Relaxed),
+            output::dropped_log_lines(),
         );
     }
 }

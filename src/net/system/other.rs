@@ -7,7 +7,7 @@ use super::ProcessUsage;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
@@ -51,6 +51,12 @@ fn copy_options(listener: &SockRef<'_>, accepted: &SockRef<'_>) -> io::Result<()
 
 /// Does nothing: `bind(2)` chooses the port.
 pub(crate) fn bind_address_no_port(_socket: &impl AsFd) {}
+
+/// No way: opening `/dev/fd/2` shares the flags of the description, as dup(2) does.
+#[must_use]
+pub(crate) fn open_nonblocking(_descriptor: &impl AsFd) -> Option<OwnedFd> {
+    None
+}
 
 /// Unknown.
 #[must_use]
