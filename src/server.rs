@@ -6,6 +6,7 @@
 //! **Invariant**: during a drain every client is read once more, is sent what it is owed, and is
 //! ended (pitfall 17).
 
+pub mod addresses;
 mod limiter;
 mod metrics;
 pub(crate) mod observed;
@@ -19,7 +20,7 @@ pub mod threads;
 pub use crate::observe::file::RecordingFile;
 pub use observed::ObserveOptions;
 pub use outcome::{Outcome, Summary};
-pub use shared::{Lifecycle, Limiters, Settings, Shared};
+pub use shared::{Lifecycle, Limiters, REFUSALS_AT_ONCE, Settings, Shared};
 pub use sources::ServerSource;
 
 use crate::net::bind::Bound;

@@ -13,7 +13,7 @@ use super::Shared;
 use super::connect::Connecting;
 use super::counters::{LossCause, MAX_EXCERPT_BYTES, Reached};
 use crate::net::stream::{self, Received};
-use crate::protocol::greeting::BUSY;
+use crate::protocol::refusal::BUSY;
 use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;

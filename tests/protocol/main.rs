@@ -12,4 +12,5 @@ mod addresses;
 mod datagrams;
 mod delay;
 mod ending;
+mod limits;
 mod messages;

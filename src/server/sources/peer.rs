@@ -20,6 +20,7 @@ pub use state::PeerState;
 
 use crate::net::stream::{self, Received, Stream};
 use crate::protocol::greeting::{self, Answered, Framing, LINE_READ_BYTES};
+use crate::protocol::refusal::Refusal;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
 use crate::server::pending::{Pending, PendingPool};
@@ -28,6 +29,7 @@ use crate::server::stats::CloseCause;
 use crate::warn_limited;
 use state::{Deadline, Moved, deadline};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The high-water mark: while a client is owed more than this it is not read, so a client that does
@@ -66,7 +68,7 @@ pub struct Peer<T> {
     state: PeerState,
 }
 
-impl<T: Stream> Peer<T> {
+impl<T: Stream + AsRawFd> Peer<T> {
     /// A client to be welcomed.
     pub fn new(stream: T) -> Self {
         Self {
@@ -76,10 +78,10 @@ impl<T: Stream> Peer<T> {
         }
     }
 
-    /// A client beyond the limit: it is sent the refusal and then FIN.
-    pub fn refused(stream: T) -> Self {
+    /// A client beyond a limit: it is sent the refusal and then FIN.
+    pub fn refused(stream: T, refusal: Refusal) -> Self {
         Self {
-            state: PeerState::Refusing,
+            state: PeerState::Refusing(refusal),
             ..Self::new(stream)
         }
     }
@@ -128,7 +130,10 @@ impl<T: Stream> Peer<T> {
                 );
                 peer.finish(CloseCause::IdleTimeout, cx)
             }
-            PeerState::Greeting | PeerState::Refusing | PeerState::Owed | PeerState::Ending(_) => {
+            PeerState::Greeting
+            | PeerState::Refusing(_)
+            | PeerState::Owed
+            | PeerState::Ending(_) => {
                 warn_limited!(
                     cx.shared.limiters.timed_out,
                     cx.turn_start,
@@ -191,9 +196,9 @@ impl<T: Stream> Peer<T> {
 
     fn work(&mut self, cx: &mut Context<'_, Shared>) -> Result<Moved, CloseCause> {
         match self.state {
-            PeerState::Refusing => {
-                let refusal = greeting::refusal(cx.shared.settings.max_clients);
-                self.send(refusal.as_bytes(), cx)?;
+            PeerState::Refusing(refusal) => {
+                let text = refusal.text(cx.shared.settings.limit(refusal));
+                self.send(text.as_bytes(), cx)?;
                 self.state = PeerState::Ending(CloseCause::Busy);
                 self.finish(CloseCause::Busy, cx)
             }

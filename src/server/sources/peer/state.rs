@@ -4,6 +4,7 @@
 //! or the loop's timers. **Invariant**: [`deadline`] is a pure function.
 
 use super::LINGER;
+use crate::protocol::refusal::Refusal;
 use crate::server::Settings;
 use crate::server::stats::CloseCause;
 use std::time::Duration;
@@ -13,9 +14,9 @@ use std::time::Duration;
 pub enum PeerState {
     /// Accepted; the welcome is still to be sent. Lasts until the first drive; no deadline.
     Greeting,
-    /// Accepted beyond `--max-clients`; the refusal is still to be sent. Lasts until the first
-    /// drive; no deadline.
-    Refusing,
+    /// Accepted beyond a limit; the refusal is still to be sent. Lasts until the first drive; no
+    /// deadline.
+    Refusing(Refusal),
     /// Owed nothing: the client speaks next. Deadline: the idle timeout, from the last byte.
     Waiting,
     /// Replies wait for the socket to take them; below the high-water mark the client is still
@@ -68,7 +69,7 @@ pub(super) fn deadline(
     settings: &Settings,
 ) -> Deadline {
     let (timeout, has_progressed) = match after {
-        PeerState::Greeting | PeerState::Refusing => (None, false),
+        PeerState::Greeting | PeerState::Refusing(_) => (None, false),
         PeerState::Waiting => (settings.idle_timeout, moved.sent + moved.received > 0),
         PeerState::Owed | PeerState::Ending(_) => (Some(settings.write_timeout), moved.sent > 0),
         PeerState::Held(_) => (Some(settings.delay), false),
