@@ -67,7 +67,7 @@
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
 //! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the protocol, the
-//! protocol does no I/O, and [`observe`] does not know the server. [`net::system`] isolates what only
+//! protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the log. [`net::system`] isolates what only
 //! Linux has.
 //!
 //! # From the tutorial to here
@@ -157,6 +157,7 @@
 //! | 20 a late loop must not mistake its own pause for the clients' silence | [`reactor::Reactor::turn`] | `p20_a_pause_is_not_taken_for_silence`, `p20_a_pause_is_not_taken_for_a_client_that_does_not_read`, `p20_full_batches_do_not_postpone_deadlines_forever`, `p20_clients_that_close_meanwhile_do_not_hurry_the_deadlines_of_the_rest`, `p20_a_client_is_not_late_because_its_event_is_in_a_later_batch`, `p20_a_source_that_is_always_queued_expires_too` |
 //! | 21 a cap must not be enforced more slowly than it is exceeded, nor against the wrong client | [`server::Shared::has_room`], `server::pending` | `p21_the_cap_holds_when_all_exceed_it_at_once`, `p21_who_makes_no_progress_makes_room_for_who_does`, `p21_who_takes_no_reply_makes_room_for_who_does`, `p21_a_line_must_end_in_time`, `p21_new_lines_cannot_outrun_the_cap` |
 //! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns` |
+//! | 26 a log that is not read must not stop the loop | [`output`] | `p26_a_log_that_is_not_read_stops_no_client`, `p26_a_terminal_stopped_by_ctrl_s_stops_no_client`, `p26_a_drain_ends_although_its_last_lines_are_not_read` |
 //!
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and
 //! `tests/simulation.rs` runs the whole server in virtual time with faults injected at every call.
@@ -176,6 +177,7 @@ mod client;
 pub mod guide;
 pub mod net;
 mod observe;
+mod output;
 pub mod protocol;
 pub mod reactor;
 pub mod server;

@@ -17,6 +17,7 @@ use mio::event;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 use stream::Stream;
 use udp::DatagramSocket;
@@ -29,8 +30,8 @@ pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub trait Net: fmt::Debug {
     /// A listening socket.
     type Listener: Accept<Stream = Self::Stream>;
-    /// A connection.
-    type Stream: Stream + event::Source + fmt::Debug;
+    /// A connection. While it is open, no other one has its descriptor.
+    type Stream: Stream + AsRawFd + event::Source + fmt::Debug;
     /// A UDP socket.
     type UdpSocket: DatagramSocket;
 }

@@ -6,6 +6,7 @@
 //! **Invariant**: during a drain every client is read once more, is sent what it is owed, and is
 //! ended (pitfall 17).
 
+pub mod addresses;
 mod limiter;
 mod metrics;
 pub(crate) mod observed;
@@ -19,13 +20,14 @@ pub mod threads;
 pub use crate::observe::file::RecordingFile;
 pub use observed::ObserveOptions;
 pub use outcome::{Outcome, Summary};
-pub use shared::{Lifecycle, Limiters, Settings, Shared};
+pub use shared::{Lifecycle, Limiters, REFUSALS_AT_ONCE, Settings, Shared};
 pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
 use crate::net::{Net, SystemNet, udp};
 use crate::observe::listener::ObserverListener;
 use crate::observe::recorder::{RecorderMode, TurnRecorder};
+use crate::output;
 use crate::reactor::{LoopStats, Reactor, Readiness, Time, Token, Verdict};
 use crate::warn_limited;
 use log::{info, warn};
@@ -261,8 +263,9 @@ impl<N: Net> Server<N> {
         } = self.reactor.stats();
         info!(
             "{}; turns {turns} events {events} most-events {most_events} calls {calls} \
-             longest-turn {longest:?}",
-            self.shared.stats
+             longest-turn {longest:?}; log-lines-dropped {}",
+            self.shared.stats,
+            output::dropped_log_lines()
         );
     }
 }

@@ -6,6 +6,8 @@
 //! has been sent a prefix of what the reference model says: all of it, unless its connection broke
 //! or it was closed by the write timeout.
 
+#[path = "simulation/addresses.rs"]
+mod addresses;
 #[path = "util/harness.rs"]
 mod harness;
 #[path = "util/model.rs"]
@@ -15,6 +17,7 @@ mod rng;
 #[path = "util/script.rs"]
 mod script;
 
+use addresses::MAX_CLIENTS_PER_ADDRESS;
 use harness::Harness;
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Readiness, Time, Token};
@@ -50,7 +53,7 @@ const STATES: [&str; 8] = [
 fn state_name(state: PeerState) -> &'static str {
     STATES[match state {
         PeerState::Greeting => 0,
-        PeerState::Refusing => 1,
+        PeerState::Refusing(_) => 1,
         PeerState::Waiting => 2,
         PeerState::Owed => 3,
         PeerState::Held(_) => 4,
@@ -100,6 +103,7 @@ impl Simulation {
             framing: rng.pick(&[Framing::Chunk, Framing::Line]),
             delay: Duration::from_millis(rng.pick(&[0, 0, 7])),
             max_clients: MAX_CLIENTS,
+            max_clients_per_address: rng.pick(&[None, None, Some(MAX_CLIENTS_PER_ADDRESS)]),
             idle_timeout: rng.pick(&[None, Some(Duration::from_secs(5))]),
             write_timeout: Duration::from_secs(3),
             ..Settings::default()
@@ -148,11 +152,16 @@ impl Simulation {
             let error = io::Error::from(errno);
             self.queue.borrow_mut().errors.push_back(error);
         }
-        for _ in 0..3 {
-            if !self.clients.is_empty() {
-                let index = self.rng.index(self.clients.len());
-                self.act_for_client(index);
+        let mut index = 0;
+        for turn in 0..3 {
+            if self.clients.is_empty() {
+                break;
             }
+            // Often the same client: some cases need all of room, input and a fault in one step.
+            if turn == 0 || self.rng.chance(1, 2) {
+                index = self.rng.index(self.clients.len());
+            }
+            self.act_for_client(index);
         }
         let milliseconds = self.rng.pick(&[0, 0, 0, 1, 1, 5, 30]);
         self.harness.advance(Duration::from_millis(milliseconds));
@@ -164,6 +173,8 @@ impl Simulation {
     fn connect(&mut self) {
         let to_send = (0..self.rng.below(5)).map(|_| self.message()).collect();
         let (stream, remote) = ScriptedStream::with_room(self.rng.index(100));
+        remote.borrow_mut().address = Some(addresses::pick(&mut self.rng));
+        remote.borrow_mut().fails_to_register = self.rng.chance(1, 30);
         self.harness.add_remote(&remote);
         self.clients.push(Client {
             remote,
@@ -275,6 +286,8 @@ impl Simulation {
         }
         assert_eq!((stats.buffered, stats.open()), (buffered, peers));
         assert!(stats.clients() <= MAX_CLIENTS);
+        let clients = self.clients.iter().map(|client| &client.remote);
+        addresses::check(&self.harness, clients);
     }
 
     /// Without further faults, lets all input arrive and all replies be sent, until every client is
@@ -327,6 +340,7 @@ impl Simulation {
         let written = &connection.written;
         let was_refused = written.starts_with(b"B");
         let owed = match self.harness.server.shared.settings.framing {
+            _ if written.starts_with(addresses::BUSY) => addresses::refusal(connection),
             _ if was_refused => {
                 format!("Busy: {MAX_CLIENTS} of {MAX_CLIENTS} clients connected\n").into_bytes()
             }
@@ -343,7 +357,7 @@ impl Simulation {
         );
         let is_all = written.len() == owed.len();
         assert!(is_all || !connection.shut, "FIN before {}", tail(&owed));
-        if is_all || connection.reset {
+        if is_all || connection.reset || connection.fails_to_register {
             Sent::All
         } else if was_refused || written.is_empty() {
             Sent::PartOfRefusal

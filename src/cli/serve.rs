@@ -5,16 +5,15 @@
 
 use super::observe::{ObserveFlags, page_line};
 use super::values::{between, duration, keepalive, nonzero_duration, positive};
-use super::{Failure, print_line};
+use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
 use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
-use crate::server::sources::listener::REFUSALS_AT_ONCE;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
-use crate::server::{Outcome, Server, Settings, threads};
+use crate::server::{Outcome, REFUSALS_AT_ONCE, Server, Settings, threads};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -37,7 +36,7 @@ use std::time::Duration;
     helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
     helloop serve --observe 127.0.0.1:9998    # the loop at work, on a page\n  \
     helloop serve --record loop.json          # the last turns, for `helloop show`\n  \
-    helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --write-timeout 10s --max-clients 10k")]
+    helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --max-clients-per-address 100")]
 pub(super) struct Serve {
     /// Where to listen; repeatable.
     ///
@@ -102,6 +101,14 @@ pub(super) struct Serve {
     #[arg(long, env = "HELLOOP_MAX_CLIENTS", value_name = "N", value_parser = positive,
           help_heading = "Limits")]
     max_clients: Option<u64>,
+    /// Clients of one address at once [default: off]
+    ///
+    /// Of IPv6, those of one /64. One more reads `Busy: ...`, so that one host cannot hold every
+    /// slot. Not behind a proxy, where all clients have its address.
+    #[arg(long, env = "HELLOOP_MAX_CLIENTS_PER_ADDRESS", value_name = "N",
+          value_parser = |text: &str| between::<u32>(text, 1, u32::MAX.into()),
+          help_heading = "Limits")]
+    max_clients_per_address: Option<u32>,
     /// Bytes kept for all clients together.
     ///
     /// Above that, clients that add to it are not read, and those that have made no progress for
@@ -110,9 +117,9 @@ pub(super) struct Serve {
           value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
           help_heading = "Limits")]
     max_buffered: usize,
-    /// Close a client that says nothing for so long; 0s: never.
+    /// Close a client silent for so long; 0s: never.
     ///
-    /// Without it one host can hold every slot: set it where anybody can connect.
+    /// Without it silent clients hold their slots forever: set it where anybody can connect.
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
@@ -149,7 +156,7 @@ pub(super) struct Serve {
     /// How clients are served.
     ///
     /// The threads are the tutorial's; they honour the flags under Listening (without
-    /// --reuse-port) and Protocol, and --drain-timeout, alone.
+    /// --reuse-port) and Protocol, --max-clients-per-address and --drain-timeout, alone.
     #[arg(
         long,
         env = "HELLOOP_MODEL",
@@ -193,13 +200,14 @@ enum Model {
 }
 
 /// The flags that `--model threads` supports.
-const FLAGS_OF_THREADS: [&str; 8] = [
+const FLAGS_OF_THREADS: [&str; 9] = [
     "listen",
     "no-udp",
     "backlog",
     "framing",
     "delay",
     "max-datagram",
+    "max-clients-per-address",
     "drain-timeout",
     "model",
 ];
@@ -209,6 +217,7 @@ const FLAGS_OF_THREADS: [&str; 8] = [
 const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
     + 1 // poll
     + 2 // signals
+    + 1 // log
     + REFUSALS_AT_ONCE
     + (MAX_OBSERVERS + MAX_REFUSED_OBSERVERS + 1) as u64;
 
@@ -293,7 +302,7 @@ impl Serve {
                 threads::run(bound, settings, signals).map_err(cannot_serve)?
             }
         };
-        print_line(summary)?;
+        print_last_line(summary)?;
         match outcome {
             Outcome::CutOff(clients) => Err(Failure {
                 message: format!(
@@ -320,6 +329,7 @@ impl Serve {
             delay: self.delay,
             max_datagram: self.max_datagram,
             max_clients: self.max_clients.unwrap_or(capacity),
+            max_clients_per_address: self.max_clients_per_address,
             max_buffered: self.max_buffered,
             idle_timeout: Some(self.idle_timeout).filter(|timeout| !timeout.is_zero()),
             line_timeout: Some(self.line_timeout).filter(|timeout| !timeout.is_zero()),

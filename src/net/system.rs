@@ -18,6 +18,7 @@
 //! | `IP_BIND_ADDRESS_NO_PORT`: `connect(2)` chooses the port | `bind(2)` chooses it, which is slow |
 //! | the resource usage of a process, the process of a listener | `n/a` in a report, `null` in JSON |
 //! | the ephemeral port range, from `/proc` | assumed to be 49152 to 65535 (RFC 6335) |
+//! | stderr is opened a second time with `O_NONBLOCK` | poll(2) before each write to it |
 //! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
 //!
 //! The feature `portable` selects the right column on Linux too, for the tests. Linux is tested;
@@ -35,7 +36,7 @@ mod platform;
 
 pub(crate) use platform::{
     HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, ephemeral_ports, inherit_options,
-    limit_unacknowledged, listening_process, process_usage,
+    limit_unacknowledged, listening_process, open_nonblocking, process_usage,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -27,15 +27,6 @@ pub const MAX_LINE_BYTES: usize = 65_536;
 /// The last reply to a client whose line is longer than [`MAX_LINE_BYTES`].
 pub const LINE_TOO_LONG: &[u8] = b"Error: line longer than 65536 bytes\n";
 
-/// The start of a refusal.
-pub const BUSY: &[u8] = b"Busy: ";
-
-/// What a client beyond `max_clients` receives instead of the welcome, in both framings.
-#[must_use]
-pub fn refusal(max_clients: u64) -> String {
-    format!("Busy: {max_clients} of {max_clients} clients connected\n")
-}
-
 /// The longest datagram whose reply fits into one datagram over IPv4, in bytes.
 pub const MAX_DATAGRAM_BYTES: usize = 65_507 - b"Hello, !".len();
 
@@ -285,12 +276,6 @@ mod tests {
         let too_long = [b'x'; MAX_LINE_BYTES + 1];
         let answered = answer_lines(&mut partial, &too_long, &mut replies);
         assert_eq!((answered.messages, answered.is_empty()), (0, false));
-    }
-
-    #[test]
-    fn a_refusal_starts_with_busy() {
-        assert_eq!(refusal(100), "Busy: 100 of 100 clients connected\n");
-        assert!(refusal(100).as_bytes().starts_with(BUSY));
     }
 
     #[test]

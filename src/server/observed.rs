@@ -15,6 +15,7 @@ use crate::observe::snapshot::{Cells, Snapshot};
 use crate::observe::{Observable, State, WorkCounters, metrics};
 use log::info;
 use std::io;
+use std::os::fd::AsRawFd;
 
 /// What is to be observed, and how. By default nothing.
 #[derive(Debug, Default)]
@@ -28,9 +29,9 @@ pub struct ObserveOptions {
 }
 
 /// A client's state as observers see it.
-pub(crate) fn state_of<T: Stream>(peer: &Peer<T>) -> State {
+pub(crate) fn state_of<T: Stream + AsRawFd>(peer: &Peer<T>) -> State {
     match peer.state() {
-        PeerState::Greeting | PeerState::Refusing => State::Greeting,
+        PeerState::Greeting | PeerState::Refusing(_) => State::Greeting,
         PeerState::Waiting | PeerState::Partial(_) => State::Waiting,
         PeerState::Ending(_) if !peer.has_pending() => State::Waiting,
         PeerState::Owed | PeerState::Ending(_) => State::Owed,

@@ -4,13 +4,18 @@
 //! touch** a source. **Invariant**: a source is done with the scratch memory before the next one
 //! is driven.
 
+use super::addresses::ClientsPerAddress;
 use super::limiter::Limiter;
 use super::pending::PendingTable;
-use super::stats::Stats;
+use super::stats::{CloseCause, Stats};
 use crate::observe::requests::ObserverRequests;
 use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::Framing;
-use crate::reactor::Token;
+use crate::protocol::refusal::Refusal;
+use crate::reactor::{Time, Token};
+use crate::warn_limited;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// The limits and the protocol variant.
@@ -24,6 +29,9 @@ pub struct Settings {
     pub max_datagram: usize,
     /// Concurrent clients; one more is refused.
     pub max_clients: u64,
+    /// Concurrent clients of one address, or of one /64 of IPv6; one more is refused. `None`: any
+    /// number.
+    pub max_clients_per_address: Option<u32>,
     /// Memory for all clients together, in bytes.
     pub max_buffered: usize,
     /// How long a client that is owed nothing may send nothing; `None`: forever.
@@ -43,6 +51,7 @@ impl Default for Settings {
             delay: Duration::ZERO,
             max_datagram: 1_024,
             max_clients: u64::MAX,
+            max_clients_per_address: None,
             max_buffered: 64 * 1_024 * 1_024,
             idle_timeout: None,
             line_timeout: Some(Duration::from_secs(30)),
@@ -51,6 +60,25 @@ impl Default for Settings {
         }
     }
 }
+
+impl Settings {
+    /// The number of clients that a refusal names.
+    #[must_use]
+    pub fn limit(&self, refusal: Refusal) -> u64 {
+        match refusal {
+            Refusal::Server => self.max_clients,
+            Refusal::Address | Refusal::Network => {
+                self.max_clients_per_address.map_or(u64::MAX, u64::from)
+            }
+        }
+    }
+}
+
+/// Refused connections that may linger at once: a storm of refusals must not use up the descriptors
+/// promised to clients. While `--max-clients` are connected, the backlog holds the others.
+/// Otherwise the next in the backlog may be a client of another address, so the listener goes on: a
+/// client that is refused then is closed as soon as the refusal is sent.
+pub const REFUSALS_AT_ONCE: u64 = 16;
 
 /// The server's lifecycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +99,8 @@ pub enum Lifecycle {
 pub struct Limiters {
     /// Clients beyond `--max-clients`.
     pub refused: Limiter,
+    /// Clients beyond `--max-clients-per-address`.
+    pub refused_per_address: Limiter,
     /// Clients that wait, or are closed, because no descriptor or memory is left.
     pub starved: Limiter,
     /// Unanswered datagrams.
@@ -110,6 +140,8 @@ pub struct Shared {
     pub settings: Settings,
     /// The counters.
     pub stats: Stats,
+    /// The clients of each address, if they are limited.
+    pub addresses: ClientsPerAddress,
     /// The server's lifecycle.
     pub lifecycle: Lifecycle,
     /// What observers ask for.
@@ -132,6 +164,7 @@ impl Shared {
     pub fn new(settings: Settings) -> Self {
         let input = vec![0; settings.framing.read_bytes()].into_boxed_slice();
         Self {
+            addresses: ClientsPerAddress::new(settings.max_clients_per_address),
             settings,
             stats: Stats::default(),
             lifecycle: Lifecycle::default(),
@@ -145,6 +178,64 @@ impl Shared {
                 partial: Buffer::small(),
             },
             requested: Requested::default(),
+        }
+    }
+
+    /// Counts an accepted connection.
+    ///
+    /// # Errors
+    ///
+    /// It is to be refused: the server is full, or too many clients of its address are connected.
+    pub fn admit(
+        &mut self,
+        descriptor: RawFd,
+        address: SocketAddr,
+        is_full: bool,
+        turn_start: Time,
+    ) -> Result<(), Refusal> {
+        self.stats.accepted += 1;
+        let admitted = if is_full {
+            Err(Refusal::Server)
+        } else {
+            self.addresses.admit(descriptor, address.ip())
+        };
+        let Err(refusal) = admitted else {
+            return Ok(());
+        };
+        self.stats.refused += 1;
+        let limit = self.settings.limit(refusal);
+        match refusal {
+            Refusal::Server => warn_limited!(
+                self.limiters.refused,
+                turn_start,
+                "refused {address}: --max-clients {limit} is reached"
+            ),
+            Refusal::Address | Refusal::Network => {
+                self.stats.refused_per_address += 1;
+                warn_limited!(
+                    self.limiters.refused_per_address,
+                    turn_start,
+                    "refused {address}: --max-clients-per-address {limit} is reached"
+                );
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Counts a connection as closed. Its descriptor is still open.
+    pub fn leave(&mut self, descriptor: RawFd, cause: CloseCause) {
+        self.stats.closed[cause] += 1;
+        self.addresses.release(descriptor);
+    }
+
+    /// Whether a connection lingers after its last byte: not after the client's FIN, when nothing
+    /// more can arrive, nor if it is one refusal too many.
+    #[must_use]
+    pub fn may_linger(&self, cause: CloseCause) -> bool {
+        match cause {
+            CloseCause::Eof => false,
+            CloseCause::Busy => self.stats.refusing() <= REFUSALS_AT_ONCE,
+            _ => true,
         }
     }
 

@@ -24,6 +24,7 @@ use mio::{Interest, Registry, event};
 use peer::Peer;
 use signals::Signals;
 use std::io;
+use std::os::fd::AsRawFd;
 use stdin::StdinWatch;
 
 /// One event source of the server. All but clients are boxed, so that a client's slot is as small
@@ -127,7 +128,7 @@ impl<N: Net> Source for ServerSource<N> {
 }
 
 /// The client's address as the log shows it.
-fn address_of<T: Stream>(peer: &mut Peer<T>) -> String {
+fn address_of<T: Stream + AsRawFd>(peer: &mut Peer<T>) -> String {
     let address = peer.stream_mut().peer_address();
     address.map_or_else(
         |_| "a client that is gone already".to_owned(),

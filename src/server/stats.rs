@@ -31,7 +31,8 @@ pub enum CloseCause {
     /// All clients together exceeded `--max-buffered`, and the client had made no progress for
     /// longest.
     BufferedTooMuch,
-    /// The client was refused: `--max-clients` were connected.
+    /// The client was refused: `--max-clients` were connected, or `--max-clients-per-address` of
+    /// its address.
     Busy,
     /// The server drained, and the client was owed nothing.
     Drained,
@@ -107,8 +108,10 @@ impl DropReason {
 pub struct Stats {
     /// Connections accepted, including refused ones.
     pub accepted: u64,
-    /// Of these, connections beyond `--max-clients`.
+    /// Of these, connections beyond `--max-clients` or `--max-clients-per-address`.
     pub refused: u64,
+    /// Of these, connections beyond `--max-clients-per-address`.
+    pub refused_per_address: u64,
     /// Connections closed.
     pub closed: EnumMap<CloseCause, u64>,
     /// Connections that failed in the accept backlog.
@@ -173,6 +176,10 @@ impl fmt::Display for Stats {
             self.datagrams_answered,
             self.datagram_errors,
         )?;
+        if self.refused_per_address > 0 {
+            let count = self.refused_per_address;
+            write!(formatter, "; refused, --max-clients-per-address: {count}")?;
+        }
         for (cause, count) in self.closed {
             if count > 0 {
                 write!(formatter, "; closed, {}: {count}", cause.name())?;

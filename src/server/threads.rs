@@ -6,20 +6,23 @@
 //!
 //! Each client has a stack, an entry in the scheduler and, with `--delay`, a sleep of its own. That
 //! is simple to write, which is why the tutorial does it. The comparison is fair: nothing here is
-//! slower than it must be. There is no limit on clients and no timeout: no thread sees them all,
-//! and each is blocked in a call.
+//! slower than it must be. The only limit on clients is that of each address, which is counted when
+//! a client is accepted. There is no timeout: each thread is blocked in a call.
 
+use super::addresses::ClientsPerAddress;
 use super::limiter::Limiter;
 use super::outcome::plural;
 use super::sources::datagrams;
 use super::sources::peer::LINGER;
 use super::sources::signals::{exit_on_second_signal, log_drain};
 use super::stats::CloseCause;
-use super::{Outcome, Settings, Summary};
+use super::{Outcome, REFUSALS_AT_ONCE, Settings, Summary};
 use crate::net::bind::Bound;
 use crate::net::{ACCEPT_RETRY, system};
+use crate::output;
 use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
+use crate::protocol::refusal::Refusal;
 use crate::reactor::Time;
 use crate::warn_limited;
 use log::{debug, info, warn};
@@ -29,6 +32,7 @@ use socket2::{Domain, Socket, Type};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -53,6 +57,12 @@ struct ThreadedServer {
     unserved: AtomicU64,
     /// Clients owed replies now.
     owed: AtomicU64,
+    /// The clients of each address, if they are limited.
+    addresses: Mutex<ClientsPerAddress>,
+    /// Clients refused so far.
+    refused: AtomicU64,
+    /// Of these, clients that linger now.
+    refusing: AtomicU64,
 }
 
 impl ThreadedServer {
@@ -61,20 +71,42 @@ impl ThreadedServer {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn addresses(&self) -> MutexGuard<'_, ClientsPerAddress> {
+        // Nothing panics while it is locked.
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn remove(&self, number: u64) {
-        self.clients().remove(&number);
+        let stream = self.clients().remove(&number);
+        // The descriptor is closed, and thereby free for another client, after this.
+        if let Some(stream) = stream {
+            self.addresses().release(stream.as_raw_fd());
+        }
         self.client_left.notify_one();
+    }
+
+    /// Counts a new client, or returns what it is sent instead of the welcome.
+    fn admit(&self, stream: &TcpStream, address: SocketAddr) -> Option<String> {
+        let admitted = self.addresses().admit(stream.as_raw_fd(), address.ip());
+        let refusal = admitted.err()?;
+        self.refused.fetch_add(1, Relaxed);
+        Some(refusal.text(self.settings.limit(refusal)))
     }
 
     /// Logs all counters.
     fn report(&self) {
         info!(
-            "clients {} accepted {} unserved {}; messages {}; datagrams answered {}",
+            "clients {} accepted {} refused {} unserved {}; messages {}; datagrams answered {}; \
+             log-lines-dropped {}",
             self.clients().len(),
             self.accepted.load(Relaxed),
+            self.refused.load(Relaxed),
             self.unserved.load(Relaxed),
             self.messages.load(Relaxed),
             self.datagrams.load(Relaxed),
+            output::dropped_log_lines(),
         );
     }
 }
@@ -102,6 +134,7 @@ pub fn run(
     let started = Instant::now();
     let drain_timeout = settings.drain_timeout;
     let server = Arc::new(ThreadedServer {
+        addresses: Mutex::new(ClientsPerAddress::new(settings.max_clients_per_address)),
         settings,
         ..ThreadedServer::default()
     });
@@ -145,7 +178,7 @@ pub fn run(
         clients => Outcome::CutOff(clients),
     };
     let summary = Summary {
-        clients: server.accepted.load(Relaxed),
+        clients: server.accepted.load(Relaxed) - server.refused.load(Relaxed),
         messages: server.messages.load(Relaxed),
         datagrams: server.datagrams.load(Relaxed),
         up: started.elapsed(),
@@ -203,18 +236,27 @@ impl AcceptThread {
 /// Accepts clients until the waker connects.
 fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<ThreadedServer>) {
     let started = Instant::now();
-    let mut limiter = Limiter::default();
+    let (mut failed, mut refused) = (Limiter::default(), Limiter::default());
+    let now = || Time::ZERO.after(started.elapsed());
     loop {
         match listener.accept() {
             Ok((_, address)) if Some(address) == waker => return,
             Ok((stream, address)) => {
                 system::inherit_options(listener, &stream);
-                start_client(stream, address, server);
+                let refusal = server.admit(&stream, address);
+                if refusal.is_some() {
+                    let limit = server.settings.limit(Refusal::Address);
+                    warn_limited!(
+                        refused,
+                        now(),
+                        "refused {address}: --max-clients-per-address {limit} is reached"
+                    );
+                }
+                start_client(stream, address, refusal, server);
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                let now = Time::ZERO.after(started.elapsed());
-                warn_limited!(limiter, now, "cannot accept: {error}");
+                warn_limited!(failed, now(), "cannot accept: {error}");
                 if server.is_draining.load(Relaxed) {
                     return;
                 }
@@ -224,14 +266,24 @@ fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<
     }
 }
 
-fn start_client(stream: TcpStream, address: SocketAddr, server: &Arc<ThreadedServer>) {
+/// Starts the thread of a client, which welcomes it or sends it this refusal.
+fn start_client(
+    stream: TcpStream,
+    address: SocketAddr,
+    refusal: Option<String>,
+    server: &Arc<ThreadedServer>,
+) {
     let number = server.accepted.fetch_add(1, Relaxed);
     debug!("accepted {address} as #{number}");
     let stream = Arc::new(stream);
     server.clients().insert(number, Arc::clone(&stream));
     let shared = Arc::clone(server);
     let serve = move || {
-        let cause = serve(&stream, &shared).unwrap_or_else(CloseCause::from);
+        let served = match &refusal {
+            None => serve(&stream, &shared),
+            Some(refusal) => refuse(&stream, refusal, &shared),
+        };
+        let cause = served.unwrap_or_else(CloseCause::from);
         debug!("closed #{number}: {}", cause.name());
         shared.remove(number);
     };
@@ -284,6 +336,21 @@ fn serve(mut stream: &TcpStream, server: &ThreadedServer) -> io::Result<CloseCau
             return Ok(CloseCause::Eof);
         }
     }
+}
+
+/// Sends a refusal. At most [`REFUSALS_AT_ONCE`] refused clients linger.
+fn refuse(
+    mut stream: &TcpStream,
+    refusal: &str,
+    server: &ThreadedServer,
+) -> io::Result<CloseCause> {
+    stream.write_all(refusal.as_bytes())?;
+    if server.refusing.fetch_add(1, Relaxed) < REFUSALS_AT_ONCE {
+        // A client that hangs up was refused, too.
+        let _ = linger(stream);
+    }
+    server.refusing.fetch_sub(1, Relaxed);
+    Ok(CloseCause::Busy)
 }
 
 /// Sends FIN, then discards input until the client's FIN: closing a socket with unread input sends

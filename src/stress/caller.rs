@@ -14,7 +14,7 @@ use super::connect::Connecting;
 use super::counters::{LossCause, MAX_EXCERPT_BYTES, Reached};
 use super::plan::MAX_PIPELINED_MESSAGES;
 use crate::net::stream::{self, Received};
-use crate::protocol::greeting::BUSY;
+use crate::protocol::refusal::BUSY;
 use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;

@@ -122,7 +122,7 @@ struct Collected {
 }
 
 impl Lines {
-    fn collect(stream: impl Read + Send + 'static) -> Self {
+    pub fn collect(stream: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
         let writer = lines.clone();
         thread::spawn(move || {

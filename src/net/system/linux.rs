@@ -5,14 +5,16 @@
 //! `None`.
 
 use super::ProcessUsage;
+use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use socket2::SockRef;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::time::Duration;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
@@ -53,6 +55,24 @@ pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ends = range.split_whitespace().map(str::parse);
     Some((ends.next()?.ok()?, ends.next()?.ok()?))
+}
+
+/// Opens a pipe or a terminal a second time for writing, as an open file description of its own
+/// with `O_NONBLOCK`. `None` for other files, which would lose their shared offset, and if it is
+/// not permitted: the pipe or the terminal may belong to another user.
+#[must_use]
+pub(crate) fn open_nonblocking(descriptor: &impl AsFd) -> Option<OwnedFd> {
+    let descriptor = descriptor.as_fd();
+    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    let is_pipe = fs::metadata(&path).ok()?.file_type().is_fifo();
+    if !is_pipe && !descriptor.is_terminal() {
+        return None;
+    }
+    let mut options = OpenOptions::new();
+    // Without O_NOCTTY a daemon could get a controlling terminal.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = options.write(true).custom_flags(flags).open(path);
+    file.ok().map(OwnedFd::from)
 }
 
 /// The kernel's limit on the accept backlog of a listener.

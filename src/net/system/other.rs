@@ -7,7 +7,7 @@ use super::ProcessUsage;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
@@ -60,6 +60,12 @@ pub(crate) fn limit_unacknowledged(_socket: &impl AsFd, _limit: Duration) -> io:
 
 /// Does nothing: `bind(2)` chooses the port.
 pub(crate) fn bind_address_no_port(_socket: &impl AsFd) {}
+
+/// No way: opening `/dev/fd/2` shares the flags of the description, as dup(2) does.
+#[must_use]
+pub(crate) fn open_nonblocking(_descriptor: &impl AsFd) -> Option<OwnedFd> {
+    None
+}
 
 /// Unknown.
 #[must_use]

@@ -18,18 +18,16 @@ use super::peer::Peer;
 use crate::net::{ACCEPT_RETRY, Accept, Net};
 use crate::reactor::{Births, Context, Readiness, Verdict};
 use crate::server::Shared;
+use crate::server::shared::REFUSALS_AT_ONCE;
 use crate::warn_limited;
 use nix::errno::Errno;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 
 /// Accepts per turn. Connected clients must not wait for a storm of connects, nor new clients for
 /// connected ones: the listener is one source among others.
 pub const ACCEPTS_PER_TURN: usize = 64;
-
-/// Refused connections that may linger at once. Beyond that the backlog holds the others: a storm
-/// of refusals must not use up the descriptors promised to clients.
-pub const REFUSALS_AT_ONCE: u64 = 16;
 
 /// Accepts per drain: far more than wait when the server is asked to stop (by default Linux cuts
 /// the backlog at 4,096). Clients may arrive as fast as they are accepted, and a drain must end.
@@ -112,22 +110,15 @@ fn admit<N: Net>(
     cx: &mut Context<'_, Shared>,
     births: &mut Births<ServerSource<N>>,
 ) {
-    cx.shared.stats.accepted += 1;
     // A new socket can take a welcome. Its first event says whether it holds a message already,
     // except that a draining server reads every client once, event or not.
     let mut readiness = Readiness::WRITABLE;
     readiness.set(Readiness::READABLE, cx.shared.is_draining());
-    let peer = if is_over {
-        cx.shared.stats.refused += 1;
-        let limit = cx.shared.settings.max_clients;
-        warn_limited!(
-            cx.shared.limiters.refused,
-            cx.turn_start,
-            "refused {address}: --max-clients {limit} is reached"
-        );
-        Peer::refused(stream)
-    } else {
-        Peer::new(stream)
+    let descriptor = stream.as_raw_fd();
+    let admitted = cx.shared.admit(descriptor, address, is_over, cx.turn_start);
+    let peer = match admitted {
+        Ok(()) => Peer::new(stream),
+        Err(refusal) => Peer::refused(stream, refusal),
     };
     births.push(ServerSource::Peer(peer), readiness);
 }

@@ -20,6 +20,7 @@ pub use state::PeerState;
 
 use crate::net::stream::{self, Received, Stream};
 use crate::protocol::greeting::{self, Answered, Framing, LINE_READ_BYTES};
+use crate::protocol::refusal::Refusal;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
 use crate::server::pending::{PendingKey, PendingTable};
@@ -28,6 +29,7 @@ use crate::warn_limited;
 use state::{Deadline, LineStart, Moved, deadline};
 use std::io;
 use std::mem;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The high-water mark: while a client is owed more than this it is not read, so a client that does
@@ -67,7 +69,7 @@ pub struct Peer<T> {
     state: PeerState,
 }
 
-impl<T: Stream> Peer<T> {
+impl<T: Stream + AsRawFd> Peer<T> {
     /// A client to be welcomed.
     pub fn new(stream: T) -> Self {
         Self {
@@ -77,10 +79,10 @@ impl<T: Stream> Peer<T> {
         }
     }
 
-    /// A client beyond the limit: it is sent the refusal and then FIN.
-    pub fn refused(stream: T) -> Self {
+    /// A client beyond a limit: it is sent the refusal and then FIN.
+    pub fn refused(stream: T, refusal: Refusal) -> Self {
         Self {
-            state: PeerState::Refusing,
+            state: PeerState::Refusing(refusal),
             ..Self::new(stream)
         }
     }
@@ -203,9 +205,9 @@ impl<T: Stream> Peer<T> {
 
     fn work(&mut self, cx: &mut Context<'_, Shared>) -> Result<Moved, CloseCause> {
         match self.state {
-            PeerState::Refusing => {
-                let refusal = greeting::refusal(cx.shared.settings.max_clients);
-                self.send(refusal.as_bytes(), cx)?;
+            PeerState::Refusing(refusal) => {
+                let text = refusal.text(cx.shared.settings.limit(refusal));
+                self.send(text.as_bytes(), cx)?;
                 self.state = PeerState::Ending(CloseCause::Busy);
                 self.finish(CloseCause::Busy, cx)
             }

@@ -12,8 +12,9 @@ use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
 use crate::server::stats::CloseCause;
 use log::debug;
+use std::os::fd::AsRawFd;
 
-impl<T: Stream> Peer<T> {
+impl<T: Stream + AsRawFd> Peer<T> {
     /// Closes the connection at once, from outside, between turns.
     pub fn abort(&mut self, cause: CloseCause, cx: &mut Context<'_, Shared>) -> Verdict {
         self.step(Some(self.state), cx, |_, _| Err(cause))
@@ -21,11 +22,11 @@ impl<T: Stream> Peer<T> {
 
     /// The connection could not be registered with the poll.
     pub fn unregistered(&mut self, shared: &mut Shared) {
-        shared.stats.closed[self.counted(CloseCause::Failed)] += 1;
+        self.leave(CloseCause::Failed, shared);
     }
 
-    /// Sends what is owed, then FIN. After the client's own FIN nothing more can arrive, so the
-    /// connection is closed; otherwise remaining input is read and discarded.
+    /// Sends what is owed, then FIN. Then remaining input is read and discarded, unless the connection
+    /// need not or may not linger: it is closed.
     pub(super) fn finish(
         &mut self,
         cause: CloseCause,
@@ -41,7 +42,7 @@ impl<T: Stream> Peer<T> {
         if let Some(pending) = cx.shared.pending.get_mut(self.pending) {
             pending.partial.clear(); // an incomplete line is not answered any more
         }
-        if cause == CloseCause::Eof || self.stream.shutdown_write().is_err() {
+        if !cx.shared.may_linger(cause) || self.stream.shutdown_write().is_err() {
             return Err(cause);
         }
         self.state = PeerState::Lingering(cause);
@@ -70,19 +71,21 @@ impl<T: Stream> Peer<T> {
     }
 
     pub(super) fn count_closed(&self, cause: CloseCause, cx: &mut Context<'_, Shared>) {
-        let cause = self.counted(cause);
-        cx.shared.stats.closed[cause] += 1;
+        let cause = self.leave(cause, cx.shared);
         debug!("closed {}: {}", cx.token, cause.name());
     }
 
-    /// The cause that is counted: a refused client was refused, however its connection ends.
-    fn counted(&self, cause: CloseCause) -> CloseCause {
-        match self.state {
-            PeerState::Refusing
+    /// Counts the client as closed, and returns the cause that is counted: a refused client was
+    /// refused, however its connection ends.
+    fn leave(&self, cause: CloseCause, shared: &mut Shared) -> CloseCause {
+        let cause = match self.state {
+            PeerState::Refusing(_)
             | PeerState::Ending(CloseCause::Busy)
             | PeerState::Lingering(CloseCause::Busy) => CloseCause::Busy,
             _ => cause,
-        }
+        };
+        shared.leave(self.stream.as_raw_fd(), cause);
+        cause
     }
 }
 

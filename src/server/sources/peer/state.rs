@@ -4,6 +4,7 @@
 //! or the loop's timers. **Invariant**: [`deadline`] is a pure function.
 
 use super::LINGER;
+use crate::protocol::refusal::Refusal;
 use crate::reactor::Time;
 use crate::server::Settings;
 use crate::server::stats::CloseCause;
@@ -14,9 +15,9 @@ use std::time::Duration;
 pub enum PeerState {
     /// Accepted; the welcome is still to be sent. Lasts until the first drive; no deadline.
     Greeting,
-    /// Accepted beyond `--max-clients`; the refusal is still to be sent. Lasts until the first
-    /// drive; no deadline.
-    Refusing,
+    /// Accepted beyond a limit; the refusal is still to be sent. Lasts until the first drive; no
+    /// deadline.
+    Refusing(Refusal),
     /// Owed nothing: the client speaks next. Deadline: the idle timeout, from the last byte.
     Waiting,
     /// Owed nothing, and a line has begun. Deadline: the line timeout, from its first byte, or the
@@ -100,7 +101,7 @@ pub(super) fn deadline(
 ) -> Deadline {
     let has_moved = moved.sent + moved.received > 0;
     let (timeout, has_progressed) = match after {
-        PeerState::Greeting | PeerState::Refusing => (None, false),
+        PeerState::Greeting | PeerState::Refusing(_) => (None, false),
         PeerState::Waiting => (settings.idle_timeout, has_moved),
         PeerState::Partial(begun) => (begun.time_left(settings, now), has_moved),
         PeerState::Owed | PeerState::Ending(_) => (Some(settings.write_timeout), moved.sent > 0),
