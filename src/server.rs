@@ -83,6 +83,7 @@ impl Server {
             let listener = ObserverListener::new(TcpListener::from_std(listener));
             server.add(ServerSource::ObserverListener(Box::new(listener)))?;
             server.shared.observers.sources += 1;
+            server.shared.observers.hosts = observe.hosts;
         }
         Ok(server)
     }

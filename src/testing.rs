@@ -37,6 +37,7 @@ pub mod client {
 pub mod observe {
     //! The live view and the recording.
     pub use crate::observe::describe::{CallStats, Detail};
+    pub use crate::observe::listener::ObserverListener;
     pub use crate::observe::observer::{Observer, SNAPSHOT_PERIOD};
     pub use crate::observe::recorder::{Entry, EventKind, RecorderMode, TurnRecorder};
     pub use crate::observe::requests::{ObserverRequests, Question};

@@ -3,12 +3,11 @@
 //! **Owns** the flags of the server and their defaults. **Must never touch** how the server works.
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
-use super::observe::{ObserveFlags, page_line};
+use super::observe::{self, ObserveFlags, page_line};
 use super::values::{between, duration, keepalive, nonzero_duration, positive};
 use super::{Failure, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
-use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
 use crate::server::sources::listener::REFUSALS_AT_ONCE;
@@ -195,13 +194,12 @@ const FLAGS_OF_THREADS: [&str; 8] = [
     "model",
 ];
 
-/// File descriptors that are not available to clients. Those of observers are the HTTP connections
-/// of `--observe` and their listening socket.
+/// File descriptors that are never available to clients. [`observe::descriptors`] has those of the
+/// flags that make the loop observable.
 const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
     + 1 // poll
     + 2 // signals
-    + REFUSALS_AT_ONCE
-    + (MAX_OBSERVERS + MAX_REFUSED_OBSERVERS + 1) as u64;
+    + REFUSALS_AT_ONCE;
 
 impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.
@@ -248,7 +246,7 @@ impl Serve {
             keepalive: Some(self.keepalive).filter(|idle| !idle.is_zero()),
         })
         .map_err(Failure::new)?;
-        let capacity = client_capacity(descriptors, &bound);
+        let capacity = client_capacity(descriptors, &bound, observe::descriptors(&observe));
         let settings = self.settings(descriptors, capacity);
         let lines = bound
             .iter()
@@ -320,13 +318,13 @@ impl Serve {
 }
 
 /// The number of clients that the file descriptors allow.
-fn client_capacity(descriptors: u64, bound: &[Bound]) -> u64 {
+fn client_capacity(descriptors: u64, bound: &[Bound], observing: u64) -> u64 {
     let sockets: u64 = bound
         .iter()
         .map(|address| 1 + u64::from(address.udp.is_some()))
         .sum();
     descriptors
-        .saturating_sub(sockets + RESERVED_DESCRIPTORS)
+        .saturating_sub(sockets + observing + RESERVED_DESCRIPTORS)
         .max(1)
 }
 

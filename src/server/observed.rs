@@ -10,10 +10,11 @@ use crate::net::Net;
 use crate::net::stream::Stream;
 use crate::observe::history::{self, SlotInfo};
 use crate::observe::observer::SNAPSHOT_PERIOD;
-use crate::observe::requests::Question;
+use crate::observe::requests::{OBSERVER_ACCEPTS_PER_TURN, Question};
 use crate::observe::snapshot::{Cells, Snapshot};
 use crate::observe::{Observable, State, WorkCounters, metrics};
-use log::info;
+use crate::reactor::Verdict;
+use log::{debug, info};
 use std::io;
 
 /// What is to be observed, and how. By default nothing.
@@ -25,6 +26,8 @@ pub struct ObserveOptions {
     pub turns: usize,
     /// The blocking listener at which observers connect, if they may.
     pub listener: Option<std::net::TcpListener>,
+    /// The names by which observers may address this server, in lower case.
+    pub hosts: Vec<String>,
 }
 
 /// A client's state as observers see it.
@@ -73,8 +76,31 @@ impl<N: Net> Observable for ServerSource<N> {
 }
 
 impl<N: Net> Server<N> {
+    /// Closes observers if a new one waits for a place: those without progress for the longest time
+    /// (pitfall 24).
+    fn make_room_for_observers(&mut self) {
+        let Some(listener) = self.shared.observers.take_waiting_listener() else {
+            return;
+        };
+        for _ in 0..OBSERVER_ACCEPTS_PER_TURN {
+            let Some(token) = self.shared.observers.least_recent() else {
+                break;
+            };
+            debug!("closing observer {token} to make room for another one");
+            self.reactor
+                .with_source(token, &mut self.shared, |source, cx, _| match source {
+                    ServerSource::Observer(observer) => {
+                        observer.make_room(&mut cx.part(|shared| &mut shared.observers))
+                    }
+                    _ => Verdict::Hold,
+                });
+        }
+        self.reactor.wake(listener);
+    }
+
     /// Answers what observers asked, and wakes them.
     pub(super) fn answer_observers(&mut self) {
+        self.make_room_for_observers();
         let is_watched = self.shared.observers.streams > 0;
         self.reactor.recorder_mut().set_watched(is_watched);
         if !self.shared.observers.is_asked() {

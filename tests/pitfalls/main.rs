@@ -10,6 +10,7 @@ mod ending;
 mod errors;
 #[path = "../util/harness.rs"]
 mod harness;
+mod observers;
 mod overload;
 mod readiness;
 #[path = "../util/script.rs"]
