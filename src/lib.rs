@@ -155,7 +155,7 @@
 //! | 18 one client's error never affects another | [`server::stats::CloseCause`] | `p18_one_clients_error_never_affects_another` |
 //! | 19 an accept backlog large enough for bursts | [`net::bind::Options::backlog`] | `p19_a_burst_of_connects_fits_into_the_backlog` |
 //! | 20 a late loop must not mistake its own pause for the clients' silence | [`reactor::Reactor::turn`] | `p20_a_pause_is_not_taken_for_silence`, `p20_a_pause_is_not_taken_for_a_client_that_does_not_read`, `p20_full_batches_do_not_postpone_deadlines_forever`, `p20_a_source_that_is_always_queued_expires_too` |
-//! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns` |
+//! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns`, `p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn` |
 //! | 24 observers must not be able to shut out a health check | `observe::requests`, [`server::Server::between_turns`] | `p24_a_thousand_other_observers_do_not_shut_out_a_health_check`, `p24_a_health_check_keeps_its_place_beside_a_flood_of_connects`, `p24_each_observer_that_is_idle_or_stuck_is_closed_at_its_deadline` |
 //!
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and

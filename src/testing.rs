@@ -47,7 +47,7 @@ pub mod observe {
 
 pub mod trace {
     //! The trace event format of a recording.
-    pub use crate::observe::trace::{Event, EventType, read, write};
+    pub use crate::observe::trace::{Event, EventType, TraceWriter, read, write};
 }
 
 #[cfg(feature = "cli")]

@@ -46,26 +46,45 @@ fn assert_times_rise(events: &[Event]) {
     }
 }
 
-/// On each track, a slice is inside the open one or after it.
+/// On each track, a slice is inside the open one or after it, and each one that begins ends.
 fn assert_slices_nest(events: &[Event]) {
-    let mut open: HashMap<u64, Vec<f64>> = HashMap::new();
+    // By track, the end of each open slice; `None`: not known yet.
+    let mut open: HashMap<u64, Vec<Option<f64>>> = HashMap::new();
     let mut slices = 0;
-    for event in events.iter().filter(|event| event.ph == EventType::Slice) {
-        let end = event.begins_us + event.lasts_us.expect("a slice has a duration");
+    for event in events {
         let stack = open.entry(event.tid).or_default();
-        while stack
-            .last()
-            .is_some_and(|outer| *outer <= event.begins_us + ROUNDING_US && *outer < end)
-        {
-            stack.pop();
+        let begins = event.begins_us;
+        let is_over = |end: &Option<f64>| end.is_some_and(|end| end <= begins + ROUNDING_US);
+        match event.ph {
+            EventType::Begin | EventType::Slice | EventType::End => {
+                while stack.last().is_some_and(is_over) {
+                    stack.pop();
+                }
+            }
+            EventType::Instant | EventType::Counter | EventType::Metadata => continue,
         }
-        if let Some(outer) = stack.last() {
-            assert!(end <= outer + ROUNDING_US, "{event:?} ends after {outer}");
+        let inside = stack.last().copied().flatten();
+        match event.ph {
+            EventType::Begin => {
+                assert_eq!(inside, None, "{event:?} begins in a whole slice");
+                stack.push(None);
+                slices += 1;
+            }
+            EventType::End => assert_eq!(stack.pop(), Some(None), "{event:?} ends nothing"),
+            _ => {
+                let end = begins + event.lasts_us.expect("a whole slice has a duration");
+                assert!(
+                    inside.is_none_or(|outer| end <= outer + ROUNDING_US),
+                    "{event:?}"
+                );
+                stack.push(Some(end));
+                slices += 1;
+            }
         }
-        stack.push(end);
-        slices += 1;
     }
     assert!(slices > 10, "{slices} slices");
+    let mut stacks = open.values().flatten();
+    assert!(stacks.all(Option::is_some), "a slice has no end");
 }
 
 /// What each source did in total, by token.
@@ -180,6 +199,8 @@ fn a_recording_is_complete_json_in_the_trace_event_format() {
         assert!(event["ts"].is_number() && event["pid"].is_u64(), "{event}");
         match event["ph"].as_str().unwrap() {
             "X" => assert!(event["dur"].as_f64().unwrap() >= 0.0, "{event}"),
+            "B" => assert!(event["name"].is_string(), "{event}"),
+            "E" => {}
             "C" => assert!(event["args"]["value"].is_u64(), "{event}"),
             "M" => assert!(event["args"]["name"].is_string(), "{event}"),
             "i" => {}
@@ -226,31 +247,6 @@ fn a_recording_holds_only_the_last_turns() {
         .collect();
     assert_eq!(turns.len(), 4, "{turns:?}");
     assert!(turns.windows(2).all(|pair| pair[0] + 1 == pair[1]));
-}
-
-#[test]
-fn an_unwritable_file_is_reported_before_the_server_listens() {
-    let folder = tempfile::tempdir().unwrap();
-    let missing = folder.path().join("no/such/folder/loop.json");
-    for path in [missing.as_path(), folder.path()] {
-        let ended = run_helloop(&["serve", "--record", path.to_str().unwrap()]);
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-        assert!(
-            ended.stderr.contains("cannot record to"),
-            "{}",
-            ended.stderr
-        );
-    }
-}
-
-#[test]
-fn sigusr2_without_a_recording_is_harmless() {
-    for flags in [&[][..], &["--observe", "127.0.0.1:0"]] {
-        let server = Server::start(flags);
-        server.signal(Signal::SIGUSR2);
-        server.stderr().wait_for("--record FILE");
-        server.assert_serves();
-    }
 }
 
 #[test]

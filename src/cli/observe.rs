@@ -25,7 +25,7 @@ pub(super) struct ObserveFlags {
     /// Record the loop's last turns, for `helloop show`.
     ///
     /// Saved on SIGUSR2 and at the end, in the Chrome trace event format, which
-    /// ui.perfetto.dev opens too.
+    /// ui.perfetto.dev opens too. Recording pauses while a file is saved; clients are served.
     #[arg(
         long,
         env = "HELLOOP_RECORD",

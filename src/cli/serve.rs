@@ -17,7 +17,7 @@ use crate::server::{Outcome, Server, Settings, threads};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
-use log::{info, warn};
+use log::{error, info, warn};
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM (the default).
@@ -28,7 +28,7 @@ use std::time::Duration;
 ///
 /// Each flag has an environment variable, and wins over it.
 ///
-/// Exit codes: 0 drained; 1 cannot serve, or --drain-timeout ran out; 2 wrong usage; 130 and 143
+/// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or --drain-timeout ran out; 2 wrong usage; 130 and 143
 /// ended by a second Ctrl-C or SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -255,6 +255,7 @@ impl Serve {
         // Printed only once signals are handled, because a parent process may send one at once. The
         // server does not start if standard output is closed.
         let announce = || print_line(lines.join("\n"));
+        let mut saved = Ok(());
         let (outcome, summary) = match self.model {
             Model::Reactor => {
                 let max_clients = settings.max_clients.min(capacity);
@@ -268,6 +269,7 @@ impl Serve {
                 info!("one thread serves up to {}", plural(max_clients, "client"));
                 let outcome = server.run().map_err(cannot_serve)?;
                 server.report();
+                saved = server.save_recording();
                 (outcome, server.summary())
             }
             Model::Threads => {
@@ -284,15 +286,23 @@ impl Serve {
         };
         print_line(summary)?;
         match outcome {
-            Outcome::CutOff(clients) => Err(Failure {
-                message: format!(
-                    "{} cut off with replies owed: --drain-timeout ({}) ran out",
-                    plural(clients, "client"),
-                    humantime::format_duration(self.drain_timeout)
-                ),
-                code: outcome.exit_code(),
-            }),
-            Outcome::Drained => Ok(outcome.exit_code()),
+            Outcome::Drained => {
+                saved.map_err(Failure::new)?;
+                Ok(outcome.exit_code())
+            }
+            Outcome::CutOff(clients) => {
+                if let Err(error) = saved {
+                    error!("{error}");
+                }
+                Err(Failure {
+                    message: format!(
+                        "{} cut off with replies owed: --drain-timeout ({}) ran out",
+                        plural(clients, "client"),
+                        humantime::format_duration(self.drain_timeout)
+                    ),
+                    code: outcome.exit_code(),
+                })
+            }
         }
     }
 

@@ -227,6 +227,10 @@ pub enum Detail {
         /// Its value.
         value: u64,
     },
+    /// The end of a slice.
+    End {},
+    /// Nothing was recorded: a recording was being saved.
+    Pause {},
 }
 
 /// One line of `helloop show`, and of the history of a slot on the page.
@@ -264,9 +268,11 @@ impl Detail {
             }
             Self::Born { token, state } => (Some(*token), "born", state.to_string()),
             Self::Died { token } => (Some(*token), "gone", "its slot is free".to_owned()),
+            Self::Pause {} => (None, "paused", "while a recording was saved".to_owned()),
             Self::Name { .. }
             | Self::Turn { .. }
             | Self::Phase {}
+            | Self::End {}
             | Self::Lifetime {}
             | Self::State {}
             | Self::Work {}

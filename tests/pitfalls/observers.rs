@@ -1,10 +1,11 @@
-//! Observers that must not shut out a health check: pitfall 24. The same at full size on real
-//! sockets is in `tests/overload.rs`.
+//! Observers must not shut out a health check: pitfall 24. And their questions must not make a turn
+//! long: pitfall 23. The same at full size on real sockets is in `tests/watched.rs`.
 
 use crate::harness::Harness;
 use crate::script::{AcceptQueue, Remote, ScriptedStream};
 use helloop::reactor::{Readiness, Token};
 use helloop::server::Settings;
+use helloop::testing::observe::{RecorderMode, TurnRecorder};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,7 +27,11 @@ struct Observed {
 
 impl Observed {
     fn new() -> Self {
-        let mut harness = Harness::new(Settings::default());
+        Self::with(TurnRecorder::new(1, RecorderMode::Off))
+    }
+
+    fn with(recorder: TurnRecorder) -> Self {
+        let mut harness = Harness::with(recorder, Settings::default());
         let (listener, queue) = harness.observer_listener();
         Self {
             harness,
@@ -158,4 +163,52 @@ fn p24_each_observer_that_is_idle_or_stuck_is_closed_at_its_deadline() {
             (1, 0, 0)
         );
     }
+}
+
+/// A question about a slot looks at no more than so many entries of the recording per turn, all
+/// questions together.
+const SEARCHED_ENTRIES_PER_TURN: usize = 8_192;
+
+#[test]
+fn p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn() {
+    let mut observed = Observed::with(TurnRecorder::new(10_000, RecorderMode::Recording));
+    let mut add = |_| observed.harness.client(ScriptedStream::unlimited());
+    let clients: Vec<_> = (0..20).map(&mut add).collect();
+    let entries = |observed: &Observed| {
+        let recorder = observed.harness.server.reactor.recorder();
+        recorder.entries().count()
+    };
+    while entries(&observed) < 5 * SEARCHED_ENTRIES_PER_TURN {
+        for client in &clients {
+            client.borrow_mut().arrive(b"Ada", false);
+        }
+        observed.step();
+    }
+    for questions in [1, 16] {
+        let observers: Vec<_> = (0..questions)
+            .map(|slot| {
+                // Slots that were never used: their history is searched for to the end.
+                let slot = 4_000 + slot;
+                let request = format!("GET /slots/{slot} HTTP/1.1\r\nHost: [::1]\r\n\r\n");
+                observed.connect(request.as_bytes(), false, usize::MAX / 2)
+            })
+            .collect();
+        let entries = entries(&observed);
+        let turns = observed.turns_until_answered(observers.last().unwrap(), 1_000);
+        let expected = questions * entries / SEARCHED_ENTRIES_PER_TURN;
+        assert!(
+            (expected..2 * expected + 20).contains(&turns),
+            "{turns} turns for {expected}"
+        );
+    }
+    // What is found does not depend on how long it takes.
+    let found = observed.connect(b"GET /slots/3 HTTP/1.0\r\n\r\n", false, usize::MAX / 2);
+    observed.turns_until_answered(&found, 100);
+    let found = String::from_utf8(found.borrow().written.clone()).unwrap();
+    assert_eq!(
+        found.matches("drive: read 3 B, write 11 B; park").count(),
+        6,
+        "{found}"
+    );
+    assert!(found.contains("\"state\":\"waiting\""), "{found}");
 }

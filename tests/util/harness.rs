@@ -41,7 +41,10 @@ pub struct Harness {
 impl Harness {
     /// A server whose recorder is off.
     pub fn new(settings: Settings) -> Self {
-        let recorder = TurnRecorder::new(1, RecorderMode::Off);
+        Self::with(TurnRecorder::new(1, RecorderMode::Off), settings)
+    }
+
+    pub fn with(recorder: TurnRecorder, settings: Settings) -> Self {
         let reactor = Reactor::simulated_recorded(recorder).unwrap();
         Self {
             server: Server::on(reactor, settings),
