@@ -48,13 +48,13 @@ fn assert_times_rise(events: &[Event]) {
 
 /// On each track, a slice is inside the open one or after it, and each one that begins ends.
 fn assert_slices_nest(events: &[Event]) {
-    // By track, the end of each open slice; `None`: not known yet.
-    let mut open: HashMap<u64, Vec<Option<f64>>> = HashMap::new();
+    // By track, the end of each open slice, or its detail if that is not known yet.
+    let mut open: HashMap<u64, Vec<Result<f64, Detail>>> = HashMap::new();
     let mut slices = 0;
     for event in events {
         let stack = open.entry(event.tid).or_default();
         let begins = event.begins_us;
-        let is_over = |end: &Option<f64>| end.is_some_and(|end| end <= begins + ROUNDING_US);
+        let is_over = |end: &Result<f64, _>| matches!(end, Ok(end) if *end <= begins + ROUNDING_US);
         match event.ph {
             EventType::Begin | EventType::Slice | EventType::End => {
                 while stack.last().is_some_and(is_over) {
@@ -63,28 +63,31 @@ fn assert_slices_nest(events: &[Event]) {
             }
             EventType::Instant | EventType::Counter | EventType::Metadata => continue,
         }
-        let inside = stack.last().copied().flatten();
+        let inside = stack.last().and_then(|end| end.as_ref().ok().copied());
         match event.ph {
             EventType::Begin => {
                 assert_eq!(inside, None, "{event:?} begins in a whole slice");
-                stack.push(None);
+                stack.push(Err(event.detail.clone()));
                 slices += 1;
             }
-            EventType::End => assert_eq!(stack.pop(), Some(None), "{event:?} ends nothing"),
+            EventType::End => {
+                let ends = Some(Err(event.detail.clone()));
+                assert_eq!(stack.pop(), ends, "{event:?} ends nothing");
+            }
             _ => {
                 let end = begins + event.lasts_us.expect("a whole slice has a duration");
                 assert!(
                     inside.is_none_or(|outer| end <= outer + ROUNDING_US),
                     "{event:?}"
                 );
-                stack.push(Some(end));
+                stack.push(Ok(end));
                 slices += 1;
             }
         }
     }
     assert!(slices > 10, "{slices} slices");
     let mut stacks = open.values().flatten();
-    assert!(stacks.all(Option::is_some), "a slice has no end");
+    assert!(stacks.all(Result::is_ok), "a slice has no end");
 }
 
 /// What each source did in total, by token.
@@ -149,7 +152,7 @@ fn a_recording_of_five_clients_accounts_for_every_reply() {
     // and the server's own three.
     let lifetimes = events
         .iter()
-        .filter(|event| event.detail == Detail::Lifetime {});
+        .filter(|event| event.detail == Detail::Lifetime {} && event.ph == EventType::Begin);
     assert_eq!(lifetimes.count(), 5 + 3);
     for state in [State::Greeting, State::Waiting, State::Lingering] {
         let name = state.to_string();
@@ -241,7 +244,7 @@ fn a_recording_holds_only_the_last_turns() {
     let turns: Vec<u64> = events
         .iter()
         .filter_map(|event| match event.detail {
-            Detail::Turn { turn } => Some(turn),
+            Detail::Turn { turn } if event.ph == EventType::Begin => Some(turn),
             _ => None,
         })
         .collect();

@@ -135,6 +135,7 @@ fn a_recording_is_saved_a_part_per_turn_while_clients_are_served() {
     let turns = |events: &[Event]| {
         let turns = events
             .iter()
+            .filter(|event| event.ph == EventType::Begin)
             .filter(|event| matches!(event.detail, Detail::Turn { .. }));
         turns.count()
     };
@@ -200,7 +201,8 @@ fn the_next_recording_states_the_pause_and_what_changed_during_it() {
     let lifetimes = |is_wanted: &dyn Fn(f64) -> bool| {
         let begin = events
             .iter()
-            .filter(|event| event.detail == Detail::Lifetime {} && is_wanted(event.begins_us));
+            .filter(|event| event.ph == EventType::Begin && event.detail == Detail::Lifetime {})
+            .filter(|event| is_wanted(event.begins_us));
         let mut names: Vec<_> = begin.map(|event| event.name.as_str()).collect();
         names.sort_unstable();
         names

@@ -227,8 +227,6 @@ pub enum Detail {
         /// Its value.
         value: u64,
     },
-    /// The end of a slice.
-    End {},
     /// Nothing was recorded: a recording was being saved.
     Pause {},
 }
@@ -272,7 +270,6 @@ impl Detail {
             Self::Name { .. }
             | Self::Turn { .. }
             | Self::Phase {}
-            | Self::End {}
             | Self::Lifetime {}
             | Self::State {}
             | Self::Work {}

@@ -6,7 +6,7 @@
 
 use super::TokenFilter;
 use super::describe::{Detail, Line};
-use super::trace::{self, Event};
+use super::trace::{self, Event, EventType};
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -86,6 +86,9 @@ struct Ladder<'a, W> {
 
 impl<'a, W: Write> Ladder<'a, W> {
     fn add(&mut self, event: &'a Event) -> io::Result<()> {
+        if event.ph == EventType::End {
+            return Ok(());
+        }
         match &event.detail {
             Detail::Turn { turn } => self.turn = *turn,
             Detail::Phase {} => self.phase = &event.name,

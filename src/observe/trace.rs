@@ -52,7 +52,7 @@ pub enum EventType {
     /// The beginning of a slice.
     #[serde(rename = "B")]
     Begin,
-    /// The end of the innermost slice of the track that has begun.
+    /// The end of the innermost slice of the track that has begun, with the same detail.
     #[serde(rename = "E")]
     End,
     /// A point in time.

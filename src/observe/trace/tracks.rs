@@ -53,7 +53,7 @@ pub(super) struct Tracks {
     now: Time,
     turn: Option<u64>,
     /// Open slices of the loop: a turn, and in it a phase.
-    loop_depth: usize,
+    loop_open: Vec<Detail>,
     slots: Vec<SlotTrack>,
     /// The sources when the recording ended. They may change while it is written.
     present: Vec<Option<Present>>,
@@ -181,7 +181,7 @@ impl Tracks {
         self.end_loop_to(1);
         if self.turn.replace(turn) != Some(turn) {
             self.end_loop_to(0);
-            self.open(LOOP_TRACK, format!("turn {turn}"), Detail::Turn { turn });
+            self.open_in_loop(format!("turn {turn}"), Detail::Turn { turn });
         }
         let mut name = PHASES[phase_index(phase)].to_owned();
         let mut detail = Detail::Phase {};
@@ -190,16 +190,21 @@ impl Tracks {
             name = format!("{name} {}", wait_text(timeout_us));
             detail = Detail::Wait { timeout_us };
         }
+        self.open_in_loop(name, detail);
+    }
+
+    fn open_in_loop(&mut self, name: String, detail: Detail) {
+        self.loop_open.push(detail.clone());
         self.open(LOOP_TRACK, name, detail);
-        self.loop_depth = 2;
     }
 
     /// Ends the slices of the loop but the `depth` outer ones.
     fn end_loop_to(&mut self, depth: usize) {
-        for _ in depth..self.loop_depth {
-            self.close(LOOP_TRACK);
+        while self.loop_open.len() > depth {
+            if let Some(detail) = self.loop_open.pop() {
+                self.close(LOOP_TRACK, detail);
+            }
         }
-        self.loop_depth = self.loop_depth.min(depth);
     }
 
     /// The slices of a call on the loop's track and on the slot's, and the change of state.
@@ -211,7 +216,7 @@ impl Tracks {
         self.slice(LOOP_TRACK, began, lasted, name, Detail::Call(call));
         self.slice(slot, began, lasted, work, Detail::Work {});
         if was != is {
-            self.close(slot);
+            self.close(slot, Detail::State {});
             self.open(slot, is.to_string(), Detail::State {});
         }
     }
@@ -226,8 +231,8 @@ impl Tracks {
 
     fn end_lifetime(&mut self, slot: u32) {
         if *self.slot_mut(slot) == SlotTrack::Open {
-            self.close(track(slot));
-            self.close(track(slot));
+            self.close(track(slot), Detail::State {});
+            self.close(track(slot), Detail::Lifetime {});
             *self.slot_mut(slot) = SlotTrack::Free;
         }
     }
@@ -245,9 +250,10 @@ impl Tracks {
         self.push(EventType::Begin, track, name, detail);
     }
 
-    /// Ends the innermost open slice of a track.
-    fn close(&mut self, track: u64) {
-        self.push(EventType::End, track, String::new(), Detail::End {});
+    /// Ends the innermost open slice of a track, which began with this detail: Perfetto ends none of
+    /// another category.
+    fn close(&mut self, track: u64, detail: Detail) {
+        self.push(EventType::End, track, String::new(), detail);
     }
 
     /// A whole slice, which may begin before now.
