@@ -12,6 +12,7 @@ mod metrics;
 pub(crate) mod observed;
 pub(crate) mod outcome;
 mod pending;
+mod recording;
 pub(crate) mod shared;
 pub mod sources;
 pub mod stats;
@@ -25,18 +26,20 @@ pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
 use crate::net::{Net, SystemNet, udp};
+use crate::observe::history::Search;
 use crate::observe::listener::ObserverListener;
 use crate::observe::recorder::{RecorderMode, TurnRecorder};
 use crate::output;
 use crate::reactor::{LoopStats, Reactor, Readiness, Time, Token, Verdict};
 use crate::warn_limited;
-use log::{info, warn};
+use log::info;
 use mio::net::TcpListener;
 use sources::datagrams::Datagrams;
 use sources::listener::Listener;
 use sources::signals::Signals;
 use sources::stdin::StdinWatch;
 use stats::CloseCause;
+use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 
@@ -56,6 +59,8 @@ pub struct Server<N: Net = SystemNet> {
     lasting: usize,
     /// Where the recording is saved, if one is made.
     recording: Option<RecordingFile>,
+    /// Searches for the histories of slots that observers ask for.
+    searches: BTreeMap<u32, Search>,
     /// The connections that had closed when waiting listeners were last woken.
     closed_before: u64,
 }
@@ -73,7 +78,9 @@ impl Server {
         };
         let recorder = TurnRecorder::new(observe.turns, mode);
         let mut server = Self::on(Reactor::recorded(recorder)?, settings);
-        server.recording = observe.recording;
+        if let Some(file) = observe.recording {
+            server.record_to(file);
+        }
         server.add(ServerSource::Signals(Box::new(Signals::new()?)))?;
         server.lasting += 1;
         for sockets in bound {
@@ -89,6 +96,7 @@ impl Server {
             let listener = ObserverListener::new(TcpListener::from_std(listener));
             server.add(ServerSource::ObserverListener(Box::new(listener)))?;
             server.shared.observers.sources += 1;
+            server.shared.observers.hosts = observe.hosts;
         }
         Ok(server)
     }
@@ -109,12 +117,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The poll failed, or the recording cannot be saved. Nothing that a client does is an error.
+    /// The poll failed. Nothing that a client does is an error.
     pub fn run(&mut self) -> io::Result<Outcome> {
         loop {
             self.reactor.turn(&mut self.shared)?;
             if let Some(outcome) = self.between_turns() {
-                self.save_recording()?;
                 return Ok(outcome);
             }
         }
@@ -129,6 +136,7 @@ impl<N: Net> Server<N> {
             shared: Shared::new(settings),
             lasting: 0,
             recording: None,
+            searches: BTreeMap::new(),
             closed_before: 0,
         }
     }
@@ -151,9 +159,7 @@ impl<N: Net> Server<N> {
         if mem::take(&mut self.shared.requested.report) {
             self.report();
         }
-        if mem::take(&mut self.shared.requested.recording) {
-            self.save_requested_recording();
-        }
+        self.save_part_of_recording();
         match self.shared.lifecycle {
             Lifecycle::Serving => None,
             Lifecycle::Stopping => {
@@ -212,15 +218,6 @@ impl<N: Net> Server<N> {
         }
         // The rest is closed after the next turn, which must not wait for an event.
         self.reactor.skip_next_wait();
-    }
-
-    /// A failure is logged, and the server keeps serving.
-    fn save_requested_recording(&self) {
-        if self.recording.is_none() {
-            info!("SIGUSR2, but nothing is recorded: start with `helloop serve --record FILE`");
-        } else if let Err(error) = self.save_recording() {
-            warn!("{error}");
-        }
     }
 
     /// Closes the connections that are left, and counts those that were owed replies.

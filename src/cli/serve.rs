@@ -3,12 +3,11 @@
 //! **Owns** the flags of the server and their defaults. **Must never touch** how the server works.
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
-use super::observe::{ObserveFlags, page_line};
+use super::observe::{self, ObserveFlags, page_line};
 use super::values::{between, duration, keepalive, nonzero_duration, positive};
 use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
-use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
 use crate::server::sources::peer::MAX_PEER_BYTES;
@@ -17,7 +16,7 @@ use crate::server::{Outcome, REFUSALS_AT_ONCE, Server, Settings, threads};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
-use log::{info, warn};
+use log::{error, info, warn};
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM (the default).
@@ -28,7 +27,7 @@ use std::time::Duration;
 ///
 /// Each flag has an environment variable, and wins over it.
 ///
-/// Exit codes: 0 drained; 1 cannot serve, or --drain-timeout ran out; 2 wrong usage; 130 and 143
+/// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or --drain-timeout ran out; 2 wrong usage; 130 and 143
 /// ended by a second Ctrl-C or SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -212,14 +211,13 @@ const FLAGS_OF_THREADS: [&str; 9] = [
     "model",
 ];
 
-/// File descriptors that are not available to clients. Those of observers are the HTTP connections
-/// of `--observe` and their listening socket.
+/// File descriptors that are never available to clients. [`observe::descriptors`] has those of the
+/// flags that make the loop observable.
 const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
     + 1 // poll
     + 2 // signals
     + 1 // log
-    + REFUSALS_AT_ONCE
-    + (MAX_OBSERVERS + MAX_REFUSED_OBSERVERS + 1) as u64;
+    + REFUSALS_AT_ONCE;
 
 impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.
@@ -266,7 +264,7 @@ impl Serve {
             keepalive: Some(self.keepalive).filter(|idle| !idle.is_zero()),
         })
         .map_err(Failure::new)?;
-        let capacity = client_capacity(descriptors, &bound);
+        let capacity = client_capacity(descriptors, &bound, observe::descriptors(&observe));
         let settings = self.settings(descriptors, capacity);
         let lines = bound
             .iter()
@@ -275,6 +273,7 @@ impl Serve {
         // Printed only once signals are handled, because a parent process may send one at once. The
         // server does not start if standard output is closed.
         let announce = || print_line(lines.join("\n"));
+        let mut saved = Ok(());
         let (outcome, summary) = match self.model {
             Model::Reactor => {
                 let max_clients = settings.max_clients.min(capacity);
@@ -288,6 +287,7 @@ impl Serve {
                 info!("one thread serves up to {}", plural(max_clients, "client"));
                 let outcome = server.run().map_err(cannot_serve)?;
                 server.report();
+                saved = server.save_recording();
                 (outcome, server.summary())
             }
             Model::Threads => {
@@ -304,15 +304,23 @@ impl Serve {
         };
         print_last_line(summary)?;
         match outcome {
-            Outcome::CutOff(clients) => Err(Failure {
-                message: format!(
-                    "{} cut off with replies owed: --drain-timeout ({}) ran out",
-                    plural(clients, "client"),
-                    humantime::format_duration(self.drain_timeout)
-                ),
-                code: outcome.exit_code(),
-            }),
-            Outcome::Drained => Ok(outcome.exit_code()),
+            Outcome::Drained => {
+                saved.map_err(Failure::new)?;
+                Ok(outcome.exit_code())
+            }
+            Outcome::CutOff(clients) => {
+                if let Err(error) = saved {
+                    error!("{error}");
+                }
+                Err(Failure {
+                    message: format!(
+                        "{} cut off with replies owed: --drain-timeout ({}) ran out",
+                        plural(clients, "client"),
+                        humantime::format_duration(self.drain_timeout)
+                    ),
+                    code: outcome.exit_code(),
+                })
+            }
         }
     }
 
@@ -340,13 +348,13 @@ impl Serve {
 }
 
 /// The number of clients that the file descriptors allow.
-fn client_capacity(descriptors: u64, bound: &[Bound]) -> u64 {
+fn client_capacity(descriptors: u64, bound: &[Bound], observing: u64) -> u64 {
     let sockets: u64 = bound
         .iter()
         .map(|address| 1 + u64::from(address.udp.is_some()))
         .sum();
     descriptors
-        .saturating_sub(sockets + RESERVED_DESCRIPTORS)
+        .saturating_sub(sockets + observing + RESERVED_DESCRIPTORS)
         .max(1)
 }
 

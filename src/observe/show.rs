@@ -7,7 +7,7 @@
 
 use super::TokenFilter;
 use super::describe::{Detail, Line, PHASES};
-use super::trace::{self, Event};
+use super::trace::{self, Event, EventType};
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -121,6 +121,9 @@ struct Ladder<'a, W> {
 
 impl<W: Write> Ladder<'_, W> {
     fn add(&mut self, event: &Event) -> io::Result<()> {
+        if event.ph == EventType::End {
+            return Ok(());
+        }
         match &event.detail {
             Detail::Turn { turn } => self.turn = *turn,
             Detail::Phase {} => {

@@ -78,7 +78,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     }
 
     /// All slots, including the free ones.
-    pub fn slots(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
+    pub fn slots(&self) -> impl ExactSizeIterator<Item = (Token, Option<&S>)> {
         self.slots.all()
     }
 

@@ -16,6 +16,7 @@ mod errors;
 mod harness;
 mod log;
 mod memory;
+mod observers;
 mod overload;
 mod readiness;
 #[path = "../util/script.rs"]
