@@ -1,25 +1,28 @@
 //! Interrupted runs, and the end of a spawned server.
 
 use crate::process::{child_of, group_of, is_gone, wait_for};
-use crate::util::Server;
+use crate::util::{IS_LINUX_CODE, Server};
 use crate::{start, with_report};
 use nix::sys::signal::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn ctrl_c_ends_the_run_with_a_report() {
+fn ctrl_c_and_a_hangup_end_the_run_with_a_report() {
     let server = Server::start(&[]);
     let to = server.tcp_address();
     let flags = "--clients 10 --duration 60s --warmup 100ms --json -";
-    let load = start(&format!("--to {to} {flags}"));
-    thread::sleep(Duration::from_millis(1_500));
-    load.signal(Signal::SIGINT);
-    let (ended, report) = with_report(load.wait());
-    assert_eq!(ended.code, Some(130), "{ended:#?}");
-    assert_eq!(report["interrupted"], true);
-    assert!(report["messages"]["answered"].as_u64().unwrap() > 0);
-    assert!(report["messages"]["seconds"].as_f64().unwrap() < 30.0);
+    let signals = [Signal::SIGINT, Signal::SIGHUP];
+    for &signal in &signals[..if IS_LINUX_CODE { 2 } else { 1 }] {
+        let load = start(&format!("--to {to} {flags}"));
+        thread::sleep(Duration::from_millis(1_500));
+        load.signal(signal);
+        let (ended, report) = with_report(load.wait());
+        assert_eq!(ended.code, Some(130), "{ended:#?}");
+        assert_eq!(report["interrupted"], true);
+        assert!(report["messages"]["answered"].as_u64().unwrap() > 0);
+        assert!(report["messages"]["seconds"].as_f64().unwrap() < 30.0);
+    }
 }
 
 #[test]

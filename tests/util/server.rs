@@ -16,7 +16,8 @@ use std::time::Instant;
 pub struct Setup {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    descriptors: Option<u32>,
+    /// What a shell does before it starts the server.
+    prelude: Option<String>,
     listen: Vec<String>,
 }
 
@@ -25,7 +26,7 @@ impl Setup {
         let setup = Self {
             flags: Vec::new(),
             environment: Vec::new(),
-            descriptors: None,
+            prelude: None,
             listen: vec!["127.0.0.1:0".to_owned()],
         };
         setup.flags(flags)
@@ -44,7 +45,13 @@ impl Setup {
 
     /// Limits the server's descriptors: `ulimit -n`, soft and hard.
     pub fn descriptors(mut self, limit: u32) -> Self {
-        self.descriptors = Some(limit);
+        self.prelude = Some(format!("ulimit -n {limit}"));
+        self
+    }
+
+    /// Starts the server with SIGHUP ignored, as nohup(1) does.
+    pub fn ignoring_hangup(mut self) -> Self {
+        self.prelude = Some("trap '' HUP".to_owned());
         self
     }
 
@@ -59,11 +66,11 @@ impl Setup {
 
     /// The command that starts the server.
     pub fn command(&self) -> Command {
-        let mut command = match self.descriptors {
+        let mut command = match &self.prelude {
             None => Command::new(HELLOOP),
-            Some(limit) => {
+            Some(prelude) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"]);
+                shell.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"]);
                 shell.arg(HELLOOP);
                 shell
             }

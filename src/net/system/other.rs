@@ -8,6 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
@@ -47,6 +48,16 @@ fn copy_options(listener: &SockRef<'_>, accepted: &SockRef<'_>) -> io::Result<()
     #[cfg(not(target_os = "openbsd"))]
     let keepalive = keepalive.with_time(listener.tcp_keepalive_time()?);
     accepted.set_tcp_keepalive(&keepalive)
+}
+
+/// Does nothing: no other system has a filter that both socket2 and the system support.
+pub(crate) fn drop_new_handshakes(_listener: &impl AsFd) -> Option<Duration> {
+    None
+}
+
+/// Unknown.
+pub(super) fn ignored_signals() -> Option<u64> {
+    None
 }
 
 /// Does nothing: `bind(2)` chooses the port.
