@@ -8,9 +8,15 @@ use super::limiter::Limiter;
 use super::pending::PendingPool;
 use super::stats::Stats;
 use crate::observe::requests::ObserverRequests;
-use crate::protocol::greeting::Framing;
+use crate::protocol::greeting::{Framing, MAX_LINE_BYTES};
 use crate::reactor::Token;
 use std::time::Duration;
+
+/// The most bytes of one client that a drain reads, in both models. A client is read until its socket
+/// is empty; the bound is for one that sends faster than it is read. It is what Linux sets aside for
+/// a socket's input at first (`net.ipv4.tcp_rmem`), and holds two of the longest lines.
+pub const DRAIN_BYTES_PER_CLIENT: usize = 128 * 1_024;
+const _: () = assert!(DRAIN_BYTES_PER_CLIENT >= 2 * MAX_LINE_BYTES);
 
 /// The limits and the protocol variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +62,7 @@ pub enum Lifecycle {
     Serving,
     /// Asked to stop during this turn; every source is woken when it ends.
     Stopping,
-    /// Listeners close; each client is read once more and sent what it is owed.
+    /// Listeners close; each client is read until its socket is empty and sent what it is owed.
     Draining,
     /// The drain has run out of time.
     OutOfTime,

@@ -5,6 +5,7 @@
 
 mod accept;
 mod backpressure;
+mod closing;
 mod deadlines;
 mod ending;
 mod errors;

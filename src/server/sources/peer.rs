@@ -64,6 +64,8 @@ pub struct Peer<T> {
     stream: T,
     pending: Option<Box<Pending>>,
     state: PeerState,
+    /// Turns of a drain in which the client was read.
+    turns_drained: u8,
 }
 
 impl<T: Stream> Peer<T> {
@@ -73,6 +75,7 @@ impl<T: Stream> Peer<T> {
             stream,
             pending: None,
             state: PeerState::Greeting,
+            turns_drained: 0,
         }
     }
 
@@ -116,6 +119,7 @@ impl<T: Stream> Peer<T> {
         self.step(None, cx, |peer, cx| match peer.state {
             PeerState::Held(end) => {
                 peer.state = end.map_or(PeerState::Owed, PeerState::Ending);
+                cx.readiness.insert(Readiness::WRITABLE); // see `held`
                 peer.work(cx)
             }
             PeerState::Lingering(cause) => Err(cause),
@@ -198,7 +202,7 @@ impl<T: Stream> Peer<T> {
                 self.finish(CloseCause::Busy, cx)
             }
             PeerState::Greeting | PeerState::Waiting | PeerState::Owed => self.converse(cx),
-            PeerState::Held(_) => Ok(Moved::default()),
+            PeerState::Held(_) => self.held(cx),
             PeerState::Ending(cause) => self.finish(cause, cx),
             PeerState::Lingering(cause) => self.discard(cause, cx),
         }
@@ -240,13 +244,14 @@ impl<T: Stream> Peer<T> {
                 self.hold_replies(cx);
             }
         }
-        // In a drain that was the last read. A client that is owed nothing lingers too: its last
-        // reply may still be in flight.
         if cx.shared.is_draining() {
-            end = end.or(Some(CloseCause::Drained));
+            end = end.or_else(|| self.drained(moved.received, cx));
         }
         match (self.state, end) {
-            (PeerState::Held(_), end) => self.state = PeerState::Held(end),
+            (PeerState::Held(_), end) => {
+                self.state = PeerState::Held(end);
+                moved = moved.and(self.held(cx)?);
+            }
             (_, Some(cause)) => {
                 self.state = PeerState::Ending(cause);
                 moved = moved.and(self.finish(cause, cx)?);
