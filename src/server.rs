@@ -3,8 +3,8 @@
 //! **Owns** the reactor with its [`ServerSource`]s, what they share, and what is done between
 //! turns: the drain, the cap on buffered bytes, waking listeners that wait for a connection to
 //! close, reports. **Must never touch** a socket: that is the sources' work.
-//! **Invariant**: during a drain every client is read once more, is sent what it is owed, and is
-//! ended (pitfall 17).
+//! **Invariant**: during a drain every client is read until its socket is empty, is sent what it is
+//! owed, and is ended (pitfall 17).
 
 pub mod addresses;
 mod limiter;
@@ -21,7 +21,7 @@ pub mod threads;
 pub use crate::observe::file::RecordingFile;
 pub use observed::ObserveOptions;
 pub use outcome::{Outcome, Summary};
-pub use shared::{Lifecycle, Limiters, REFUSALS_AT_ONCE, Settings, Shared};
+pub use shared::{DRAIN_BYTES_PER_CLIENT, Lifecycle, Limiters, REFUSALS_AT_ONCE, Settings, Shared};
 pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
@@ -171,7 +171,7 @@ impl<N: Net> Server<N> {
                 None
             }
             Lifecycle::Draining if self.reactor.len() > self.lasting_sources() => None,
-            Lifecycle::Draining => Some(Outcome::Drained),
+            Lifecycle::Draining => Some(self.outcome()),
             Lifecycle::OutOfTime => Some(self.cut_off()),
         }
     }
@@ -220,19 +220,19 @@ impl<N: Net> Server<N> {
         self.reactor.skip_next_wait();
     }
 
-    /// Closes the connections that are left, and counts those that were owed replies.
+    /// Closes the connections that are left.
     fn cut_off(&mut self) -> Outcome {
-        let mut owed = 0;
         self.reactor
             .for_each(&mut self.shared, |source, cx| match source {
-                ServerSource::Peer(peer) if peer.owed(&cx.shared.pending) > 0 => {
-                    owed += 1;
-                    peer.abort(CloseCause::CutOff, cx)
-                }
-                ServerSource::Peer(peer) => peer.abort(CloseCause::Drained, cx),
+                ServerSource::Peer(peer) => peer.cut_off(cx),
                 _ => Verdict::Close,
             });
-        match owed {
+        self.outcome()
+    }
+
+    /// How the drain ended.
+    fn outcome(&self) -> Outcome {
+        match self.shared.stats.closed[CloseCause::CutOff] {
             0 => Outcome::Drained,
             clients => Outcome::CutOff(clients),
         }

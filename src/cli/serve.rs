@@ -12,7 +12,7 @@ use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
-use crate::server::{Outcome, REFUSALS_AT_ONCE, Server, Settings, threads};
+use crate::server::{DRAIN_BYTES_PER_CLIENT, Outcome, REFUSALS_AT_ONCE, Server, Settings, threads};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -21,14 +21,16 @@ use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM (the default).
 ///
-/// On a signal the server drains: it takes who waits and nobody after, answers what has come,
-/// and sends what it owes. A second signal ends it at once. SIGUSR1 logs all counters; SIGUSR2
-/// saves the recording that --record makes.
+/// On Ctrl-C, SIGTERM or SIGHUP the server drains: it accepts the connections under way and no later
+/// ones, answers what has arrived (at most 128 KiB per client), sends what it owes and exits. A
+/// second signal ends it at once. SIGHUP has no effect if it was ignored at start, as by nohup.
+/// SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
 ///
 /// Each flag has an environment variable, and wins over it.
 ///
-/// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or --drain-timeout ran out; 2 wrong usage; 130 and 143
-/// ended by a second Ctrl-C or SIGTERM.
+/// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or a limit ran out in a drain
+/// while replies were owed; 2 wrong usage; 129, 130 and 143 ended by a second signal: SIGHUP, Ctrl-C
+/// or SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop serve --delay 1s -v               # the tutorial's pause, each client's story told\n  \
@@ -144,7 +146,8 @@ pub(super) struct Serve {
     keepalive: Duration,
     /// How long a drain may take.
     ///
-    /// Clients are sent what they are owed; who is owed something still is cut off then.
+    /// Clients are sent what they are owed; a client that is still owed replies then is cut off, and
+    /// the exit code is 1.
     #[arg(long, env = "HELLOOP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
           value_parser = duration, help_heading = "Limits")]
     drain_timeout: Duration,
@@ -314,13 +317,27 @@ impl Serve {
                 }
                 Err(Failure {
                     message: format!(
-                        "{} cut off with replies owed: --drain-timeout ({}) ran out",
+                        "{} cut off with replies owed: --drain-timeout ({}){} ran out, or more than \
+                         {} KiB of one client had arrived",
                         plural(clients, "client"),
-                        humantime::format_duration(self.drain_timeout)
+                        humantime::format_duration(self.drain_timeout),
+                        self.write_timeout_ran_out(),
+                        DRAIN_BYTES_PER_CLIENT / 1_024,
                     ),
                     code: outcome.exit_code(),
                 })
             }
+        }
+    }
+
+    /// The other timeout that may end a client in a drain; the threads have none.
+    fn write_timeout_ran_out(&self) -> String {
+        match self.model {
+            Model::Reactor => format!(
+                " or --write-timeout ({})",
+                humantime::format_duration(self.write_timeout)
+            ),
+            Model::Threads => String::new(),
         }
     }
 

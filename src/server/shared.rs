@@ -10,13 +10,19 @@ use super::pending::PendingTable;
 use super::stats::{CloseCause, Stats};
 use crate::observe::requests::ObserverRequests;
 use crate::protocol::buffer::Buffer;
-use crate::protocol::greeting::Framing;
+use crate::protocol::greeting::{Framing, MAX_LINE_BYTES};
 use crate::protocol::refusal::Refusal;
 use crate::reactor::{Time, Token};
 use crate::warn_limited;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
+
+/// The most bytes of one client that a drain reads, in both models. A client is read until its socket
+/// is empty; the bound is for one that sends faster than it is read. It is what Linux sets aside for
+/// a socket's input at first (`net.ipv4.tcp_rmem`), and holds two of the longest lines.
+pub const DRAIN_BYTES_PER_CLIENT: usize = 128 * 1_024;
+const _: () = assert!(DRAIN_BYTES_PER_CLIENT >= 2 * MAX_LINE_BYTES);
 
 /// The limits and the protocol variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +94,7 @@ pub enum Lifecycle {
     Serving,
     /// Asked to stop during this turn; every source is woken when it ends.
     Stopping,
-    /// Listeners close; each client is read once more and sent what it is owed.
+    /// Listeners close; each client is read until its socket is empty and sent what it is owed.
     Draining,
     /// The drain has run out of time.
     OutOfTime,

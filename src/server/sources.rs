@@ -64,7 +64,10 @@ impl<N: Net> Source for ServerSource<N> {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let (socket, interest): (&mut dyn event::Source, _) = match self {
             Self::Peer(peer) => (peer.stream_mut(), INTEREST),
-            Self::Listener(listener) => (listener.socket_mut(), Interest::READABLE),
+            Self::Listener(listener) => match listener.socket_mut() {
+                Some(socket) => (socket, Interest::READABLE),
+                None => return Ok(()), // closed already
+            },
             Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
             Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
             Self::Stdin(stdin) => (stdin.pipe_mut(), Interest::READABLE),
@@ -99,7 +102,7 @@ impl<N: Net> Source for ServerSource<N> {
     fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Peer(peer) => peer.expire(cx),
-            Self::Listener(listener) => listener.expire(),
+            Self::Listener(listener) => listener.expire(cx),
             Self::Datagrams(_) | Self::Stdin(_) => Verdict::Hold, // they set no deadline
             Self::Signals(signals) => signals.expire(cx),
             Self::ObserverListener(listener) => {

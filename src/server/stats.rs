@@ -5,6 +5,7 @@
 //! closed and still open.
 
 use crate::net::stream::Traffic;
+use crate::protocol::greeting::End;
 use enum_map::{Enum, EnumMap};
 use std::fmt;
 use std::io;
@@ -36,7 +37,8 @@ pub enum CloseCause {
     Busy,
     /// The server drained, and the client was owed nothing.
     Drained,
-    /// The drain ran out of time, and the client was owed replies.
+    /// A limit ran out during a drain while the client was owed replies: the drain timeout, the
+    /// write timeout, the bytes that a drain reads of one client, or the cap on buffered bytes.
     CutOff,
     /// The connection could not be registered with the poll, or failed in another way.
     Failed,
@@ -73,6 +75,15 @@ impl From<io::Error> for CloseCause {
             | io::ErrorKind::NotConnected => Self::Reset,
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Unreachable,
             _ => Self::Failed,
+        }
+    }
+}
+
+impl From<End> for CloseCause {
+    fn from(end: End) -> Self {
+        match end {
+            End::Exit => Self::Exit,
+            End::LineTooLong => Self::LineTooLong,
         }
     }
 }

@@ -9,6 +9,7 @@ mod util;
 
 mod accept;
 mod backpressure;
+mod closing;
 mod deadlines;
 mod ending;
 mod errors;

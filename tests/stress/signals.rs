@@ -1,7 +1,7 @@
 //! Interrupted runs, and the end of a spawned server.
 
 use crate::process::{child_of, group_of, is_gone, wait_for};
-use crate::util::{Process, Server, helloop};
+use crate::util::{IS_LINUX_CODE, Process, Server, helloop};
 use crate::{start, with_report};
 use nix::sys::signal::Signal;
 use std::net::{TcpListener, UdpSocket};
@@ -12,18 +12,21 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(8);
 
 #[test]
-fn ctrl_c_ends_the_run_with_a_report() {
+fn ctrl_c_and_a_hangup_end_the_run_with_a_report() {
     let server = Server::start(&[]);
     let to = server.tcp_address();
     let flags = "--clients 10 --duration 60s --warmup 0s --json -";
-    let load = start(&format!("--to {to} {flags}"));
-    server.wait_for_messages(100);
-    load.signal(Signal::SIGINT);
-    let (ended, report) = with_report(load.wait());
-    assert_eq!(ended.code, Some(130), "{ended:#?}");
-    assert_eq!(report["interrupted"], true);
-    assert!(report["messages"]["answered"].as_u64().unwrap() > 0);
-    assert!(report["messages"]["seconds"].as_f64().unwrap() < 30.0);
+    let signals = [Signal::SIGINT, Signal::SIGHUP];
+    for (round, &signal) in (1..).zip(&signals[..if IS_LINUX_CODE { 2 } else { 1 }]) {
+        let load = start(&format!("--to {to} {flags}"));
+        server.wait_for_messages(100 * round);
+        load.signal(signal);
+        let (ended, report) = with_report(load.wait());
+        assert_eq!(ended.code, Some(130), "{ended:#?}");
+        assert_eq!(report["interrupted"], true);
+        assert!(report["messages"]["answered"].as_u64().unwrap() > 0);
+        assert!(report["messages"]["seconds"].as_f64().unwrap() < 30.0);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A network of scripted sockets.
 #[derive(Debug)]
@@ -299,6 +300,11 @@ impl Stream for ScriptedStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shutdown()
     }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let is_reset = self.0.borrow().reset;
+        Ok(is_reset.then(|| ErrorKind::ConnectionReset.into()))
+    }
 }
 
 /// The accept queue of a scripted listener.
@@ -310,6 +316,8 @@ pub struct AcceptQueue {
     pub errors: VecDeque<io::Error>,
     /// Calls of `accept` so far.
     pub calls: u64,
+    /// How long half-done handshakes take, if the listener can drop new ones.
+    pub handshake: Option<Duration>,
 }
 
 /// A listening socket that accepts from its queue.
@@ -329,6 +337,10 @@ impl Accept for ScriptedListener {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 40_000));
         let address = stream.0.borrow().address.unwrap_or(loopback);
         Ok((stream, address))
+    }
+
+    fn drop_new_handshakes(&self) -> Option<Duration> {
+        self.0.borrow().handshake
     }
 }
 

@@ -16,8 +16,8 @@ use std::time::Instant;
 pub struct Setup {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    /// Limits that `ulimit` sets in a shell, before the server starts.
-    limits: Vec<String>,
+    /// What a shell does before it starts the server.
+    prelude: Vec<String>,
     listen: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ impl Setup {
         let setup = Self {
             flags: Vec::new(),
             environment: Vec::new(),
-            limits: Vec::new(),
+            prelude: Vec::new(),
             listen: vec!["127.0.0.1:0".to_owned()],
         };
         setup.flags(flags)
@@ -45,13 +45,19 @@ impl Setup {
 
     /// Limits the server's descriptors: `ulimit -n`, soft and hard.
     pub fn descriptors(mut self, limit: u32) -> Self {
-        self.limits.push(format!("ulimit -n {limit}"));
+        self.prelude.push(format!("ulimit -n {limit}"));
         self
     }
 
     /// Lets no write to a file succeed, as on a full disk: the error is EFBIG in place of ENOSPC.
     pub fn full_disk(mut self) -> Self {
-        self.limits.push("trap '' XFSZ; ulimit -f 0".to_owned());
+        self.prelude.push("trap '' XFSZ; ulimit -f 0".to_owned());
+        self
+    }
+
+    /// Starts the server with SIGHUP ignored, as nohup(1) does.
+    pub fn ignoring_hangup(mut self) -> Self {
+        self.prelude.push("trap '' HUP".to_owned());
         self
     }
 
@@ -66,10 +72,10 @@ impl Setup {
 
     /// The command that starts the server.
     pub fn command(&self) -> Command {
-        let mut command = if self.limits.is_empty() {
+        let mut command = if self.prelude.is_empty() {
             Command::new(HELLOOP)
         } else {
-            let script = format!("{}; exec \"$@\"", self.limits.join("; "));
+            let script = format!("{}; exec \"$@\"", self.prelude.join("; "));
             let mut shell = Command::new("sh");
             shell.args(["-c", &script, "sh", HELLOOP]);
             shell

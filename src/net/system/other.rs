@@ -58,6 +58,16 @@ pub(crate) fn limit_unacknowledged(_socket: &impl AsFd, _limit: Duration) -> io:
     Ok(())
 }
 
+/// Does nothing: no other system has a filter that both socket2 and the system support.
+pub(crate) fn drop_new_handshakes(_listener: &impl AsFd) -> Option<Duration> {
+    None
+}
+
+/// Unknown.
+pub(super) fn ignored_signals() -> Option<u64> {
+    None
+}
+
 /// Does nothing: `bind(2)` chooses the port.
 pub(crate) fn bind_address_no_port(_socket: &impl AsFd) {}
 

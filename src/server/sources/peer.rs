@@ -67,6 +67,8 @@ pub struct Peer<T> {
     /// What is kept for the client, if anything is.
     pending: Option<PendingKey>,
     state: PeerState,
+    /// Turns of a drain in which the client was read.
+    turns_drained: u8,
 }
 
 impl<T: Stream + AsRawFd> Peer<T> {
@@ -76,6 +78,7 @@ impl<T: Stream + AsRawFd> Peer<T> {
             stream,
             pending: None,
             state: PeerState::Greeting,
+            turns_drained: 0,
         }
     }
 
@@ -130,6 +133,7 @@ impl<T: Stream + AsRawFd> Peer<T> {
             let (cause, reason) = match peer.state {
                 PeerState::Held(end) => {
                     peer.state = end.map_or(PeerState::Owed, PeerState::Ending);
+                    cx.readiness.insert(Readiness::WRITABLE); // see `held`
                     return peer.work(cx);
                 }
                 PeerState::Lingering(cause) => return Err(cause),
@@ -178,8 +182,8 @@ impl<T: Stream + AsRawFd> Peer<T> {
                 self.verdict(cx)
             }
             Err(cause) => {
-                cx.shared.pending.remove(&mut self.pending);
                 self.count_closed(cause, cx);
+                cx.shared.pending.remove(&mut self.pending);
                 Verdict::Close
             }
         };
@@ -214,7 +218,7 @@ impl<T: Stream + AsRawFd> Peer<T> {
             PeerState::Greeting | PeerState::Waiting | PeerState::Partial(_) | PeerState::Owed => {
                 self.converse(cx)
             }
-            PeerState::Held(_) => Ok(Moved::default()),
+            PeerState::Held(_) => self.held(cx),
             PeerState::Ending(cause) => self.finish(cause, cx),
             PeerState::Lingering(cause) => self.discard(cause, cx),
         }
@@ -261,13 +265,14 @@ impl<T: Stream + AsRawFd> Peer<T> {
                 self.hold_replies(cx);
             }
         }
-        // In a drain that was the last read. A client that is owed nothing lingers too: its last
-        // reply may still be in flight.
         if cx.shared.is_draining() {
-            end = end.or(Some(CloseCause::Drained));
+            end = end.or_else(|| self.drained(moved.received, cx));
         }
         match (self.state, end) {
-            (PeerState::Held(_), end) => self.state = PeerState::Held(end),
+            (PeerState::Held(_), end) => {
+                self.state = PeerState::Held(end);
+                moved = moved.and(self.held(cx)?);
+            }
             (_, Some(cause)) => {
                 self.state = PeerState::Ending(cause);
                 moved = moved.and(self.finish(cause, cx)?);

@@ -7,17 +7,66 @@
 
 use super::{BYTES_PER_TURN, Moved, Peer, PeerState, READS_PER_TURN};
 use crate::net::stream::{Received, Stream};
-use crate::protocol::greeting::End;
 use crate::reactor::{Context, Readiness, Verdict};
-use crate::server::Shared;
+use crate::server::shared::{DRAIN_BYTES_PER_CLIENT, Shared};
 use crate::server::stats::CloseCause;
 use log::debug;
 use std::os::fd::AsRawFd;
 
+/// Turns of a drain in which one client may be read.
+const DRAIN_TURNS: usize = DRAIN_BYTES_PER_CLIENT / BYTES_PER_TURN;
+const _: () = assert!(DRAIN_TURNS <= u8::MAX as usize);
+
 impl<T: Stream + AsRawFd> Peer<T> {
+    /// Whether a drain has read this client to the end: what had arrived, or as much as a drain
+    /// reads. A client that is owed nothing ends too: it lingers, because its last reply may still
+    /// be in flight.
+    pub(super) fn drained(
+        &mut self,
+        received: usize,
+        cx: &Context<'_, Shared>,
+    ) -> Option<CloseCause> {
+        if !cx.readiness.contains(Readiness::READABLE) {
+            return Some(CloseCause::Drained);
+        }
+        self.turns_drained += u8::from(received > 0);
+        (usize::from(self.turns_drained) >= DRAIN_TURNS).then_some(CloseCause::CutOff)
+    }
+
+    /// Closes the connection if it is broken: while replies are held it is neither read nor
+    /// written, so no call would show that. After a FIN only a reset can follow, and its event must
+    /// set a bit that is not set, or the loop ignores it: that is WRITABLE.
+    pub(super) fn held(&self, cx: &mut Context<'_, Shared>) -> Result<Moved, CloseCause> {
+        if cx.readiness.contains(Readiness::CLOSED) {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error.into());
+            }
+            cx.readiness.remove(Readiness::WRITABLE);
+        }
+        Ok(Moved::default())
+    }
+
     /// Closes the connection at once, from outside, between turns.
     pub fn abort(&mut self, cause: CloseCause, cx: &mut Context<'_, Shared>) -> Verdict {
         self.step(Some(self.state), cx, |_, _| Err(cause))
+    }
+
+    /// Closes the connection because the drain has run out of time. A client that has not been read
+    /// to the end is owed replies if it has sent anything.
+    pub fn cut_off(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+        let is_owed = match self.state {
+            PeerState::Greeting => true,
+            PeerState::Waiting | PeerState::Partial(_) => {
+                matches!(self.receive(cx), Received::Bytes(_))
+            }
+            _ => self.owed(&cx.shared.pending) > 0,
+        };
+        let cause = if is_owed {
+            CloseCause::CutOff
+        } else {
+            CloseCause::Drained
+        };
+        self.abort(cause, cx)
     }
 
     /// The connection could not be registered with the poll.
@@ -76,24 +125,19 @@ impl<T: Stream + AsRawFd> Peer<T> {
     }
 
     /// Counts the client as closed, and returns the cause that is counted: a refused client was
-    /// refused, however its connection ends.
+    /// refused, however its connection ends, and a limit that ends a client in a drain cuts it off
+    /// if it is owed replies.
     fn leave(&self, cause: CloseCause, shared: &mut Shared) -> CloseCause {
-        let cause = match self.state {
-            PeerState::Refusing(_)
-            | PeerState::Ending(CloseCause::Busy)
-            | PeerState::Lingering(CloseCause::Busy) => CloseCause::Busy,
+        use CloseCause::{BufferedTooMuch, Busy, CutOff, WriteTimeout};
+        let is_owed = self.owed(&shared.pending) > 0;
+        let cause = match (self.state, cause) {
+            (PeerState::Refusing(_) | PeerState::Ending(Busy) | PeerState::Lingering(Busy), _) => {
+                Busy
+            }
+            (_, WriteTimeout | BufferedTooMuch) if shared.is_draining() && is_owed => CutOff,
             _ => cause,
         };
         shared.leave(self.stream.as_raw_fd(), cause);
         cause
-    }
-}
-
-impl From<End> for CloseCause {
-    fn from(end: End) -> Self {
-        match end {
-            End::Exit => Self::Exit,
-            End::LineTooLong => Self::LineTooLong,
-        }
     }
 }

@@ -36,19 +36,20 @@ pub enum PeerState {
     Lingering(CloseCause),
 }
 
-/// When a line began, in milliseconds and 32 bits so that a client's slot does not grow. Wraps after
-/// 49 days, which no line timeout reaches.
+/// When a line began, in milliseconds of 32 bits, as unaligned bytes so that a client's slot does
+/// not grow. Wraps after 49 days, which no line timeout reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineStart(u32);
+pub struct LineStart([u8; 4]);
 
 impl LineStart {
     #[expect(clippy::cast_possible_truncation, reason = "the age wraps with it")]
     pub(super) fn at(time: Time) -> Self {
-        Self(time.since(Time::ZERO).as_millis() as u32)
+        Self((time.since(Time::ZERO).as_millis() as u32).to_ne_bytes())
     }
 
     pub(super) fn age(self, now: Time) -> Duration {
-        Duration::from_millis(Self::at(now).0.wrapping_sub(self.0).into())
+        let [begun, now] = [self, Self::at(now)].map(|start| u32::from_ne_bytes(start.0));
+        Duration::from_millis(now.wrapping_sub(begun).into())
     }
 
     #[cold]
