@@ -32,6 +32,7 @@ use log::{info, warn};
 use mio::net::TcpListener;
 use sources::datagrams::Datagrams;
 use sources::listener::Listener;
+use sources::peer::PeerState;
 use sources::signals::Signals;
 use sources::stdin::StdinWatch;
 use stats::CloseCause;
@@ -233,7 +234,10 @@ impl<N: Net> Server<N> {
         let mut owed = 0;
         self.reactor
             .for_each(&mut self.shared, |source, cx| match source {
-                ServerSource::Peer(peer) if peer.owed() > 0 => {
+                // A new client is owed its welcome.
+                ServerSource::Peer(peer)
+                    if peer.owed() > 0 || peer.state() == PeerState::Greeting =>
+                {
                     owed += 1;
                     peer.abort(CloseCause::CutOff, cx)
                 }
