@@ -163,6 +163,8 @@
 //!
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and
 //! `tests/simulation.rs` runs the whole server in virtual time with faults injected at every call.
+//! `tests/fuzz/run` fuzzes the parsers and the whole server (`tests/targets`), and `tests/corpus.rs`
+//! runs what that has found.
 
 // The documentation is built with private items: see .cargo/config.toml.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -13,8 +13,8 @@ pub mod client {
     pub mod http {
         //! The download of a page.
         pub use crate::client::http::{
-            MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, Options, ResponseError, Saved,
-            UrlError, run,
+            Body, HeadParser, MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, Options,
+            ResponseError, Saved, Url, UrlError, run,
         };
     }
 
@@ -36,6 +36,11 @@ pub mod client {
 
 pub mod observe {
     //! The live view and the recording.
+    pub mod http {
+        //! The requests of observers.
+        pub use crate::observe::http::{After, Method, Request, Status, parse};
+    }
+
     pub use crate::observe::describe::{CallStats, Detail};
     pub use crate::observe::listener::ObserverListener;
     pub use crate::observe::observer::{Observer, SNAPSHOT_PERIOD};
@@ -57,4 +62,5 @@ pub mod stress {
     pub use crate::stress::counters::Counters;
     pub use crate::stress::report::exit;
     pub use crate::stress::signals::EXIT_INTERRUPTED;
+    pub use crate::stress::slo::{Metric, Slo};
 }

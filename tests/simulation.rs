@@ -10,6 +10,8 @@
 mod addresses;
 #[path = "util/harness.rs"]
 mod harness;
+#[path = "util/invariants.rs"]
+mod invariants;
 #[path = "util/model.rs"]
 mod model;
 #[path = "util/rng.rs"]
@@ -21,12 +23,13 @@ use addresses::MAX_CLIENTS_PER_ADDRESS;
 use harness::Harness;
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Readiness, Time, Token};
-use helloop::server::sources::peer::{MAX_PEER_BYTES, PeerState};
+use helloop::server::sources::peer::PeerState;
 use helloop::server::stats::CloseCause;
 use helloop::server::{Lifecycle, Outcome, Settings};
+use invariants::Sent;
 use nix::errno::Errno;
 use rng::Rng;
-use script::{AcceptQueue, Call, Connection, Fault, Remote, ScriptedStream};
+use script::{AcceptQueue, Call, Fault, Remote, ScriptedStream};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -68,17 +71,6 @@ struct Client {
     to_send: VecDeque<Vec<u8>>,
     /// Whether FIN follows the last message, in the same edge or later.
     sends_fin: bool,
-}
-
-/// What a client has been sent, compared with the reference model.
-#[derive(PartialEq, Eq)]
-enum Sent {
-    /// All that it was owed, or all until its connection broke.
-    All,
-    /// A prefix.
-    Part,
-    /// A prefix of the refusal.
-    PartOfRefusal,
 }
 
 struct Simulation {
@@ -272,20 +264,7 @@ impl Simulation {
                 *self.coverage.entry(case).or_default() += 1;
             }
         }
-        self.check();
-    }
-
-    fn check(&self) {
-        let stats = self.harness.stats();
-        let (mut peers, mut buffered) = (0, 0);
-        for (_, peer) in self.harness.peers() {
-            let bytes = peer.buffered(&self.harness.server.shared.pending);
-            assert!(bytes <= MAX_PEER_BYTES);
-            buffered += bytes;
-            peers += 1;
-        }
-        assert_eq!((stats.buffered, stats.open()), (buffered, peers));
-        assert!(stats.clients() <= MAX_CLIENTS);
+        invariants::check(&self.harness);
         let clients = self.clients.iter().map(|client| &client.remote);
         addresses::check(&self.harness, clients);
     }
@@ -318,9 +297,10 @@ impl Simulation {
                 break;
             }
         }
+        let settings = &self.harness.server.shared.settings;
         let clients = self.clients.iter();
         let sent: Vec<Sent> = clients
-            .map(|client| self.compare_sent(&client.remote.borrow()))
+            .map(|client| invariants::compare_sent(&client.remote.borrow(), settings))
             .collect();
         let count = |wanted| sent.iter().filter(|sent| **sent == wanted).count() as u64;
         // Only a client that the write timeout closed may miss something. A refused client is
@@ -333,45 +313,6 @@ impl Simulation {
         assert_eq!((stats.buffered, stats.open()), (0, 0));
         assert_eq!(self.harness.outcome, drains.then_some(Outcome::Drained));
     }
-
-    /// Compares what was written with the reference model. Anything but a prefix fails the test.
-    fn compare_sent(&self, connection: &Connection) -> Sent {
-        assert!(connection.closed, "a client is left: {connection:?}");
-        let written = &connection.written;
-        let was_refused = written.starts_with(b"B");
-        let owed = match self.harness.server.shared.settings.framing {
-            _ if written.starts_with(addresses::BUSY) => addresses::refusal(connection),
-            _ if was_refused => {
-                format!("Busy: {MAX_CLIENTS} of {MAX_CLIENTS} clients connected\n").into_bytes()
-            }
-            Framing::Chunk => model::chunks(&connection.reads),
-            Framing::Line => model::lines(&connection.reads.concat(), connection.eof_read),
-        };
-        assert!(
-            owed.starts_with(written),
-            "{} bytes owed, {} sent\nowed ...{}\nsent ...{}",
-            owed.len(),
-            written.len(),
-            tail(&owed),
-            tail(written)
-        );
-        let is_all = written.len() == owed.len();
-        assert!(is_all || !connection.shut, "FIN before {}", tail(&owed));
-        if is_all || connection.reset || connection.fails_to_register {
-            Sent::All
-        } else if was_refused || written.is_empty() {
-            Sent::PartOfRefusal
-        } else {
-            Sent::Part
-        }
-    }
-}
-
-/// The last bytes, for a message.
-fn tail(bytes: &[u8]) -> String {
-    bytes[bytes.len().saturating_sub(200)..]
-        .escape_ascii()
-        .to_string()
 }
 
 /// Runs the simulation of one seed, and returns its steps and its coverage.

@@ -19,19 +19,19 @@ mod head;
 mod save;
 mod url;
 
+pub use body::Body;
+pub use head::HeadParser;
 pub(crate) use save::abandon;
-pub use url::UrlError;
+pub use url::{Url, UrlError};
 
 use super::connection::{Connection, Target, deadline};
 use super::{Error, Service, write_line};
-use body::Body;
-use head::{Head, HeadParser};
+use head::Head;
 use save::PartFile;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use url::Url;
 
 /// The most bytes of header, interim responses included. Common servers send at most 8 KiB; the
 /// limit bounds memory if a server never ends its header.

@@ -19,7 +19,8 @@ const MAX_HEADERS: usize = 64;
 
 /// The status of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
+#[allow(missing_docs)] // most are their reason phrases
+pub enum Status {
     Ok,
     BadRequest,
     NotFound,
@@ -61,8 +62,10 @@ impl Status {
 
 /// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
+pub enum Method {
+    /// GET.
     Get,
+    /// HEAD.
     Head,
     /// A method that is not allowed.
     Other,
@@ -70,7 +73,7 @@ pub(crate) enum Method {
 
 /// What happens to the connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
+pub enum After {
     /// It stays open for the next request.
     KeepAlive,
     /// It is closed.
@@ -128,15 +131,17 @@ impl Host {
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) method: Method,
+pub struct Request {
+    /// The method.
+    pub method: Method,
     /// The path, without the query.
-    pub(crate) path: String,
+    pub path: String,
     /// The host that is addressed, without its port.
     pub(crate) host: Host,
-    pub(crate) after: After,
+    /// What happens to the connection after the response.
+    pub after: After,
     /// The length of the head in bytes.
-    pub(crate) length: usize,
+    pub length: usize,
 }
 
 /// Parses the request head at the start of `input`; `None` if it is not complete yet.
@@ -144,7 +149,7 @@ pub(crate) struct Request {
 /// # Errors
 ///
 /// The status that says what is wrong with it.
-pub(crate) fn parse(input: &[u8]) -> Result<Option<Request>, Status> {
+pub fn parse(input: &[u8]) -> Result<Option<Request>, Status> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let head = &input[..input.len().min(MAX_HEAD_BYTES)];
@@ -222,7 +227,10 @@ fn path_of(target: &str) -> &str {
 
 /// Rejects an incomplete head that has reached a limit.
 fn check_length(head: &[u8]) -> Result<Option<Request>, Status> {
-    if !head.contains(&b'\n') && head.len() > MAX_TARGET_BYTES + "OPTIONS  HTTP/1.1\r".len() {
+    // Without the method: one that is too long is not allowed, but no error of the target.
+    let target = head.iter().position(|byte| *byte == b' ');
+    let target_bytes = target.map_or(0, |space| head.len() - (space + 1));
+    if !head.contains(&b'\n') && target_bytes > MAX_TARGET_BYTES + " HTTP/1.1\r".len() {
         return Err(Status::UriTooLong);
     }
     if head.len() >= MAX_HEAD_BYTES {
@@ -338,6 +346,15 @@ mod tests {
         assert_eq!(status(whole.as_bytes()), Status::UriTooLong);
         let field = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n");
         assert_eq!(status(field.as_bytes()), Status::HeadTooLarge);
+        // A long method is not a long target, however much of it has arrived.
+        let method = format!("{target} / HTTP/1.0\r\n\r\n");
+        for cut in 0..method.len() {
+            assert_eq!(parse(&method.as_bytes()[..cut]), Ok(None), "cut at {cut}");
+        }
+        assert_eq!(
+            parse(method.as_bytes()).unwrap().unwrap().method,
+            Method::Other
+        );
         let many = format!(
             "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
             "X: y\r\n".repeat(MAX_HEADERS)

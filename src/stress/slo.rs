@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 /// What an objective limits, and the unit of its limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Metric {
+pub enum Metric {
     /// The latency at this quantile, in microseconds.
     Quantile(f64),
     /// The minimum latency, in microseconds.
@@ -27,7 +27,7 @@ pub(crate) enum Metric {
 
 /// One objective.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Slo {
+pub struct Slo {
     text: String,
     /// What is compared with the limit.
     pub metric: Metric,
@@ -39,7 +39,7 @@ pub(crate) struct Slo {
 impl Slo {
     /// Whether `value`, in the metric's unit, meets the objective.
     #[must_use]
-    pub(crate) fn is_met_by(&self, value: f64) -> bool {
+    pub fn is_met_by(&self, value: f64) -> bool {
         value.partial_cmp(&self.limit) == Some(self.relation)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::Harness;
 use crate::rng::Rng;
-use crate::script::{Connection, Remote};
+use crate::script::Remote;
 use helloop::server::REFUSALS_AT_ONCE;
 use helloop::server::addresses::Network;
 use helloop::server::sources::peer::PeerState;
@@ -12,9 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Clients of one network, where they are limited.
 pub(crate) const MAX_CLIENTS_PER_ADDRESS: u32 = 3;
-
-/// The start of a refusal because of that limit.
-pub(crate) const BUSY: &[u8] = b"Busy: 3";
 
 /// The address of a new client: in half of the cases one of few networks.
 pub(crate) fn pick(rng: &mut Rng) -> SocketAddr {
@@ -43,14 +40,6 @@ fn network(address: IpAddr) -> String {
             None => format!("{:x?}", &address.octets()[..8]),
         },
     }
-}
-
-/// What a client beyond the limit is sent.
-pub(crate) fn refusal(connection: &Connection) -> Vec<u8> {
-    let address = connection.address.unwrap().ip();
-    let is_network = network(address).starts_with('[');
-    let whose = if is_network { "/64 network" } else { "address" };
-    format!("Busy: 3 of 3 clients of this {whose} connected\n").into_bytes()
 }
 
 /// The table counts exactly the clients that are connected, and few refused clients linger.

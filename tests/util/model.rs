@@ -1,18 +1,22 @@
 //! A reference model of the protocol, written independently of the crate's code: what a server
 //! must send for the input that it has read.
 
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub)] // each test crate uses only a part
+
+fn name_and_ending(message: &[u8]) -> (&[u8], &[u8]) {
+    let ending = match message {
+        [.., b'\r', b'\n'] => 2,
+        [.., b'\n'] => 1,
+        _ => 0,
+    };
+    message.split_at(message.len() - ending)
+}
 
 /// Chunk framing: each read is a message.
 pub fn chunks(reads: &[Vec<u8>]) -> Vec<u8> {
     let mut out = b"Welcome!".to_vec();
     for read in reads {
-        let ending = match read.as_slice() {
-            [.., b'\r', b'\n'] => 2,
-            [.., b'\n'] => 1,
-            _ => 0,
-        };
-        let (name, ending) = read.split_at(read.len() - ending);
+        let (name, ending) = name_and_ending(read);
         if name == b"exit" {
             break;
         }
@@ -45,4 +49,13 @@ pub fn lines(input: &[u8], is_eof: bool) -> Vec<u8> {
         out.extend([b"Hello, ", name, b"!\n"].concat());
     }
     out
+}
+
+/// A datagram, from a port that is answered. A greeting gets no reply.
+pub fn datagram(datagram: &[u8]) -> Option<Vec<u8>> {
+    let (name, ending) = name_and_ending(datagram);
+    if name.len() >= b"Hello, !".len() && name.starts_with(b"Hello, ") && name.ends_with(b"!") {
+        return None;
+    }
+    Some([b"Hello, ", name, b"!", ending].concat())
 }

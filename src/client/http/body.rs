@@ -8,7 +8,7 @@ use super::{MAX_CHUNK_LINE_BYTES, ResponseError};
 
 /// How a body is framed, and how far it has been decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub enum Body {
     /// The number of bytes that remain.
     Length(u64),
     /// A sequence of chunks, each after its size.
@@ -19,11 +19,16 @@ pub(super) enum Body {
 
 /// The position in the framing of chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Chunk {
+pub enum Chunk {
     /// In the size of a chunk; `None` before its first digit.
     Size(Option<u64>),
     /// In a chunk extension, which is ignored (section 7.1.1).
-    Extension { size: u64, bytes: usize },
+    Extension {
+        /// The size of the chunk.
+        size: u64,
+        /// The length of the extension so far.
+        bytes: usize,
+    },
     /// At the LF after a size.
     SizeLf(u64),
     /// In the data of a chunk, of which this many bytes remain.
@@ -32,26 +37,35 @@ pub(super) enum Chunk {
     DataCr,
     /// At the LF after the data.
     DataLf,
-    /// In the trailer fields, which are ignored (section 7.1.2): `line` bytes into a line, `bytes`
-    /// into all of them.
-    Trailer { line: usize, bytes: usize },
+    /// In the trailer fields, which are ignored (section 7.1.2).
+    Trailer {
+        /// Bytes into a line.
+        line: usize,
+        /// Bytes into all of them.
+        bytes: usize,
+    },
     /// At the LF after a line of the trailer.
-    TrailerLf { line: usize, bytes: usize },
+    TrailerLf {
+        /// Bytes in that line.
+        line: usize,
+        /// Bytes in all lines.
+        bytes: usize,
+    },
     /// After the empty line.
     Done,
 }
 
 impl Body {
     /// A chunked body.
-    pub(super) const CHUNKED: Self = Self::Chunked(Chunk::Size(None));
+    pub const CHUNKED: Self = Self::Chunked(Chunk::Size(None));
 
     /// Whether the body is complete. Further input is not part of it.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunk::Done))
     }
 
     /// The number of bytes that remain, if the header announced a length.
-    pub(super) fn announced(&self) -> Option<u64> {
+    pub fn announced(&self) -> Option<u64> {
         match self {
             Self::Length(left) => Some(*left),
             Self::Chunked(_) | Self::UntilClose => None,
@@ -60,7 +74,11 @@ impl Body {
 
     /// Takes the next piece of the body off the front of the input. The piece is empty if the
     /// input held only framing. Repeated until the body is done, this consumes all the input.
-    pub(super) fn decode<'a>(&mut self, input: &mut &'a [u8]) -> Result<&'a [u8], ResponseError> {
+    ///
+    /// # Errors
+    ///
+    /// The framing is invalid.
+    pub fn decode<'a>(&mut self, input: &mut &'a [u8]) -> Result<&'a [u8], ResponseError> {
         match self {
             Self::Length(left) => Ok(take_up_to(input, left)),
             Self::Chunked(chunk) => chunk.decode(input),
@@ -69,7 +87,11 @@ impl Body {
     }
 
     /// Checks that the body may end here, at EOF.
-    pub(super) fn at_eof(&self) -> Result<(), ResponseError> {
+    ///
+    /// # Errors
+    ///
+    /// It may not: the body is truncated.
+    pub fn at_eof(&self) -> Result<(), ResponseError> {
         match self {
             Self::UntilClose => Ok(()),
             _ if self.is_done() => Ok(()),

@@ -10,17 +10,18 @@ use crate::protocol::escape::excerpt;
 
 /// The head of a final response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) status: u16,
+pub struct Head {
+    /// The status code: 200 or above.
+    pub status: u16,
     /// The framing of the body, of which nothing is decoded yet.
-    pub(super) body: Body,
+    pub body: Body,
     /// The lines as received, without the empty one at the end.
-    pub(super) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 /// Parses reads until a final head is complete.
 #[derive(Debug, Default)]
-pub(super) struct HeadParser {
+pub struct HeadParser {
     bytes: Vec<u8>,
     /// Bytes of interim heads, which are dropped but count towards the limit.
     interim_bytes: usize,
@@ -30,13 +31,19 @@ impl HeadParser {
     /// Takes one read, empty at EOF. Returns the head and the bytes after it once it is complete.
     /// Interim responses (1xx) are skipped; a client must accept them even unasked (RFC 9110,
     /// section 15.2).
-    pub(super) fn feed(&mut self, read: &[u8]) -> Result<Option<(Head, Vec<u8>)>, ResponseError> {
+    ///
+    /// # Errors
+    ///
+    /// Why the response is rejected.
+    pub fn feed(&mut self, read: &[u8]) -> Result<Option<(Head, Vec<u8>)>, ResponseError> {
         self.bytes.extend_from_slice(read);
         while let Some((head, length)) = parse(&self.bytes)? {
             if self.interim_bytes + length > MAX_HEAD_BYTES {
                 return Err(ResponseError::HeadTooLong);
             }
             match head.status {
+                // RFC 9110, section 15: a status has three digits, of which the first is not 0.
+                0..=99 => return Err(ResponseError::NotHttp(httparse::Error::Status)),
                 101 => return Err(ResponseError::SwitchedProtocols),
                 100..=199 => {
                     self.bytes.drain(..length);
@@ -245,6 +252,11 @@ mod tests {
             Err(ResponseError::NotHttp(_))
         ));
         assert!(matches!(feed(b"Welcome!"), Err(ResponseError::NotHttp(_))));
+        for status in ["000", "010", "099"] {
+            let text = format!("HTTP/1.1 {status} X\r\n\r\n");
+            let no_status = ResponseError::NotHttp(httparse::Error::Status);
+            assert_eq!(feed(text.as_bytes()), Err(no_status), "{status}");
+        }
 
         let mut short = HeadParser::default();
         assert_eq!(short.feed(b"HTTP/1.1 200 OK\r\n"), Ok(None));

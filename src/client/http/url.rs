@@ -47,16 +47,22 @@ pub enum UrlError {
 
 /// The parts of a URL that make up a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Url {
+pub struct Url {
     /// The host to connect to, an IPv6 address without its brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    /// The port to connect to.
+    pub port: u16,
     /// The path and the query, as in the request line.
-    pub(super) target: String,
+    pub target: String,
 }
 
 impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
+    /// Parses a URL.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be fetched.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.len() > MAX_URL_BYTES {
             return Err(UrlError::TooLong);
         }
@@ -83,12 +89,12 @@ impl Url {
     }
 
     /// `HOST:PORT`, for error messages.
-    pub(super) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("{}:{}", self.bracketed(), self.port)
     }
 
     /// The `Host` field, with the port unless it is the default one (RFC 9110, section 7.2).
-    pub(super) fn host_field(&self) -> String {
+    pub fn host_field(&self) -> String {
         if self.port == HTTP_PORT {
             self.bracketed()
         } else {
@@ -98,7 +104,7 @@ impl Url {
 
     /// The last segment of the path, still percent-encoded, or `index.html` if it names no file:
     /// it is empty, `.` or `..`. It contains no slash.
-    pub(super) fn file_name(&self) -> &str {
+    pub fn file_name(&self) -> &str {
         let path = self.target.split('?').next().unwrap_or_default();
         match path.rsplit('/').next() {
             None | Some("" | "." | "..") => "index.html",
