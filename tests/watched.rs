@@ -1,6 +1,9 @@
 //! Observers and recordings at full size, on real sockets: pitfalls 23 and 24. In virtual time they
 //! are in `tests/pitfalls/observers.rs` and `tests/saving.rs`.
 
+// They count descriptors and measure memory in /proc.
+#![cfg(target_os = "linux")]
+
 mod http;
 mod util;
 

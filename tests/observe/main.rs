@@ -3,6 +3,7 @@
 mod deadlines;
 #[path = "../http/mod.rs"]
 mod http;
+mod places;
 #[path = "../util/mod.rs"]
 mod util;
 
