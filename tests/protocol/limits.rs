@@ -1,6 +1,6 @@
 //! `--max-clients-per-address`: one host cannot hold every place.
 
-use crate::util::{Model, Server, TIMEOUT, ask, connect, expect, read_exactly, read_to_end, reset};
+use crate::util::{Model, Server, TIMEOUT, ask, connect, read_exactly, read_to_end, reset};
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
@@ -66,13 +66,13 @@ fn a_host_that_holds_its_places_takes_none_of_another(model: Model) {
         let source = IpAddr::from([127, 0, 0, last]);
         let mut others: Vec<_> = (0..10).map(|_| connect_from(source, address)).collect();
         for stream in &mut others {
-            expect(stream, b"Welcome!");
+            crate::util::expect(stream, b"Welcome!");
             ask(stream, b"Ada", b"Hello, Ada!");
         }
     }
     let (served, refused) = flood.split_at_mut(10);
     for stream in served {
-        expect(stream, b"Welcome!");
+        crate::util::expect(stream, b"Welcome!");
         ask(stream, b"Ada", b"Hello, Ada!");
     }
     for stream in refused {
