@@ -1,8 +1,10 @@
 //! `--max-clients-per-address`: one host cannot hold every place.
 
-use crate::util::{Model, Server, TIMEOUT, ask, connect, expect, read_to_end, reset};
+use crate::util::{Model, Server, TIMEOUT, ask, connect, read_exactly, read_to_end, reset};
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Instant;
 
 both_models! {
     an_address_has_as_many_clients_as_it_may_have,
@@ -47,13 +49,10 @@ fn an_address_has_as_many_clients_as_it_may_have(model: Model) {
 
 /// Connects until the server has seen that a client left.
 fn wait_for_place(server: &Server) {
-    let is_welcomed = |mut stream: TcpStream| {
-        let mut first = [0];
-        std::io::Read::read_exact(&mut stream, &mut first).unwrap();
-        first == *b"W"
-    };
-    while !is_welcomed(connect(server.tcp_address())) {
-        std::thread::yield_now();
+    let deadline = Instant::now() + TIMEOUT;
+    while read_exactly(&mut connect(server.tcp_address()), 1) != b"W" {
+        assert!(Instant::now() < deadline, "its place is still taken");
+        thread::yield_now();
     }
 }
 
@@ -67,13 +66,13 @@ fn a_host_that_holds_its_places_takes_none_of_another(model: Model) {
         let source = IpAddr::from([127, 0, 0, last]);
         let mut others: Vec<_> = (0..10).map(|_| connect_from(source, address)).collect();
         for stream in &mut others {
-            expect(stream, b"Welcome!");
+            crate::util::expect(stream, b"Welcome!");
             ask(stream, b"Ada", b"Hello, Ada!");
         }
     }
     let (served, refused) = flood.split_at_mut(10);
     for stream in served {
-        expect(stream, b"Welcome!");
+        crate::util::expect(stream, b"Welcome!");
         ask(stream, b"Ada", b"Hello, Ada!");
     }
     for stream in refused {
