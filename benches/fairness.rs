@@ -1,10 +1,14 @@
-//! Latency of 50 well-behaved clients beside background load: connections that flood the server,
-//! in both framings, or bursts of 5,000 connects.
+//! Latency of 50 well-behaved clients beside background load: 1, 200 or 1,000 connections that
+//! flood the server or send bursts, or bursts of 5,000 connects.
 //!
-//! Each round measures every case once, so other activity on the machine affects all of them. The
-//! server has one CPU; the clients share the other with the background load. The baseline is a
-//! thread that only spins: it shows what sharing a CPU costs the clients, and anything above it
-//! is the server's cost. Goal: p99 is at most three times the baseline's.
+//! Each round measures every case once, in turn forwards and backwards, so other activity on the
+//! machine affects all of them. The server has one CPU; the clients share the other with the
+//! background load. Two comparisons, each with a goal of at most three times:
+//!
+//! - p50 and p90 beside 200 and 1,000 connections, with those beside one connection that does the
+//!   same: how long a client waits must not depend on how many flood.
+//! - p99 with that beside a thread that only spins, which shows what sharing a CPU costs the
+//!   clients: anything above it is the server's cost.
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -29,60 +33,78 @@ enum Background {
     Idle,
     /// The baseline: a thread that spins on the clients' CPU and sends nothing.
     Spinner,
-    ChunkFlood,
-    LineFlood,
-    EmptyLineFlood,
-    /// 200 and 1,000 connections that flood empty lines.
-    EmptyLineFloods200,
-    EmptyLineFloods1000,
-    /// 200 connections that send 4,095 empty lines, wait for the replies, and send again.
-    EmptyLineBursts200,
+    /// Connections that never wait.
+    Chunks,
+    /// The same, with short lines.
+    Lines,
+    /// The same, with empty lines: the most replies per byte.
+    EmptyLines,
+    /// Connections that send 4,095 empty lines, wait for the replies, and send again.
+    Bursts,
     /// Connections that are closed as soon as all are open.
     ConnectBursts,
 }
 
-const ALL: [Background; 9] = [
-    Background::Idle,
-    Background::Spinner,
-    Background::ChunkFlood,
-    Background::LineFlood,
-    Background::EmptyLineFlood,
-    Background::EmptyLineFloods200,
-    Background::EmptyLineFloods1000,
-    Background::EmptyLineBursts200,
-    Background::ConnectBursts,
-];
+use Background::{Bursts, Chunks, ConnectBursts, EmptyLines, Idle, Lines, Spinner};
+
+/// What runs beside the clients, and on how many connections.
+type Case = (Background, usize);
+
+fn cases() -> Vec<Case> {
+    let floods = [Chunks, Lines, EmptyLines, Bursts];
+    let floods = floods.map(|background| CONNECTIONS.map(|count| (background, count)));
+    let mut cases = vec![(Idle, 0), (Spinner, 0)];
+    cases.extend(floods.concat());
+    cases.push((ConnectBursts, CONNECTS_PER_BURST));
+    cases
+}
+
+const CONNECTIONS: [usize; 3] = [1, 200, 1_000];
 
 const SERVER_CPU: usize = 0;
 const CLIENTS_CPU: usize = 1;
 
+/// The p50, p90 and p99 of one case.
+type Latencies = [Duration; 3];
+
 fn main() {
     pin(Pid::from_raw(0), CLIENTS_CPU);
     let _ = helloop::testing::raise_descriptor_limit();
-    let mut results: Vec<Vec<Duration>> = vec![Vec::new(); ALL.len()];
-    for _ in 0..ROUNDS {
-        for (background, results) in ALL.iter().zip(&mut results) {
-            results.push(p99(*background));
+    let cases = cases();
+    let mut results: Vec<Vec<Latencies>> = vec![Vec::new(); cases.len()];
+    for round in 0..ROUNDS {
+        let mut order: Vec<_> = (0..cases.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for case in order {
+            results[case].push(latencies(cases[case]));
         }
     }
-    for results in &mut results {
-        results.sort_unstable();
-    }
-    let median = |background: Background| {
-        let index = ALL.iter().position(|other| *other == background);
-        results[index.expect("all are measured")][ROUNDS / 2]
+    let medians: Vec<Latencies> = results.iter().map(|rounds| median(rounds)).collect();
+    let of = |case: Case| {
+        let index = cases.iter().position(|other| *other == case);
+        medians[index.expect("all are measured")]
     };
-    let baseline = median(Background::Spinner);
-    println!("p99 of {CLIENTS} clients, median of {ROUNDS} rounds of {MESSAGES} messages");
-    for (background, results) in ALL.iter().zip(&results) {
-        let ratio = median(*background).as_secs_f64() / baseline.as_secs_f64();
+    println!("{CLIENTS} clients, median of {ROUNDS} rounds of {MESSAGES} messages");
+    println!(
+        "{:21} {:>9} {:>9} {:>9}  ratios of p50 and p90 to one connection, of p99 to the spinner",
+        "", "p50", "p90", "p99"
+    );
+    for (case, [p50, p90, p99]) in cases.iter().zip(&medians) {
+        let [one_p50, one_p90, _] = match case {
+            (background @ (Chunks | Lines | EmptyLines | Bursts), _) => of((*background, 1)),
+            _ => of(*case),
+        };
+        let ratios = [(p50, one_p50), (p90, one_p90), (p99, of((Spinner, 0))[2])];
+        let ratios = ratios.map(|(of, to)| of.as_secs_f64() / to.as_secs_f64());
         println!(
-            "{:20} {:>9.3?} ({:.3?} to {:.3?})  {ratio:.2} of the spinner's{}",
-            format!("{background:?}"),
-            median(*background),
-            results[0],
-            results[ROUNDS - 1],
-            if ratio <= GOAL_RATIO {
+            "{:21} {p50:>9.0?} {p90:>9.0?} {p99:>9.0?}  {:.2} {:.2} {:.2}{}",
+            format!("{:?} {}", case.0, case.1),
+            ratios[0],
+            ratios[1],
+            ratios[2],
+            if ratios.iter().all(|ratio| *ratio <= GOAL_RATIO) {
                 ""
             } else {
                 "  GOAL MISSED"
@@ -91,20 +113,25 @@ fn main() {
     }
 }
 
-/// The clients' p99 latency in one run beside `background`.
-fn p99(background: Background) -> Duration {
+/// The median of each percentile by itself.
+fn median(rounds: &[Latencies]) -> Latencies {
+    std::array::from_fn(|percentile| {
+        let mut all: Vec<_> = rounds.iter().map(|round| round[percentile]).collect();
+        all.sort_unstable();
+        all[all.len() / 2]
+    })
+}
+
+/// The clients' latencies in one run.
+fn latencies((background, connections): Case) -> Latencies {
     let framing = match background {
-        Background::LineFlood
-        | Background::EmptyLineFlood
-        | Background::EmptyLineFloods200
-        | Background::EmptyLineFloods1000
-        | Background::EmptyLineBursts200 => "line",
+        Lines | EmptyLines | Bursts => "line",
         _ => "chunk",
     };
     let (mut server, address) = start(framing);
     let done = AtomicBool::new(false);
     let mut latencies = thread::scope(|scope| {
-        scope.spawn(|| run_background(background, address, &done));
+        scope.spawn(|| run_background(background, connections, address, &done));
         let latencies = measure_clients(address, framing);
         done.store(true, Relaxed);
         latencies
@@ -112,7 +139,7 @@ fn p99(background: Background) -> Duration {
     server.kill().expect("a child can be killed");
     server.wait().expect("a child can be waited for");
     latencies.sort_unstable();
-    latencies[latencies.len() * 99 / 100]
+    [50, 90, 99].map(|percent| latencies[latencies.len() * percent / 100])
 }
 
 /// Pins a process to one CPU; 0 is this thread and those that it starts.
@@ -176,23 +203,27 @@ fn measure_clients(address: SocketAddr, framing: &str) -> Vec<Duration> {
     latencies
 }
 
-fn run_background(background: Background, address: SocketAddr, done: &AtomicBool) {
+fn run_background(
+    background: Background,
+    connections: usize,
+    address: SocketAddr,
+    done: &AtomicBool,
+) {
+    let flood = |data: &[u8]| flood(address, connections, data, done);
     match background {
-        Background::Idle => {}
-        Background::Spinner => {
+        Idle => {}
+        Spinner => {
             while !done.load(Relaxed) {
                 std::hint::spin_loop();
             }
         }
-        Background::ChunkFlood => flood(address, 1, &[b'x'; 1_024], done),
-        Background::LineFlood => flood(address, 1, &b"a name\n".repeat(2_000), done),
-        Background::EmptyLineFlood => flood(address, 1, &b"\n".repeat(16_384), done),
-        Background::EmptyLineFloods200 => flood(address, 200, &b"\n".repeat(16_384), done),
-        Background::EmptyLineFloods1000 => flood(address, 1_000, &b"\n".repeat(16_384), done),
-        Background::EmptyLineBursts200 => bursts(address, 200, done),
-        Background::ConnectBursts => {
+        Chunks => flood(&[b'x'; 1_024]),
+        Lines => flood(&b"a name\n".repeat(2_000)),
+        EmptyLines => flood(&b"\n".repeat(16_384)),
+        Bursts => bursts(address, connections, done),
+        ConnectBursts => {
             while !done.load(Relaxed) {
-                let clients: Vec<_> = (0..CONNECTS_PER_BURST)
+                let clients: Vec<_> = (0..connections)
                     .map(|_| TcpStream::connect(address))
                     .collect();
                 drop(clients);

@@ -3,8 +3,8 @@
 use crate::harness::{Harness, line_settings};
 use crate::script::{Remote, ScriptedStream};
 use helloop::reactor::Readiness;
-use helloop::server::Settings;
 use helloop::server::stats::CloseCause;
+use helloop::server::{Lifecycle, Outcome, Settings};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -277,4 +277,34 @@ fn p23_what_falls_due_together_is_done_in_bounded_turns() {
         harness.closed(CloseCause::IdleTimeout),
         (CLIENTS / 2) as u64
     );
+}
+
+/// A drain that runs out of time while 15,000 clients are owed replies: each turn closes a few of
+/// them, and all are counted.
+#[test]
+fn p23_a_drain_out_of_time_closes_a_bounded_number_of_clients_per_turn() {
+    const MANY_CLIENTS: usize = 15_000;
+    let mut harness = Harness::new(Settings {
+        delay: 60 * SECOND,
+        ..Settings::default()
+    });
+    let clients = clients(&mut harness, MANY_CLIENTS);
+    for client in &clients[1..] {
+        client.borrow_mut().arrive(b"Ada", false);
+    }
+    harness.run_until_idle();
+    harness.server.shared.lifecycle = Lifecycle::Stopping;
+    harness.run_until_idle();
+    harness.server.shared.lifecycle = Lifecycle::OutOfTime;
+    while harness.outcome.is_none() {
+        let before = harness.server.reactor.len();
+        harness.step();
+        let closed = before - harness.server.reactor.len();
+        assert!((1..=512).contains(&closed), "{closed} in one turn");
+        let timeout = harness.server.reactor.poll_timeout(harness.now);
+        assert!(harness.outcome.is_some() || timeout == Some(Duration::ZERO));
+    }
+    assert!(clients.iter().all(|client| client.borrow().closed));
+    let owed = MANY_CLIENTS as u64 - 1;
+    assert_eq!(harness.outcome, Some(Outcome::CutOff(owed)));
 }
