@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 use util::{
@@ -133,19 +134,33 @@ fn all_lines_that_had_arrived_are_answered(model: Model) {
 
 /// The bound is for a client that sends faster than it is read.
 fn more_than_a_drain_reads_of_one_client_is_an_error(model: Model) {
-    let server = model.start(&["--framing", "line", "--drain-timeout", "2h"]);
+    // The delay makes the server read more slowly than the client sends.
+    let flags = [
+        "--framing",
+        "line",
+        "--delay",
+        "20ms",
+        "--drain-timeout",
+        "2h",
+    ];
+    let server = model.start(&flags);
     let stream = server.connect();
     server.pause();
     let input = [b'x'; 999].iter().chain(b"\n").copied().collect::<Vec<_>>();
     let mut writer = stream.try_clone().unwrap();
     // Several times the bound, and more than the socket buffers hold: written while it is read.
+    let (begun, has_begun) = mpsc::channel();
     let writer = thread::spawn(move || {
-        for _ in 0..32 * DRAIN_BYTES_PER_CLIENT / 1_000 {
+        for line in 0..32 * DRAIN_BYTES_PER_CLIENT / 1_000 {
             if writer.write_all(&input).is_err() {
                 return;
             }
+            if line == 16 {
+                begun.send(()).unwrap();
+            }
         }
     });
+    has_begun.recv().unwrap();
     server.signal(Signal::SIGTERM);
     server.resume();
     let mut replies = Vec::new();
