@@ -13,4 +13,6 @@ mod datagrams;
 mod delay;
 mod ending;
 mod messages;
+// socket2 has packet filters only for Linux.
+#[cfg(target_os = "linux")]
 mod vanished;
