@@ -18,7 +18,7 @@ use util::{Model, Process, Server, TIMEOUT, ask_udp, connect, helloop, run_hello
 const RUN: Duration = Duration::from_millis(150);
 
 /// Commands that run at once. Most wait.
-const COMMANDS_AT_ONCE: usize = 8;
+const PARALLEL_CALLS: usize = 8;
 
 /// Values of a flag that takes a time.
 const TIMES: [&str; 12] = [
@@ -184,7 +184,7 @@ fn check_all(command: &str, flags: &[(&str, &str)], rest: &[&str]) {
     let cases = Mutex::new(cases.collect::<VecDeque<_>>());
     let next = || cases.lock().expect("no panic holds it").pop_front();
     thread::scope(|scope| {
-        for _ in 0..COMMANDS_AT_ONCE {
+        for _ in 0..PARALLEL_CALLS {
             scope.spawn(|| {
                 while let Some(arguments) = next() {
                     check(&arguments);

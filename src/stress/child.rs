@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The same once the run is interrupted: enough for a server that owes nothing. Delayed replies are
-/// of no use any more, and whoever pressed Ctrl-C is waiting.
+/// of no use any more, and the user waits for the prompt.
 const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A drain that takes longer is announced, because nothing else is shown meanwhile.
@@ -150,7 +150,7 @@ fn read_in_a_thread(stdout: ChildStdout) -> io::Result<Receiver<io::Result<Strin
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         let first = stdout.read_line(&mut line).map(|_| line);
-        // If nobody receives it, nobody wants it.
+        // The receiver is gone if the server was given up meanwhile.
         let _ = sender.send(first);
         let mut rest = String::new();
         let rest = stdout.read_to_string(&mut rest).map(|_| rest);

@@ -41,7 +41,7 @@ impl Interrupt {
     }
 
     /// Makes the next signal end the process at once, whether there was one or not: the run is over,
-    /// and what is left, such as a report into a pipe that nobody reads, may block.
+    /// and what is left, such as a report into a pipe that is not read, may block.
     pub(crate) fn end_at_next_signal(&self) {
         self.0.store(true, Relaxed);
     }

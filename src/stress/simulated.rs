@@ -3,6 +3,7 @@
 //! The other end of each socket is a server of a few lines, which a test can silence, slow down
 //! or make lossy. Nothing here waits, and no clock is read.
 
+mod pauses;
 mod tcp;
 mod udp;
 

@@ -14,4 +14,6 @@ mod delay;
 mod ending;
 mod limits;
 mod messages;
+// socket2 has packet filters only for Linux.
+#[cfg(target_os = "linux")]
 mod vanished;

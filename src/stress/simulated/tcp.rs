@@ -4,7 +4,6 @@ use super::LoadSource;
 use crate::net::stream::Stream;
 use crate::protocol::greeting;
 use crate::reactor::{Readiness, Time};
-use crate::stress::Stage;
 use crate::stress::caller::Caller;
 use crate::stress::connect::Connecting;
 use crate::stress::counters::LossCause;
@@ -21,7 +20,7 @@ type Run = super::Run<Wire>;
 
 /// Both directions of a connection, and a server that greets each line.
 #[derive(Debug)]
-struct Wire {
+pub(super) struct Wire {
     requests: VecDeque<u8>,
     replies: VecDeque<u8>,
     /// The line that the server is reading, and its reply.
@@ -121,7 +120,7 @@ impl Connecting for Socket {
     }
 }
 
-fn start(plan: Plan, piece_bytes: usize) -> Run {
+pub(super) fn start(plan: Plan, piece_bytes: usize) -> Run {
     Run::new(plan, || {
         let wire = Wire::new(piece_bytes);
         let caller = Caller::new(Socket(Rc::clone(&wire)), Time::ZERO);
@@ -129,7 +128,7 @@ fn start(plan: Plan, piece_bytes: usize) -> Run {
     })
 }
 
-fn lines(clients: u32, pipeline: u32) -> Plan {
+pub(super) fn lines(clients: u32, pipeline: u32) -> Plan {
     Plan {
         clients,
         active: clients,
@@ -269,34 +268,6 @@ fn the_messages_of_one_client_are_counted_beyond_32_bits() {
     assert_eq!(counters.best_served, BEFORE + 200);
     assert_eq!(counters.worst_served, Some(BEFORE + 200));
     assert_eq!((counters.all_lost(), counters.in_flight), (0, 0));
-}
-
-/// Pitfall 20: the replies were there, and the load generator was not.
-#[test]
-fn a_pause_of_the_load_is_not_taken_for_silence_of_the_server() {
-    const CLIENTS: u32 = 3_000;
-    // With one message per client, the run is finishing once all are sent.
-    for messages_per_client in [100, 1] {
-        let messages = messages_per_client * u64::from(CLIENTS);
-        let plan = Plan {
-            length: Length::Messages(messages),
-            ..lines(CLIENTS, 1)
-        };
-        let mut run = start(plan, 1_000);
-        for _ in 0..50 {
-            run.step(true);
-        }
-        assert_eq!(run.shared.counters.in_flight, u64::from(CLIENTS));
-        let is_finishing = matches!(run.shared.stage, Stage::Finishing(_));
-        assert_eq!(is_finishing, messages_per_client == 1);
-        run.pause(Duration::from_secs(60));
-        run.finish(0..0);
-        let counters = &run.shared.counters;
-        assert_eq!(
-            (counters.answered, counters.unanswered, counters.all_lost()),
-            (messages, 0, 0)
-        );
-    }
 }
 
 /// Added to times, multiplied and divided: none of it overflows.
