@@ -10,6 +10,7 @@
 //! and the longest turn of a loop that grows to 1,000,000 sources with a deadline each.
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
+use helloop::protocol::buffer::Buffer;
 use helloop::protocol::greeting;
 use helloop::reactor;
 use helloop::reactor::ready::{Queue, Readiness, Ready};
@@ -180,7 +181,7 @@ fn turns(criterion: &mut Criterion) {
 
 fn lines(criterion: &mut Criterion) {
     let input = b"client 00042 a\n".repeat(64);
-    let (mut partial, mut replies) = (Vec::new(), Vec::new());
+    let (mut partial, mut replies) = (Buffer::default(), Vec::new());
     criterion.bench_function("greeting: 64 lines of 14 bytes", |bencher| {
         bencher.iter(|| {
             replies.clear();

@@ -14,10 +14,12 @@ mod show;
 mod stress;
 mod values;
 
+use crate::output::{self, LAST_LINES_TIMEOUT, LogWriter, Output};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use log::LevelFilter;
+use env_logger::Target;
+use log::{LevelFilter, warn};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fmt;
@@ -94,6 +96,9 @@ impl Verbosity {
             (false, 1) => builder.filter_module("helloop", LevelFilter::Debug),
             (false, _) => builder.filter_module("helloop", LevelFilter::Trace),
         };
+        let colours = anstream::AutoStream::choice(&io::stderr());
+        builder.write_style(colours.into());
+        builder.target(Target::Pipe(Box::new(LogWriter::new())));
         builder.format_timestamp_millis().init();
     }
 }
@@ -147,13 +152,13 @@ pub fn run() -> u8 {
         Some(Command::Completions(arguments)) => arguments.run(),
         Some(Command::Man(arguments)) => arguments.run(),
     };
-    result.unwrap_or_else(|failure| {
-        if !failure.message.is_empty() {
-            // If standard error is closed too, there is nowhere left to report it.
-            let _ = writeln!(io::stderr(), "error: {}", failure.message);
-        }
-        failure.code
-    })
+    let (code, last_line) = match result {
+        Ok(code) => (code, String::new()),
+        Err(failure) if failure.message.is_empty() => (failure.code, String::new()),
+        Err(failure) => (failure.code, format!("error: {}\n", failure.message)),
+    };
+    output::end_log(&last_line);
+    code
 }
 
 /// Parses the arguments and checks that they are consistent.
@@ -229,12 +234,29 @@ fn print_line(line: impl fmt::Display) -> Result<bool, Failure> {
 /// The same without a line ending.
 fn print(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    printed(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn printed(written: io::Result<()>) -> Result<bool, Failure> {
+    match written {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(format_args!(
             "cannot write to standard output: {error}"
         ))),
+    }
+}
+
+/// Prints the last line of a program that must end even if standard output is not read: without
+/// that line then.
+fn print_last_line(line: impl fmt::Display) -> Result<(), Failure> {
+    let out = Output::new(io::stdout());
+    match out.write_within(format!("{line}\n").as_bytes(), LAST_LINES_TIMEOUT) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            warn!("standard output has no room for: {line}");
+            Ok(())
+        }
+        written => printed(written).map(drop),
     }
 }
 

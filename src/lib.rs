@@ -67,7 +67,7 @@
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
 //! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the protocol, the
-//! protocol does no I/O, and [`observe`] does not know the server. [`net::system`] isolates what only
+//! protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the log. [`net::system`] isolates what only
 //! Linux has.
 //!
 //! # From the tutorial to here
@@ -142,8 +142,8 @@
 //! | 5 accept and clients must not starve each other | [`server::sources::listener::ACCEPTS_PER_TURN`] | `p05_accepts_and_clients_do_not_starve_each_other` |
 //! | 6 short writes, and `WouldBlock` on write | [`net::stream::send`], [`server::sources::peer::Peer::drive`] | `p06_a_short_or_blocked_write_is_continued_in_order` |
 //! | 7 a client that never reads | [`server::sources::peer::HIGH_WATER_BYTES`], [`server::Server::between_turns`] | `p07_a_client_that_never_reads_costs_bounded_memory`, `p07_a_thousand_clients_that_never_read_stay_within_the_cap`, `p07_unused_memory_closes_no_client` |
-//! | 8 half-close: after a FIN the client may still read | [`server::sources::peer::PeerState::Ending`] | `p08_a_half_closed_client_is_sent_all_replies` |
-//! | 9 HUP and ERR mean "ask the socket", not "close" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_alone_close_no_client` |
+//! | 8 half-close: after a FIN the client may still read | [`server::sources::peer::PeerState::Ending`] | `p08_a_half_closed_client_is_sent_all_replies`, `p08_a_client_that_half_closes_during_a_delay_gets_its_reply` |
+//! | 9 HUP and ERR mean "ask the socket", not "close" | [`reactor::Readiness::CLOSED`] | `p09_hup_and_err_alone_close_no_client`, `p09_a_reset_during_a_delay_frees_the_slot_at_once` |
 //! | 10 close with unread input sends a reset | [`server::sources::peer::PeerState::Lingering`], [`server::sources::peer::LINGER`] | `p10_closing_with_unread_input_sends_no_reset`, `p10_lingering_has_a_time_limit` |
 //! | 11 EINTR: retry until the deadline | [`reactor::Reactor::turn`], [`net::stream`] | `p11_eintr_is_retried_until_the_deadline` |
 //! | 12 timers without system calls | [`reactor::timers`] | `p12_deadlines_move_and_a_cancelled_one_never_fires` |
@@ -151,11 +151,15 @@
 //! | 14 UDP: no error ends the loop, no reply loops between servers | [`server::sources::datagrams`] | `p14_no_datagram_and_no_udp_error_ends_the_loop` |
 //! | 15 spurious wakeups do no harm | [`reactor::Source::drive`] | `p15_spurious_wakeups_do_no_harm` |
 //! | 16 more events than one batch holds | [`reactor::Reactor::turn`] | `p16_more_events_than_one_batch_holds_are_all_served` |
-//! | 17 graceful drain | [`server::Lifecycle`], [`server::Server::between_turns`] | `p17_a_drain_sends_all_owed_replies_even_delayed_ones`, `p17_a_drain_accepts_the_backlog_and_reads_each_client_once` |
+//! | 17 graceful drain | [`server::Lifecycle`], [`server::Server::between_turns`], [`server::DRAIN_BYTES_PER_CLIENT`] | `p17_a_drain_sends_all_owed_replies_even_delayed_ones`, `p17_a_drain_accepts_the_backlog_and_reads_each_client_once`, `p17_a_drain_answers_all_that_had_arrived`, `p17_a_drain_reads_a_bounded_amount_of_each_client`, `p17_a_write_timeout_during_a_drain_is_reported` |
 //! | 18 one client's error never affects another | [`server::stats::CloseCause`] | `p18_one_clients_error_never_affects_another` |
 //! | 19 an accept backlog large enough for bursts | [`net::bind::Options::backlog`] | `p19_a_burst_of_connects_fits_into_the_backlog` |
-//! | 20 a late loop must not mistake its own pause for the clients' silence | [`reactor::Reactor::turn`] | `p20_a_pause_is_not_taken_for_silence`, `p20_a_pause_is_not_taken_for_a_client_that_does_not_read`, `p20_full_batches_do_not_postpone_deadlines_forever`, `p20_a_source_that_is_always_queued_expires_too` |
-//! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns` |
+//! | 20 a late loop must not mistake its own pause for the clients' silence | [`reactor::Reactor::turn`] | `p20_a_pause_is_not_taken_for_silence`, `p20_a_pause_is_not_taken_for_a_client_that_does_not_read`, `p20_full_batches_do_not_postpone_deadlines_forever`, `p20_clients_that_close_meanwhile_do_not_hurry_the_deadlines_of_the_rest`, `p20_a_client_is_not_late_because_its_event_is_in_a_later_batch`, `p20_a_source_that_is_always_queued_expires_too` |
+//! | 21 a cap must not be enforced more slowly than it is exceeded, nor against the wrong client | [`server::Shared::has_room`], `server::pending` | `p21_the_cap_holds_when_all_exceed_it_at_once`, `p21_who_makes_no_progress_makes_room_for_who_does`, `p21_who_takes_no_reply_makes_room_for_who_does`, `p21_a_line_must_end_in_time`, `p21_new_lines_cannot_outrun_the_cap` |
+//! | 22 a listener must not be closed while connections are under way | [`server::sources::listener`], [`net::Accept::drop_new_handshakes`] | `p22_a_handshake_under_way_at_the_signal_is_welcomed`, `p22_the_backlog_of_a_full_server_is_refused_and_not_reset` |
+//! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns`, `p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn` |
+//! | 24 observers must not be able to shut out a health check | `observe::requests`, [`server::Server::between_turns`] | `p24_a_thousand_other_observers_do_not_shut_out_a_health_check`, `p24_a_health_check_keeps_its_place_beside_a_flood_of_connects`, `p24_each_observer_that_is_idle_or_stuck_is_closed_at_its_deadline` |
+//! | 26 a log that is not read must not stop the loop | [`output`] | `p26_a_log_that_is_not_read_stops_no_client`, `p26_a_terminal_stopped_by_ctrl_s_stops_no_client`, `p26_a_drain_ends_although_its_last_lines_are_not_read` |
 //!
 //! In addition, `tests/properties.rs` compares the peer with a model on random input, and
 //! `tests/simulation.rs` runs the whole server in virtual time with faults injected at every call.
@@ -177,6 +181,7 @@ mod client;
 pub mod guide;
 pub mod net;
 mod observe;
+mod output;
 pub mod protocol;
 pub mod reactor;
 pub mod server;

@@ -4,7 +4,7 @@
 //! a source or the program that runs the loop: the program implements [`Observable`] and answers
 //! questions between turns. **Invariant**: what is not watched costs nothing, and what is watched
 //! costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots per
-//! second.
+//! second; a search of the ring, or a file of it, takes many turns.
 //!
 //! - [`recorder`] keeps the last turns. [`trace`] writes them in the Chrome trace event format,
 //!   `file` saves that as a file, and [`show`] prints it in a terminal. [`describe`] holds the

@@ -6,3 +6,4 @@
 pub mod buffer;
 pub(crate) mod escape;
 pub mod greeting;
+pub mod refusal;

@@ -85,12 +85,10 @@ pub struct Reactor<S: Source, R: Recorder<S> = ()> {
     timers: Timers,
     births: Births<S>,
     deaths: Vec<Token>,
-    /// When the poll was asked for the events of the current turn.
+    /// When the poll was asked for the first of the batches that hold all events.
     asked: Time,
-    /// Slots that are queued again although they were driven after their deadline had passed.
-    overdue: Vec<u32>,
-    /// Full batches of events in a row.
-    full_batches: usize,
+    /// The most sources that were ready then and are in none of those batches so far.
+    unreported: usize,
     /// The program asked that the next wait does not block.
     skip_next_wait: bool,
     stats: LoopStats,
@@ -149,8 +147,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             births: Births::default(),
             deaths: Vec::new(),
             asked: Time::ZERO,
-            overdue: Vec::new(),
-            full_batches: 0,
+            unreported: 0,
             skip_next_wait: false,
             stats: LoopStats::default(),
             recorder,

@@ -3,14 +3,16 @@
 //! **Owns** the reactor with its [`ServerSource`]s, what they share, and what is done between
 //! turns: the drain, the cap on buffered bytes, waking listeners that wait for a connection to
 //! close, reports. **Must never touch** a socket: that is the sources' work.
-//! **Invariant**: during a drain every client is read once more, is sent what it is owed, and is
-//! ended (pitfall 17).
+//! **Invariant**: during a drain every client is read until its socket is empty, is sent what it is
+//! owed, and is ended (pitfall 17).
 
+pub mod addresses;
 mod limiter;
 mod metrics;
 pub(crate) mod observed;
 pub(crate) mod outcome;
 mod pending;
+mod recording;
 pub(crate) mod shared;
 pub mod sources;
 pub mod stats;
@@ -19,25 +21,31 @@ pub mod threads;
 pub use crate::observe::file::RecordingFile;
 pub use observed::ObserveOptions;
 pub use outcome::{Outcome, Summary};
-pub use shared::{Lifecycle, Limiters, Settings, Shared};
+pub use shared::{DRAIN_BYTES_PER_CLIENT, Lifecycle, Limiters, REFUSALS_AT_ONCE, Settings, Shared};
 pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
 use crate::net::{Net, SystemNet, udp};
+use crate::observe::history::Search;
 use crate::observe::listener::ObserverListener;
 use crate::observe::recorder::{RecorderMode, TurnRecorder};
+use crate::output;
 use crate::reactor::{LoopStats, Reactor, Readiness, Time, Token, Verdict};
 use crate::warn_limited;
-use log::{info, warn};
+use log::info;
 use mio::net::TcpListener;
 use sources::datagrams::Datagrams;
 use sources::listener::Listener;
-use sources::peer::PeerState;
 use sources::signals::Signals;
 use sources::stdin::StdinWatch;
 use stats::CloseCause;
+use std::collections::BTreeMap;
 use std::io;
 use std::mem;
+
+/// Clients closed per turn because of `--max-buffered`: 3 ms. They free more than a turn can add,
+/// since clients that have something buffered are not read meanwhile.
+const CAPPED_CLIENTS_PER_TURN: usize = 256;
 
 /// The server, bound and ready to run. Generic over its network, so that a test can run all of it
 /// on scripted sockets.
@@ -51,6 +59,8 @@ pub struct Server<N: Net = SystemNet> {
     lasting: usize,
     /// Where the recording is saved, if one is made.
     recording: Option<RecordingFile>,
+    /// Searches for the histories of slots that observers ask for.
+    searches: BTreeMap<u32, Search>,
     /// The connections that had closed when waiting listeners were last woken.
     closed_before: u64,
 }
@@ -68,7 +78,9 @@ impl Server {
         };
         let recorder = TurnRecorder::new(observe.turns, mode);
         let mut server = Self::on(Reactor::recorded(recorder)?, settings);
-        server.recording = observe.recording;
+        if let Some(file) = observe.recording {
+            server.record_to(file);
+        }
         server.add(ServerSource::Signals(Box::new(Signals::new()?)))?;
         server.lasting += 1;
         for sockets in bound {
@@ -84,30 +96,32 @@ impl Server {
             let listener = ObserverListener::new(TcpListener::from_std(listener));
             server.add(ServerSource::ObserverListener(Box::new(listener)))?;
             server.shared.observers.sources += 1;
+            server.shared.observers.hosts = observe.hosts;
         }
         Ok(server)
     }
 
-    /// Lets the server end at EOF on standard input, as after SIGTERM.
+    /// Ends the process at once at EOF on standard input, because the parent process is gone.
     ///
     /// # Errors
     ///
     /// Standard input cannot be polled: it is closed, or a file.
     pub fn end_with_stdin(&mut self) -> io::Result<()> {
         let stdin = ServerSource::Stdin(Box::new(StdinWatch::new()?));
-        self.add(stdin).map(drop)
+        self.add(stdin)?;
+        self.lasting += 1;
+        Ok(())
     }
 
     /// Serves until asked to stop, and then until the drain is complete.
     ///
     /// # Errors
     ///
-    /// The poll failed, or the recording cannot be saved. Nothing that a client does is an error.
+    /// The poll failed. Nothing that a client does is an error.
     pub fn run(&mut self) -> io::Result<Outcome> {
         loop {
             self.reactor.turn(&mut self.shared)?;
             if let Some(outcome) = self.between_turns() {
-                self.save_recording()?;
                 return Ok(outcome);
             }
         }
@@ -122,6 +136,7 @@ impl<N: Net> Server<N> {
             shared: Shared::new(settings),
             lasting: 0,
             recording: None,
+            searches: BTreeMap::new(),
             closed_before: 0,
         }
     }
@@ -144,9 +159,7 @@ impl<N: Net> Server<N> {
         if mem::take(&mut self.shared.requested.report) {
             self.report();
         }
-        if mem::take(&mut self.shared.requested.recording) {
-            self.save_requested_recording();
-        }
+        self.save_part_of_recording();
         match self.shared.lifecycle {
             Lifecycle::Serving => None,
             Lifecycle::Stopping => {
@@ -158,7 +171,7 @@ impl<N: Net> Server<N> {
                 None
             }
             Lifecycle::Draining if self.reactor.len() > self.lasting_sources() => None,
-            Lifecycle::Draining => Some(Outcome::Drained),
+            Lifecycle::Draining => Some(self.outcome()),
             Lifecycle::OutOfTime => Some(self.cut_off()),
         }
     }
@@ -180,71 +193,46 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Over the cap on buffered bytes, frees unused memory, and if that is not enough closes the
-    /// client with the largest buffer: one pass over the slots per turn.
+    /// Over the cap on buffered bytes, closes the clients that have made no progress for longest,
+    /// until the rest fits (pitfall 21).
     fn cap_buffered(&mut self) {
-        if !self.is_over_cap() {
-            return;
-        }
-        let mut largest = None;
-        self.reactor.for_each(&mut self.shared, |source, cx| {
-            let ServerSource::Peer(peer) = source else {
-                return Verdict::Hold;
+        for _ in 0..CAPPED_CLIENTS_PER_TURN {
+            let Some(token) = self.shared.pending.oldest() else {
+                return;
             };
-            let verdict = peer.trim(cx);
-            largest = largest.max(Some((peer.buffered(), cx.token)));
-            verdict
-        });
-        let Some((buffered, token)) = largest.filter(|_| self.is_over_cap()) else {
-            return;
-        };
-        warn_limited!(
-            self.shared.limiters.buffered,
-            self.reactor.now(),
-            "closing {token}, which has {buffered} bytes buffered: over {} for all clients \
-             (--max-buffered)",
-            self.shared.settings.max_buffered
-        );
-        self.reactor
-            .with_source(token, &mut self.shared, |source, cx, _| match source {
-                ServerSource::Peer(peer) => peer.abort(CloseCause::BufferedTooMuch, cx),
-                _ => Verdict::Hold,
-            });
-        // The next one is closed after the next turn, which must not wait for an event.
-        if self.is_over_cap() {
-            self.reactor.skip_next_wait();
+            if self.shared.has_room(true) {
+                return;
+            }
+            warn_limited!(
+                self.shared.limiters.buffered,
+                self.reactor.now(),
+                "closing {token}, which has made no progress for longest: over {} bytes are \
+                 buffered for all clients (--max-buffered)",
+                self.shared.settings.max_buffered
+            );
+            self.reactor
+                .with_source(token, &mut self.shared, |source, cx, _| match source {
+                    ServerSource::Peer(peer) => peer.abort(CloseCause::BufferedTooMuch, cx),
+                    _ => Verdict::Hold,
+                });
         }
+        // The rest is closed after the next turn, which must not wait for an event.
+        self.reactor.skip_next_wait();
     }
 
-    fn is_over_cap(&self) -> bool {
-        self.shared.stats.buffered > self.shared.settings.max_buffered
-    }
-
-    /// A failure is logged, and the server keeps serving.
-    fn save_requested_recording(&self) {
-        if self.recording.is_none() {
-            info!("SIGUSR2, but nothing is recorded: start with `helloop serve --record FILE`");
-        } else if let Err(error) = self.save_recording() {
-            warn!("{error}");
-        }
-    }
-
-    /// Closes the connections that are left, and counts those that were owed replies.
+    /// Closes the connections that are left.
     fn cut_off(&mut self) -> Outcome {
-        let mut owed = 0;
         self.reactor
             .for_each(&mut self.shared, |source, cx| match source {
-                // A new client is owed its welcome.
-                ServerSource::Peer(peer)
-                    if peer.owed() > 0 || peer.state() == PeerState::Greeting =>
-                {
-                    owed += 1;
-                    peer.abort(CloseCause::CutOff, cx)
-                }
-                ServerSource::Peer(peer) => peer.abort(CloseCause::Drained, cx),
+                ServerSource::Peer(peer) => peer.cut_off(cx),
                 _ => Verdict::Close,
             });
-        match owed {
+        self.outcome()
+    }
+
+    /// How the drain ended.
+    fn outcome(&self) -> Outcome {
+        match self.shared.stats.closed[CloseCause::CutOff] {
             0 => Outcome::Drained,
             clients => Outcome::CutOff(clients),
         }
@@ -272,8 +260,9 @@ impl<N: Net> Server<N> {
         } = self.reactor.stats();
         info!(
             "{}; turns {turns} events {events} most-events {most_events} calls {calls} \
-             longest-turn {longest:?}",
-            self.shared.stats
+             longest-turn {longest:?}; log-lines-dropped {}",
+            self.shared.stats,
+            output::dropped_log_lines()
         );
     }
 }

@@ -28,6 +28,7 @@ pub(crate) mod conductor;
 pub(crate) mod connect;
 pub(crate) mod counters;
 pub(crate) mod latency;
+pub(crate) mod number;
 pub(crate) mod pace;
 pub(crate) mod plan;
 pub(crate) mod progress;

@@ -42,6 +42,7 @@ pub mod observe {
     }
 
     pub use crate::observe::describe::{CallStats, Detail};
+    pub use crate::observe::listener::ObserverListener;
     pub use crate::observe::observer::{Observer, SNAPSHOT_PERIOD};
     pub use crate::observe::recorder::{Entry, EventKind, RecorderMode, TurnRecorder};
     pub use crate::observe::requests::{ObserverRequests, Question};
@@ -51,7 +52,7 @@ pub mod observe {
 
 pub mod trace {
     //! The trace event format of a recording.
-    pub use crate::observe::trace::{Event, EventType, read, write};
+    pub use crate::observe::trace::{Event, EventType, TraceWriter, read, write};
 }
 
 #[cfg(feature = "cli")]

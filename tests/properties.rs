@@ -88,7 +88,7 @@ fn run(
         marks.clear();
         let buffered = harness
             .peers()
-            .map(|(_, peer)| peer.buffered())
+            .map(|(_, peer)| peer.buffered(&harness.server.shared.pending))
             .sum::<usize>();
         prop_assert!(
             buffered <= MAX_PEER_BYTES,

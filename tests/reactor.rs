@@ -3,6 +3,8 @@
 
 #[path = "reactor/contract.rs"]
 mod contract;
+#[path = "reactor/queues.rs"]
+mod queues;
 #[path = "reactor/real.rs"]
 mod real;
 

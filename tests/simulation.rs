@@ -6,6 +6,8 @@
 //! has been sent a prefix of what the reference model says: all of it, unless its connection broke
 //! or it was closed by the write timeout.
 
+#[path = "simulation/addresses.rs"]
+mod addresses;
 #[path = "util/harness.rs"]
 mod harness;
 #[path = "util/invariants.rs"]
@@ -17,6 +19,7 @@ mod rng;
 #[path = "util/script.rs"]
 mod script;
 
+use addresses::MAX_CLIENTS_PER_ADDRESS;
 use harness::Harness;
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Mark, Readiness, Time, Token};
@@ -39,7 +42,7 @@ type Case = (&'static str, Call, Fault);
 /// How often each case occurred: proof that the runs cover what they claim to.
 type Coverage = BTreeMap<Case, u64>;
 
-const STATES: [&str; 7] = [
+const STATES: [&str; 8] = [
     "greeting",
     "refusing",
     "waiting",
@@ -47,17 +50,19 @@ const STATES: [&str; 7] = [
     "held",
     "ending",
     "lingering",
+    "partial",
 ];
 
 fn state_name(state: PeerState) -> &'static str {
     STATES[match state {
         PeerState::Greeting => 0,
-        PeerState::Refusing => 1,
+        PeerState::Refusing(_) => 1,
         PeerState::Waiting => 2,
         PeerState::Owed => 3,
         PeerState::Held(_) => 4,
         PeerState::Ending(_) => 5,
         PeerState::Lingering(_) => 6,
+        PeerState::Partial(_) => 7,
     }]
 }
 
@@ -90,6 +95,7 @@ impl Simulation {
             framing: rng.pick(&[Framing::Chunk, Framing::Line]),
             delay: Duration::from_millis(rng.pick(&[0, 0, 7])),
             max_clients: MAX_CLIENTS,
+            max_clients_per_address: rng.pick(&[None, None, Some(MAX_CLIENTS_PER_ADDRESS)]),
             idle_timeout: rng.pick(&[None, Some(Duration::from_secs(5))]),
             write_timeout: Duration::from_secs(3),
             ..Settings::default()
@@ -138,11 +144,16 @@ impl Simulation {
             let error = io::Error::from(errno);
             self.queue.borrow_mut().errors.push_back(error);
         }
-        for _ in 0..3 {
-            if !self.clients.is_empty() {
-                let index = self.rng.index(self.clients.len());
-                self.act_for_client(index);
+        let mut index = 0;
+        for turn in 0..3 {
+            if self.clients.is_empty() {
+                break;
             }
+            // Often the same client: some cases need all of room, input and a fault in one step.
+            if turn == 0 || self.rng.chance(1, 2) {
+                index = self.rng.index(self.clients.len());
+            }
+            self.act_for_client(index);
         }
         let milliseconds = self.rng.pick(&[0, 0, 0, 1, 1, 5, 30]);
         self.harness.advance(Duration::from_millis(milliseconds));
@@ -154,6 +165,8 @@ impl Simulation {
     fn connect(&mut self) {
         let to_send = (0..self.rng.below(5)).map(|_| self.message()).collect();
         let (stream, remote) = ScriptedStream::with_room(self.rng.index(100));
+        remote.borrow_mut().address = Some(addresses::pick(&mut self.rng));
+        remote.borrow_mut().fails_to_register = self.rng.chance(1, 30);
         self.harness.add_remote(&remote);
         self.clients.push(Client {
             remote,
@@ -252,6 +265,8 @@ impl Simulation {
             }
         }
         invariants::check(&self.harness);
+        let clients = self.clients.iter().map(|client| &client.remote);
+        addresses::check(&self.harness, clients);
     }
 
     /// Without further faults, lets all input arrive and all replies be sent, until every client is

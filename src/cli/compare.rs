@@ -93,6 +93,7 @@ impl Compare {
             &mut |run, shared, now| progress.show(&format!("{run}: "), shared, now),
         )
         .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+        interrupt.end_at_next_signal();
         progress.finish();
         if self.json {
             print_line(to_json(&comparison)?)?;

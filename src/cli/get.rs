@@ -9,7 +9,12 @@ use super::{Failure, print_line};
 use crate::client::http;
 use crate::server::outcome::plural;
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use std::io;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 /// Fetch a page over a plain TCP socket: print its header, save its body.
@@ -50,6 +55,8 @@ impl Get {
             max_bytes: self.max_bytes,
             timeout: self.timeout,
         };
+        remove_part_file_on_signals()
+            .map_err(|error| Failure::new(format_args!("cannot handle signals: {error}")))?;
         let (mut out, escaped) = output();
         let saved = http::run(&options, &mut out, escaped)?;
         print_line(format_args!(
@@ -59,4 +66,22 @@ impl Get {
         ))?;
         Ok(0)
     }
+}
+
+/// On Ctrl-C or SIGTERM removes the incomplete file, then lets the signal end the process as usual. A
+/// thread of its own does that at once, whatever the fetch waits for.
+fn remove_part_file_on_signals() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let wait = move || {
+        for signal in signals.forever() {
+            http::abandon(|| {
+                // It cannot fail: both signals end the process by default.
+                let _ = emulate_default_handler(signal);
+            });
+        }
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)
+        .map(drop)
 }

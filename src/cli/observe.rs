@@ -5,7 +5,9 @@
 
 use super::Failure;
 use super::values::between;
+use crate::net::bind::bind_observers;
 use crate::observe::file::RecordingFile;
+use crate::observe::requests::OBSERVER_DESCRIPTORS;
 use crate::server::ObserveOptions;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
@@ -23,7 +25,7 @@ pub(super) struct ObserveFlags {
     /// Record the loop's last turns, for `helloop show`.
     ///
     /// Saved on SIGUSR2 and at the end, in the Chrome trace event format, which
-    /// ui.perfetto.dev opens too.
+    /// ui.perfetto.dev opens too. Recording pauses while a file is saved; clients are served.
     #[arg(
         long,
         env = "HELLOOP_RECORD",
@@ -49,15 +51,25 @@ pub(super) struct ObserveFlags {
         help_heading = "Watching"
     )]
     observe: Option<String>,
+    /// A name by which the page and /metrics may be addressed; repeatable.
+    ///
+    /// Otherwise only by an IP address or as localhost, so that a web page from elsewhere cannot
+    /// read them through a name that resolves to this machine. /healthz answers to any name.
+    #[arg(long, env = "HELLOOP_OBSERVE_HOST", value_name = "NAME", value_delimiter = ',',
+          value_parser = host_name, help_heading = "Watching")]
+    observe_host: Vec<String>,
 }
 
 impl ObserveFlags {
-    /// Checks that `--record-turns` has a recording to apply to; its variable may be set without
-    /// one. The error is a message for the user.
+    /// Checks that `--record-turns` and `--observe-host` have something to apply to; their variables
+    /// may be set without. The error is a message for the user.
     pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
-        let typed = given.value_source("record_turns") == Some(ValueSource::CommandLine);
-        if typed && self.record.is_none() {
+        let is_typed = |flag| given.value_source(flag) == Some(ValueSource::CommandLine);
+        if is_typed("record_turns") && self.record.is_none() {
             return Err("--record-turns is for a recording: give --record FILE too".to_owned());
+        }
+        if is_typed("observe_host") && self.observe.is_none() {
+            return Err("--observe-host is for the page: give --observe ADDR:PORT too".to_owned());
         }
         Ok(())
     }
@@ -78,6 +90,7 @@ impl ObserveFlags {
             recording,
             turns,
             listener,
+            hosts: self.observe_host.clone(),
         })
     }
 }
@@ -88,9 +101,28 @@ pub(super) fn page_line(observe: &ObserveOptions) -> Option<String> {
     Some(format!("watch it at http://{address}/"))
 }
 
+/// The descriptors that watching needs beside those of the clients.
+pub(super) fn descriptors(observe: &ObserveOptions) -> u64 {
+    let observers = observe
+        .listener
+        .as_ref()
+        .map_or(0, |_| OBSERVER_DESCRIPTORS);
+    // The file that is being saved.
+    observers + u64::from(observe.recording.is_some())
+}
+
+/// Parses a host name, without a port, as a `Host` field has it.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_part) {
+        return Err("not a host name: give it without a port, as in metrics.example".to_owned());
+    }
+    Ok(text.to_lowercase())
+}
+
 /// Anyone who can connect to this listener can observe, and do nothing else.
 fn bind_listener(address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| {
+    bind_observers(address).map_err(|error| {
         Failure::new(format_args!(
             "cannot listen for observers at {}: {error}; --observe takes an address of this \
              machine and a free port, as in 127.0.0.1:9998",

@@ -3,41 +3,41 @@
 //! **Owns** the flags of the server and their defaults. **Must never touch** how the server works.
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
-use super::observe::{ObserveFlags, page_line};
+use super::observe::{self, ObserveFlags, page_line};
 use super::values::{between, duration, keepalive, nonzero_duration, positive};
-use super::{Failure, print_line};
+use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
-use crate::observe::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS};
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
-use crate::server::sources::listener::REFUSALS_AT_ONCE;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
-use crate::server::{Outcome, Server, Settings, threads};
+use crate::server::{DRAIN_BYTES_PER_CLIENT, Outcome, REFUSALS_AT_ONCE, Server, Settings, threads};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
-use log::{info, warn};
+use log::{error, info, warn};
 use std::time::Duration;
 
 /// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM (the default).
 ///
-/// On a signal the server drains: it takes who waits and nobody after, answers what has come,
-/// and sends what it owes. A second signal ends it at once. SIGUSR1 logs all counters; SIGUSR2
-/// saves the recording that --record makes.
+/// On Ctrl-C, SIGTERM or SIGHUP the server drains: it accepts the connections under way and no later
+/// ones, answers what has arrived (at most 128 KiB per client), sends what it owes and exits. A
+/// second signal ends it at once. SIGHUP has no effect if it was ignored at start, as by nohup.
+/// SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
 ///
 /// Each flag has an environment variable, and wins over it.
 ///
-/// Exit codes: 0 drained; 1 cannot serve, or --drain-timeout ran out; 2 wrong usage; 130 and 143
-/// ended by a second Ctrl-C or SIGTERM.
+/// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or a limit ran out in a drain
+/// while replies were owed; 2 wrong usage; 129, 130 and 143 ended by a second signal: SIGHUP, Ctrl-C
+/// or SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop serve --delay 1s -v               # the tutorial's pause, each client's story told\n  \
     helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
     helloop serve --observe 127.0.0.1:9998    # the loop at work, on a page\n  \
     helloop serve --record loop.json          # the last turns, for `helloop show`\n  \
-    helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --write-timeout 10s --max-clients 10k")]
+    helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --max-clients-per-address 100")]
 pub(super) struct Serve {
     /// Where to listen; repeatable.
     ///
@@ -102,34 +102,52 @@ pub(super) struct Serve {
     #[arg(long, env = "HELLOOP_MAX_CLIENTS", value_name = "N", value_parser = positive,
           help_heading = "Limits")]
     max_clients: Option<u64>,
+    /// Clients of one address at once [default: off]
+    ///
+    /// Of IPv6, those of one /64. One more reads `Busy: ...`, so that one host cannot hold every
+    /// slot. Not behind a proxy, where all clients have its address.
+    #[arg(long, env = "HELLOOP_MAX_CLIENTS_PER_ADDRESS", value_name = "N",
+          value_parser = |text: &str| between::<u32>(text, 1, u32::MAX.into()),
+          help_heading = "Limits")]
+    max_clients_per_address: Option<u32>,
     /// Bytes kept for all clients together.
     ///
-    /// Above that the client for which most is kept is closed.
+    /// Above that, clients that add to it are not read, and those that have made no progress for
+    /// longest are closed: the oldest line begun, the oldest reply not taken.
     #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
           value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
           help_heading = "Limits")]
     max_buffered: usize,
-    /// Close a client that says nothing for so long; 0s: never.
+    /// Close a client silent for so long; 0s: never.
     ///
-    /// Without it one host can hold every slot: set it where anybody can connect.
+    /// Without it silent clients hold their slots forever: set it where anybody can connect.
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
+    /// Close a client whose line takes longer; 0s: never.
+    ///
+    /// Counts from the first byte of the line, whatever the client sends. Line framing only.
+    #[arg(long, env = "HELLOOP_LINE_TIMEOUT", value_name = "TIME", default_value = "30s",
+          value_parser = duration, help_heading = "Limits")]
+    line_timeout: Duration,
     /// Close a client that takes nothing it is owed.
     ///
     /// After so long in which it took not one byte of its replies.
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = nonzero_duration, help_heading = "Limits")]
     write_timeout: Duration,
-    /// Ask after a client silent for so long; 0s: never.
+    /// Close a client that has vanished, about so long after; 0s: never.
     ///
-    /// TCP keepalive: the system asks, and a client that has vanished is closed.
+    /// TCP keepalive: the system probes a client that has been silent for half of this time, up to
+    /// five times, and closes it if no probe is answered. On Linux the same limit holds for replies
+    /// that are not acknowledged.
     #[arg(long, env = "HELLOOP_KEEPALIVE", value_name = "TIME", default_value = "300s",
           value_parser = keepalive, help_heading = "Limits")]
     keepalive: Duration,
     /// How long a drain may take.
     ///
-    /// Clients are sent what they are owed; who is owed something still is cut off then.
+    /// Clients are sent what they are owed; a client that is still owed replies then is cut off, and
+    /// the exit code is 1.
     #[arg(long, env = "HELLOOP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
           value_parser = duration, help_heading = "Limits")]
     drain_timeout: Duration,
@@ -140,7 +158,7 @@ pub(super) struct Serve {
     /// How clients are served.
     ///
     /// The threads are the tutorial's; they honour the flags under Listening (without
-    /// --reuse-port) and Protocol, and --drain-timeout, alone.
+    /// --reuse-port) and Protocol, --max-clients-per-address and --drain-timeout, alone.
     #[arg(
         long,
         env = "HELLOOP_MODEL",
@@ -150,7 +168,7 @@ pub(super) struct Serve {
     )]
     model: Model,
 
-    /// Stop when standard input ends: for a parent process that must leave no server behind.
+    /// End at once when standard input ends: for a parent process that must leave no server behind.
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
 }
@@ -184,24 +202,25 @@ enum Model {
 }
 
 /// The flags that `--model threads` supports.
-const FLAGS_OF_THREADS: [&str; 8] = [
+const FLAGS_OF_THREADS: [&str; 9] = [
     "listen",
     "no-udp",
     "backlog",
     "framing",
     "delay",
     "max-datagram",
+    "max-clients-per-address",
     "drain-timeout",
     "model",
 ];
 
-/// File descriptors that are not available to clients. Those of observers are the HTTP connections
-/// of `--observe` and their listening socket.
+/// File descriptors that are never available to clients. [`observe::descriptors`] has those of the
+/// flags that make the loop observable.
 const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
     + 1 // poll
     + 2 // signals
-    + REFUSALS_AT_ONCE
-    + (MAX_OBSERVERS + MAX_REFUSED_OBSERVERS + 1) as u64;
+    + 1 // log
+    + REFUSALS_AT_ONCE;
 
 impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.
@@ -248,7 +267,7 @@ impl Serve {
             keepalive: Some(self.keepalive).filter(|idle| !idle.is_zero()),
         })
         .map_err(Failure::new)?;
-        let capacity = client_capacity(descriptors, &bound);
+        let capacity = client_capacity(descriptors, &bound, observe::descriptors(&observe));
         let settings = self.settings(descriptors, capacity);
         let lines = bound
             .iter()
@@ -257,6 +276,7 @@ impl Serve {
         // Printed only once signals are handled, because a parent process may send one at once. The
         // server does not start if standard output is closed.
         let announce = || print_line(lines.join("\n"));
+        let mut saved = Ok(());
         let (outcome, summary) = match self.model {
             Model::Reactor => {
                 let max_clients = settings.max_clients.min(capacity);
@@ -270,6 +290,7 @@ impl Serve {
                 info!("one thread serves up to {}", plural(max_clients, "client"));
                 let outcome = server.run().map_err(cannot_serve)?;
                 server.report();
+                saved = server.save_recording();
                 (outcome, server.summary())
             }
             Model::Threads => {
@@ -284,17 +305,39 @@ impl Serve {
                 threads::run(bound, settings, signals).map_err(cannot_serve)?
             }
         };
-        print_line(summary)?;
+        print_last_line(summary)?;
         match outcome {
-            Outcome::CutOff(clients) => Err(Failure {
-                message: format!(
-                    "{} cut off with replies owed: --drain-timeout ({}) ran out",
-                    plural(clients, "client"),
-                    humantime::format_duration(self.drain_timeout)
-                ),
-                code: outcome.exit_code(),
-            }),
-            Outcome::Drained => Ok(outcome.exit_code()),
+            Outcome::Drained => {
+                saved.map_err(Failure::new)?;
+                Ok(outcome.exit_code())
+            }
+            Outcome::CutOff(clients) => {
+                if let Err(error) = saved {
+                    error!("{error}");
+                }
+                Err(Failure {
+                    message: format!(
+                        "{} cut off with replies owed: --drain-timeout ({}){} ran out, or more than \
+                         {} KiB of one client had arrived",
+                        plural(clients, "client"),
+                        humantime::format_duration(self.drain_timeout),
+                        self.write_timeout_ran_out(),
+                        DRAIN_BYTES_PER_CLIENT / 1_024,
+                    ),
+                    code: outcome.exit_code(),
+                })
+            }
+        }
+    }
+
+    /// The other timeout that may end a client in a drain; the threads have none.
+    fn write_timeout_ran_out(&self) -> String {
+        match self.model {
+            Model::Reactor => format!(
+                " or --write-timeout ({})",
+                humantime::format_duration(self.write_timeout)
+            ),
+            Model::Threads => String::new(),
         }
     }
 
@@ -311,8 +354,10 @@ impl Serve {
             delay: self.delay,
             max_datagram: self.max_datagram,
             max_clients: self.max_clients.unwrap_or(capacity),
+            max_clients_per_address: self.max_clients_per_address,
             max_buffered: self.max_buffered,
             idle_timeout: Some(self.idle_timeout).filter(|timeout| !timeout.is_zero()),
+            line_timeout: Some(self.line_timeout).filter(|timeout| !timeout.is_zero()),
             write_timeout: self.write_timeout,
             drain_timeout: self.drain_timeout,
         }
@@ -320,13 +365,13 @@ impl Serve {
 }
 
 /// The number of clients that the file descriptors allow.
-fn client_capacity(descriptors: u64, bound: &[Bound]) -> u64 {
+fn client_capacity(descriptors: u64, bound: &[Bound], observing: u64) -> u64 {
     let sockets: u64 = bound
         .iter()
         .map(|address| 1 + u64::from(address.udp.is_some()))
         .sum();
     descriptors
-        .saturating_sub(sockets + RESERVED_DESCRIPTORS)
+        .saturating_sub(sockets + observing + RESERVED_DESCRIPTORS)
         .max(1)
 }
 

@@ -14,14 +14,14 @@ use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
 use crate::stress::report::{Report, html};
-use crate::stress::signals::Interrupt;
+use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
@@ -194,7 +194,7 @@ impl Stress {
         // Opened before the run, so that a file that cannot be written does not lose a report.
         let files = self.open_files()?;
         interrupt.install().map_err(Failure::new)?;
-        let spawned = self.start_server()?;
+        let spawned = self.start_server(&interrupt)?;
         let pid = match &spawned {
             Some(server) => {
                 plan.to = server.address;
@@ -206,6 +206,7 @@ impl Stress {
         let mut show = |shared: &Shared, now| progress.show("", shared, now);
         let run = stress::run(plan, pid, &interrupt, &mut show)
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+        interrupt.end_at_next_signal();
         progress.finish();
         if all_refused(&run.shared.counters) {
             return Err(Failure::new(format_args!(
@@ -215,7 +216,8 @@ impl Stress {
         }
         let code = write_reports(&Report::new(&run, &self.slos), files)?;
         // Only logged: how the server ends does not change what was measured.
-        match spawned.map(SpawnedServer::stop) {
+        let is_interrupted = || run.shared.interrupted;
+        match spawned.map(|server| server.stop(&is_interrupted)) {
             Some(Ok(summary)) => info!("{summary}"),
             Some(Err(error)) => warn!("{error}"),
             None => {}
@@ -258,7 +260,7 @@ impl Stress {
         }
     }
 
-    fn start_server(&self) -> Result<Option<SpawnedServer>, Failure> {
+    fn start_server(&self, interrupt: &Interrupt) -> Result<Option<SpawnedServer>, Failure> {
         if !self.spawn {
             return Ok(None);
         }
@@ -270,7 +272,16 @@ impl Stress {
             };
             flags.push(format!("--framing={framing}"));
         }
-        SpawnedServer::start(&flags).map(Some).map_err(Failure::new)
+        match SpawnedServer::start(&flags, interrupt) {
+            Ok(server) => Ok(Some(server)),
+            Err(error) => Err(Failure {
+                message: error.to_string(),
+                code: match error.kind() {
+                    io::ErrorKind::Interrupted => EXIT_INTERRUPTED,
+                    _ => 1,
+                },
+            }),
+        }
     }
 
     fn open_files(&self) -> Result<Files, Failure> {
@@ -319,7 +330,7 @@ struct Files {
     html: Output,
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format_args!("cannot write {}: {error}", path.display()))
 }
 

@@ -19,8 +19,8 @@ pub(super) fn nonzero_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The idle time before TCP keepalive probes, or zero. The kernel counts whole seconds and Linux
-/// at most 32,767 of them (tcp(7)).
+/// The time after which TCP keepalive closes a client, or zero. The kernel counts whole seconds and
+/// Linux at most 32,767 of them (tcp(7)).
 pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_secs(32_767);
     match duration(text)? {

@@ -174,8 +174,8 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// The status is 400 or above; the body is saved nevertheless.
-    #[error("the server answered with status {status}; the body is in {}", path.display())]
+    /// The status is 400 or above, or invalid; the body is saved nevertheless.
+    #[error("the server answered with status {status:03}; the body is in {}", path.display())]
     Status {
         /// The status code.
         status: u16,

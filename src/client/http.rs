@@ -21,6 +21,7 @@ mod url;
 
 pub use body::Body;
 pub use head::HeadParser;
+pub(crate) use save::abandon;
 pub use url::{Url, UrlError};
 
 use super::connection::{Connection, Target, deadline};
@@ -28,6 +29,7 @@ use super::{Error, Service, write_line};
 use head::Head;
 use save::PartFile;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -45,8 +47,9 @@ pub const MAX_CHUNK_LINE_BYTES: usize = 16 * 1_024;
 /// The size of one read, in bytes: few reads for a large page, and little memory.
 const READ_BYTES: usize = 16 * 1_024;
 
-/// The lowest status that is an error (RFC 9110, section 15.5).
-const FIRST_ERROR_STATUS: u16 = 400;
+/// Any other status is an error: 400 and above, and what is below 100 and so invalid, which counts as
+/// an error of the server (RFC 9110, section 15).
+const SUCCESS_STATUSES: Range<u16> = 100..400;
 
 /// What to fetch, where to save it, and the limits.
 #[derive(Clone, Debug)]
@@ -54,7 +57,7 @@ pub struct Options {
     /// `http://HOST[:PORT][/PATH][?QUERY]`.
     pub url: String,
     /// The file for the body. `None`: the last segment of the URL's path, or `index.html`,
-    /// in the working directory.
+    /// in the working directory; a leading dot becomes `_`.
     pub output: Option<PathBuf>,
     /// Whether to replace an existing file.
     pub force: bool,
@@ -113,14 +116,14 @@ pub enum ResponseError {
 ///
 /// # Errors
 ///
-/// No error leaves a file except [`Error::Status`], a status of 400 or above: the body mostly
-/// explains it and is saved.
+/// No error leaves a file except [`Error::Status`], a status of 400 or above, or an invalid one: the
+/// body mostly explains it and is saved.
 pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Saved, Error> {
     let url = Url::parse(&options.url)?;
     let path = options
         .output
         .clone()
-        .unwrap_or_else(|| PathBuf::from(url.file_name()));
+        .unwrap_or_else(|| save::visible_name(url.file_name()));
     // Fails before the page is fetched; `PartFile::publish` is what guarantees it.
     save::check_target(&path, options.force)?;
     let mut fetch = Fetch::open(&url, options)?;
@@ -134,7 +137,7 @@ pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Save
     let bytes = fetch.body(head.body, rest, &mut file)?;
     file.publish(options.force)?;
     let status = head.status;
-    if status >= FIRST_ERROR_STATUS {
+    if !SUCCESS_STATUSES.contains(&status) {
         return Err(Error::Status { status, path });
     }
     Ok(Saved {

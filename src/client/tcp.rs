@@ -12,7 +12,8 @@
 use super::connection::{Connection, Target, deadline};
 use super::{Error, Service, names, write_line};
 use crate::protocol::escape::excerpt;
-use crate::protocol::greeting::{BUSY, Framing, greet, split_ending};
+use crate::protocol::greeting::{Framing, greet, split_ending};
+use crate::protocol::refusal::BUSY;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 

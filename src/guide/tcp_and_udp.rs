@@ -52,10 +52,11 @@
 //! and no longer depends on how the bytes are cut:
 //!
 //! ```
+//! use helloop::protocol::buffer::Buffer;
 //! use helloop::protocol::greeting::answer_lines;
 //!
 //! // What is begun must be kept until the rest of it comes.
-//! let (mut begun, mut replies) = (Vec::new(), Vec::new());
+//! let (mut begun, mut replies) = (Buffer::default(), Vec::new());
 //! for read in ["Mich", "ael\nTracy\nSa", "rah\n"] {
 //!     answer_lines(&mut begun, read.as_bytes(), &mut replies);
 //! }

@@ -4,9 +4,9 @@
 //! are used for: both models start from the same ones. **Invariant**: a bound address has TCP and,
 //! unless it is turned off, UDP on the same port number.
 
-use crate::net::system;
+use crate::net::{keepalive, system};
 use log::warn;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -25,9 +25,18 @@ pub struct Options {
     pub backlog: u32,
     /// Whether other processes may listen on the same ports and get a share of the clients.
     pub reuse_port: bool,
-    /// The idle time after which TCP keepalive probes a client.
+    /// The time after which a client that has vanished is closed: see `net/keepalive.rs`.
     pub keepalive: Option<Duration>,
 }
+
+/// The accept backlog for observers: with more connections waiting, a health check is answered a
+/// second late, when its SYN is retransmitted.
+const OBSERVER_BACKLOG_CONNECTIONS: i32 = 4_096;
+
+/// The send buffer of an observer's connection. It bounds the kernel memory for observers that do
+/// not read, and how long a stream that is not read seems to be: it is closed after 19 s, of which 9 s
+/// fill the buffers of both sides.
+const OBSERVER_SEND_BUFFER_BYTES: usize = 64 * 1_024;
 
 /// The blocking sockets of one address.
 #[derive(Debug)]
@@ -140,13 +149,40 @@ fn listen(address: SocketAddr, options: &Options) -> io::Result<(SocketAddr, Tcp
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit these, or are given them: see `inherit_options`.
     socket.set_tcp_nodelay(true)?;
-    if let Some(idle) = options.keepalive {
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+    if let Some(limit) = options.keepalive {
+        keepalive::close_vanished(&socket, limit)?;
     }
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     let listener = TcpListener::from(socket);
     Ok((listener.local_addr()?, listener))
+}
+
+/// Binds the blocking listening socket of observers, at the first address of `name` that works.
+///
+/// # Errors
+///
+/// The name has no address, or the last one cannot be bound.
+pub(crate) fn bind_observers(name: &str) -> io::Result<TcpListener> {
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for address in name.to_socket_addrs()? {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        // Accepted sockets inherit it.
+        socket.set_send_buffer_size(OBSERVER_SEND_BUFFER_BYTES)?;
+        let bound = socket
+            .bind(&address.into())
+            .and_then(|()| socket.listen(OBSERVER_BACKLOG_CONNECTIONS));
+        match bound {
+            Ok(()) => return Ok(socket.into()),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 fn bind_udp(address: SocketAddr, options: &Options) -> io::Result<UdpSocket> {

@@ -18,6 +18,20 @@ pub struct Outbox {
     queue: Buffer,
 }
 
+impl From<Buffer> for Outbox {
+    /// Queues what is in `queue`.
+    fn from(queue: Buffer) -> Self {
+        Self { queue }
+    }
+}
+
+impl From<Outbox> for Buffer {
+    /// What is queued.
+    fn from(outbox: Outbox) -> Self {
+        outbox.queue
+    }
+}
+
 impl Outbox {
     /// The number of queued bytes.
     #[must_use]
@@ -31,15 +45,10 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// The memory of the queue in bytes, spare capacity included.
+    /// The resident memory of the queue in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.queue.memory()
-    }
-
-    /// Frees the spare capacity.
-    pub fn trim(&mut self) {
-        self.queue.trim();
     }
 
     /// Queues bytes without trying to send them.

@@ -25,6 +25,16 @@ pub trait Stream: Read + Write {
     /// Those of shutdown(2): the connection may be gone already.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
+    /// The error that broke the connection, if one did and no call has returned it: SO_ERROR. Unlike
+    /// a read it takes no input.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockopt(2).
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(None)
+    }
+
     /// The address of the peer, for the log.
     ///
     /// # Errors
@@ -38,6 +48,10 @@ pub trait Stream: Read + Write {
 impl Stream for mio::net::TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Self::take_error(self)
     }
 
     fn peer_address(&self) -> io::Result<SocketAddr> {

@@ -12,11 +12,15 @@
 //! | Linux | other systems |
 //! | --- | --- |
 //! | `recvmmsg(2)` and `sendmmsg(2)`: batches of datagrams | one datagram per call |
-//! | an accepted socket inherits the options of its listener | they are copied: three to six calls per client |
+//! | an accepted socket inherits the options of its listener | they are copied: three to ten calls per client |
 //! | clients of `stress` use all of 127.0.0.0/8 | one source address, or those of `--source` |
+//! | `TCP_USER_TIMEOUT` limits how long sent data stays unacknowledged | the kernel's own limit, some ten minutes |
 //! | `IP_BIND_ADDRESS_NO_PORT`: `connect(2)` chooses the port | `bind(2)` chooses it, which is slow |
+//! | a listener that is about to close drops new SYNs, and half-done handshakes complete | a handshake that completes between the last `accept(2)` and `close(2)` is reset |
+//! | SIGHUP drains, unless it was ignored at start | SIGHUP keeps the action that it had at start |
 //! | the resource usage of a process, the process of a listener | `n/a` in a report, `null` in JSON |
 //! | the ephemeral port range, from `/proc` | assumed to be 49152 to 65535 (RFC 6335) |
+//! | stderr is opened a second time with `O_NONBLOCK` | poll(2) before each write to it |
 //! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
 //!
 //! The feature `portable` selects the right column on Linux too, for the tests. Linux is tested;
@@ -32,12 +36,16 @@
 )]
 mod platform;
 
+use platform::ignored_signals;
 pub(crate) use platform::{
-    HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, ephemeral_ports, inherit_options,
-    listening_process, process_usage,
+    HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, drop_new_handshakes,
+    ephemeral_ports, inherit_options, limit_unacknowledged, listening_process, open_nonblocking,
+    process_usage,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::ffi::c_int;
 use std::time::Duration;
 
 /// Raises the soft limit on file descriptors to the hard one, which needs no privilege, and returns
@@ -54,6 +62,20 @@ pub fn raise_descriptor_limit() -> u64 {
     };
     // FreeBSD's type is signed, but a limit is never negative.
     limit as u64
+}
+
+/// The signals that ask the program to stop: SIGINT, SIGTERM, and SIGHUP, which a closed terminal
+/// sends, unless SIGHUP is ignored: nohup(1) does that for programs that are to survive their
+/// terminal. Where it is unknown whether SIGHUP is ignored, it is left alone.
+pub(crate) fn stop_signals() -> impl Iterator<Item = c_int> {
+    let is_left_alone = ignored_signals().is_none_or(|mask| mask & signal_bit(SIGHUP) != 0);
+    let hangup = (!is_left_alone).then_some(SIGHUP);
+    [SIGINT, SIGTERM].into_iter().chain(hangup)
+}
+
+/// The bit of a signal in a mask of signals (proc(5), `SigIgn`).
+fn signal_bit(signal: c_int) -> u64 {
+    1 << (signal - 1)
 }
 
 /// The resource usage of a process: CPU time and context switches so far, memory and threads now.

@@ -14,6 +14,8 @@ const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 's
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
+const HEALTH_PATH: &str = "/healthz";
+
 /// A complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Response<'a> {
@@ -33,8 +35,12 @@ pub(crate) enum Route {
     Stream,
 }
 
-/// Decides how a request is answered.
-pub(crate) fn route(request: &Request, is_serving: bool) -> Route {
+/// Decides how a request is answered. `names` are those by which this server may be addressed. The
+/// health check is for load balancers, which may send any name or none, and reveals one word.
+pub(crate) fn route(request: &Request, is_serving: bool, names: &[String]) -> Route {
+    if request.path != HEALTH_PATH && !request.host.is_allowed(names) {
+        return Route::Respond(Response::of(Status::Misdirected));
+    }
     let ok = |content_type, body: &'static str| {
         Route::Respond(Response {
             status: Status::Ok,
@@ -46,8 +52,8 @@ pub(crate) fn route(request: &Request, is_serving: bool) -> Route {
         "/" => ok("text/html; charset=utf-8", include_str!("page.html")),
         "/page.css" => ok("text/css; charset=utf-8", include_str!("page.css")),
         "/page.js" => ok("text/javascript; charset=utf-8", include_str!("page.js")),
-        "/healthz" if is_serving => ok(PLAIN, "serving\n"),
-        "/healthz" => Route::Respond(Response {
+        HEALTH_PATH if is_serving => ok(PLAIN, "serving\n"),
+        HEALTH_PATH => Route::Respond(Response {
             body: b"draining\n",
             ..Response::of(Status::Unavailable)
         }),

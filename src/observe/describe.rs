@@ -227,6 +227,8 @@ pub enum Detail {
         /// Its value.
         value: u64,
     },
+    /// Nothing was recorded: a recording was being saved.
+    Pause {},
 }
 
 /// One line of `helloop show`, and of the history of a slot on the page.
@@ -264,6 +266,7 @@ impl Detail {
             }
             Self::Born { token, state } => (Some(*token), "born", state.to_string()),
             Self::Died { token } => (Some(*token), "gone", "its slot is free".to_owned()),
+            Self::Pause {} => (None, "paused", "while a recording was saved".to_owned()),
             Self::Name { .. }
             | Self::Turn { .. }
             | Self::Phase {}

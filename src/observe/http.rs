@@ -6,6 +6,7 @@
 //! the next request begins (RFC 9112, 2.2).
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The longest request head. A browser's takes a few hundred bytes.
 pub(crate) const MAX_HEAD_BYTES: usize = 8 * 1_024;
@@ -26,8 +27,10 @@ pub enum Status {
     MethodNotAllowed,
     RequestTimeout,
     UriTooLong,
+    /// The request names another host than this one (RFC 9110, 15.5.20).
+    Misdirected,
     HeadTooLarge,
-    /// The server drains, or has too many observers.
+    /// The server drains, or streams to as many observers as it may.
     Unavailable,
     VersionNotSupported,
 }
@@ -46,8 +49,12 @@ impl Status {
                 "408 Request Timeout: the request head did not arrive in time\n"
             }
             Self::UriTooLong => "414 URI Too Long\n",
+            Self::Misdirected => {
+                "421 Misdirected Request: use an IP address, localhost, or a name that is given \
+                 with --observe-host\n"
+            }
             Self::HeadTooLarge => "431 Request Header Fields Too Large\n",
-            Self::Unavailable => "503 Service Unavailable: too many observers are connected\n",
+            Self::Unavailable => "503 Service Unavailable: too many live views are open\n",
             Self::VersionNotSupported => "505 HTTP Version Not Supported: use HTTP/1.1 or 1.0\n",
         }
     }
@@ -73,6 +80,55 @@ pub enum After {
     Close,
 }
 
+/// The host that a request addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// HTTP/1.0 without a `Host` field.
+    None,
+    /// An IP address: the client did not look up a name.
+    Address,
+    /// A name, in lower case.
+    Name(String),
+}
+
+impl Host {
+    /// The host in `authority`, which may have a port: `name:9998`, `[::1]:9998`.
+    fn of(authority: &[u8]) -> Self {
+        let authority = String::from_utf8_lossy(authority.trim_ascii()).to_lowercase();
+        let (host, port) = match authority.rsplit_once(':') {
+            // In `[::1]`, the last colon is part of the address.
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (authority.as_str(), ""),
+        };
+        let address = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let is_address = match address {
+            // A link-local address has a zone: `[fe80::1%25eth0]`.
+            Some(address) => address
+                .split('%')
+                .next()
+                .unwrap_or_default()
+                .parse::<Ipv6Addr>()
+                .is_ok(),
+            None => host.parse::<Ipv4Addr>().is_ok(),
+        };
+        if is_address && port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Self::Address;
+        }
+        Self::Name(host.to_owned())
+    }
+
+    /// Whether an observer may address this server so. A page from elsewhere cannot read what is
+    /// here under its own name, even if it has the name resolve to this machine (DNS rebinding).
+    pub(crate) fn is_allowed(&self, names: &[String]) -> bool {
+        match self {
+            Self::None | Self::Address => true,
+            Self::Name(name) => name == "localhost" || names.contains(name),
+        }
+    }
+}
+
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -80,6 +136,8 @@ pub struct Request {
     pub method: Method,
     /// The path, without the query.
     pub path: String,
+    /// The host that is addressed, without its port.
+    pub(crate) host: Host,
     /// What happens to the connection after the response.
     pub after: After,
     /// The length of the head in bytes.
@@ -120,6 +178,9 @@ fn interpret(request: &httparse::Request<'_, '_>, length: usize) -> Result<Reque
     if is_1_1 && values("host").count() != 1 {
         return Err(Status::BadRequest);
     }
+    // The host in the target takes precedence (RFC 9112, 3.2.2).
+    let authority = authority_of(target).map(str::as_bytes);
+    let host = authority.or_else(|| values("host").next());
     let says_close = values("connection")
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
@@ -138,9 +199,19 @@ fn interpret(request: &httparse::Request<'_, '_>, length: usize) -> Result<Reque
             _ => Method::Other,
         },
         path: path_of(target).to_owned(),
+        host: host.map_or(Host::None, Host::of),
         after,
         length,
     })
+}
+
+/// The authority in the absolute form of a target, `http://authority/path`.
+fn authority_of(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    if scheme.contains('/') {
+        return None;
+    }
+    rest.split(['/', '?', '#']).next()
 }
 
 /// The path of `/path?query`, or of the absolute form `http://host/path` (RFC 9112, 3.2.2).
@@ -303,6 +374,40 @@ mod tests {
         ] {
             assert_eq!(path_of(target), path, "{target}");
         }
+    }
+
+    #[test]
+    fn a_host_is_an_address_localhost_or_a_listed_name() {
+        let names = ["metrics.example".to_owned()];
+        for (host, is_allowed) in [
+            ("127.0.0.1", true),
+            ("192.0.2.7:9998", true),
+            ("[::1]", true),
+            ("[2001:db8::7]:9998", true),
+            ("[fe80::1%25eth0]:9998", true),
+            ("localhost", true),
+            (" LocalHost:9998 ", true),
+            ("Metrics.Example:9998", true),
+            ("metrics.example", true),
+            ("evil.example", false),
+            ("metrics.example.evil.example", false),
+            ("localhost.evil.example:9998", false),
+            ("127.0.0.1.evil.example", false),
+            ("127.0.0.1:x", false),
+            ("127.0.0.1@evil.example", false),
+            ("::1", false),
+            ("\u{e9}", false),
+            ("", false),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let request = parse(head.as_bytes()).unwrap().unwrap();
+            assert_eq!(request.host.is_allowed(&names), is_allowed, "{host:?}");
+        }
+        let none = parse(b"GET / HTTP/1.0\r\n\r\n").unwrap().unwrap();
+        assert!(none.host.is_allowed(&[]));
+        let absolute = b"GET http://evil.example:80/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let absolute = parse(absolute).unwrap().unwrap();
+        assert_eq!(absolute.host, Host::Name("evil.example".to_owned()));
     }
 
     proptest! {

@@ -1,18 +1,16 @@
 //! The listening socket of observers as an event source.
 //!
-//! **Owns** one listener and the limit on observers. **Must never touch** the clients' listeners.
+//! **Owns** one listener and the limit on observers. **Must never touch** the clients' listeners,
+//! nor another observer: the program closes the one that makes room.
 //! **Invariant**: while connections may wait in the accept backlog, the listener keeps its
-//! readiness and has a deadline: no wakeup is lost (pitfall 4).
+//! readiness and has a deadline or is woken: no wakeup is lost (pitfall 4).
 
 use super::observer::Observer;
-use super::requests::{MAX_OBSERVERS, MAX_REFUSED_OBSERVERS, ObserverRequests};
+use super::requests::{MAX_OBSERVERS, OBSERVER_ACCEPTS_PER_TURN, ObserverRequests};
 use crate::net::{ACCEPT_RETRY, Accept};
 use crate::reactor::{Context, Readiness, Verdict};
 use log::debug;
 use std::io;
-
-/// Accepts per turn: observers are few, and the loop exists for clients.
-const ACCEPTS_PER_TURN: usize = 4;
 
 /// A listening socket for observers.
 #[derive(Debug)]
@@ -38,20 +36,17 @@ impl<A: Accept> ObserverListener<A> {
         cx: &mut Context<'_, ObserverRequests>,
         mut admit: impl FnMut(Observer<A::Stream>),
     ) -> Verdict {
-        for _ in 0..ACCEPTS_PER_TURN {
+        for _ in 0..OBSERVER_ACCEPTS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 return Verdict::Park;
             }
-            let is_full = cx.shared.observers >= MAX_OBSERVERS;
-            if is_full && cx.shared.refusing >= MAX_REFUSED_OBSERVERS {
-                // Nothing wakes this listener when an observer leaves.
-                cx.set_deadline(ACCEPT_RETRY);
-                return Verdict::Hold;
+            if cx.shared.observers >= MAX_OBSERVERS {
+                break;
             }
             match self.socket.accept() {
                 Ok((stream, address)) => {
                     debug!("accepted observer {address}");
-                    admit(Observer::new(stream, is_full, cx.shared));
+                    admit(Observer::new(stream, cx.shared));
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => cx.readiness.remove(Readiness::READABLE),
@@ -64,7 +59,12 @@ impl<A: Accept> ObserverListener<A> {
                 },
             }
         }
-        Verdict::Again
+        if cx.shared.observers < MAX_OBSERVERS {
+            return Verdict::Again;
+        }
+        // More may wait in the backlog: the next turn has room for them.
+        cx.shared.wait_for_place(cx.token);
+        Verdict::Hold
     }
 
     /// The retry deadline has passed.

@@ -1,17 +1,18 @@
 //! One observer's connection: HTTP served by the loop that it observes.
 //!
 //! **Owns** one stream, the request being read and the answer being sent. **Must never touch**
-//! another source: it asks through [`ObserverRequests`], and the program answers between turns. **Invariant**: an observer costs the loop a bounded amount per turn, and
-//! keeps at most a request head and one answer. One that does not read misses snapshots, and no
-//! source waits for it (pitfall 7).
+//! another source: it asks through [`ObserverRequests`], and the program answers between turns.
+//! **Invariant**: an observer costs the loop a bounded amount per turn, and keeps at most a request
+//! head and one answer. One that does not read misses snapshots, and no source waits for it
+//! (pitfall 7). Every state that waits for the observer has a deadline (pitfall 24).
 
 use super::answer::{self, Response, Route};
 use super::http::{self, After, Method, Request, Status};
-use super::requests::{ObserverRequests, Question};
+use super::requests::{MAX_STREAM_OBSERVERS, ObserverRequests, Question};
 use crate::net::outbox::Outbox;
 use crate::net::stream::{self, Received, Stream};
 use crate::protocol::buffer::Buffer;
-use crate::reactor::{Context, Readiness, Verdict};
+use crate::reactor::{Context, Readiness, Time, Verdict};
 use std::io;
 use std::time::Duration;
 
@@ -19,14 +20,16 @@ use std::time::Duration;
 /// Also the idle timeout of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an observer may go without reading any of an answer: as long as its request may take.
+/// How long an observer may go without reading any of an answer or of a stream: as long as its
+/// request may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long remaining input is discarded after the last answer, so that no reset destroys that
 /// answer on its way (pitfall 10).
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The time between two snapshots of a stream: ten per second are as many as the eye can use.
+/// The time between two snapshots of a stream: ten per second are as many as the eye can use. All
+/// streams ask at the same multiples of it, so that one snapshot serves them all.
 pub const SNAPSHOT_PERIOD: Duration = Duration::from_millis(100);
 
 /// Bytes per read: a browser's whole request.
@@ -46,19 +49,11 @@ enum ObserverState {
     Asking(Question, Method, After),
     /// An answer is being sent. Deadline: [`WRITE_TIMEOUT`].
     Sending(After),
-    /// Snapshots are streamed. Deadline: that of the next one.
-    Streaming,
+    /// Snapshots are streamed; the socket last took something at this time. Deadline: that of the
+    /// next snapshot.
+    Streaming(Time),
     /// Everything is sent, FIN included. Deadline: [`LINGER`].
     Lingering,
-}
-
-/// Which limit the connection counts against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Admission {
-    /// One of the observers.
-    Admitted,
-    /// One too many: it is being refused.
-    Refused,
 }
 
 /// What follows a step: another one, or the end of this call with a verdict.
@@ -69,7 +64,6 @@ type Next = Option<Verdict>;
 pub struct Observer<T> {
     stream: T,
     state: ObserverState,
-    admission: Admission,
     /// Request bytes received, at most [`http::MAX_HEAD_BYTES`] and a read.
     input: Buffer,
     /// The unsent part of an answer.
@@ -77,20 +71,13 @@ pub struct Observer<T> {
 }
 
 impl<T> Observer<T> {
-    /// An observer, or one that is refused because there are too many.
-    pub fn new(stream: T, is_refused: bool, requests: &mut ObserverRequests) -> Self {
+    /// An observer that has just been accepted.
+    pub fn new(stream: T, requests: &mut ObserverRequests) -> Self {
         requests.sources += 1;
-        let admission = if is_refused {
-            requests.refusing += 1;
-            Admission::Refused
-        } else {
-            requests.observers += 1;
-            Admission::Admitted
-        };
+        requests.observers += 1;
         Self {
             stream,
             state: ObserverState::Accepted,
-            admission,
             input: Buffer::default(),
             output: Outbox::default(),
         }
@@ -104,11 +91,8 @@ impl<T> Observer<T> {
     /// Stops counting this connection.
     pub fn leave(&mut self, requests: &mut ObserverRequests) {
         requests.sources -= 1;
-        match self.admission {
-            Admission::Admitted => requests.observers -= 1,
-            Admission::Refused => requests.refusing -= 1,
-        }
-        if self.state == ObserverState::Streaming {
+        requests.observers -= 1;
+        if let ObserverState::Streaming(_) = self.state {
             requests.streams -= 1;
         }
     }
@@ -124,12 +108,18 @@ impl<T: Stream> Observer<T> {
     /// The deadline has passed; the state says what that means.
     pub fn expire(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
         let verdict = match self.state {
-            ObserverState::Streaming => {
-                // An observer that has not read the last snapshot misses this one.
-                if self.output.is_empty() {
-                    cx.shared.ask(cx.token, Question::Snapshot);
+            // An observer that has not read the last snapshot misses this one.
+            ObserverState::Streaming(took) if !self.output.is_empty() => {
+                cx.set_deadline(until_next_snapshot(cx.turn_start));
+                if cx.turn_start.since(took) < WRITE_TIMEOUT {
+                    Verdict::Hold
+                } else {
+                    Verdict::Close
                 }
-                cx.set_deadline(SNAPSHOT_PERIOD);
+            }
+            ObserverState::Streaming(_) => {
+                cx.shared.ask(cx.token, Question::Snapshot);
+                cx.set_deadline(until_next_snapshot(cx.turn_start));
                 Verdict::Hold
             }
             ObserverState::Reading if !self.input.is_empty() => {
@@ -143,6 +133,11 @@ impl<T: Stream> Observer<T> {
             | ObserverState::Lingering => Verdict::Close,
         };
         self.note_close(verdict, cx)
+    }
+
+    /// Closes the connection, to make room for a new one.
+    pub fn make_room(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
+        self.note_close(Verdict::Close, cx)
     }
 
     fn note_close(&mut self, verdict: Verdict, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
@@ -164,7 +159,7 @@ impl<T: Stream> Observer<T> {
                     self.take_answer(question, method, after, cx)
                 }
                 ObserverState::Sending(after) => self.end_answer(after, cx),
-                ObserverState::Streaming => self.stream_on(cx)?,
+                ObserverState::Streaming(_) => self.stream_on(cx)?,
                 ObserverState::Lingering => self.discard(cx),
             };
             if let Some(verdict) = next {
@@ -175,13 +170,9 @@ impl<T: Stream> Observer<T> {
     }
 
     fn begin(&mut self, cx: &mut Context<'_, ObserverRequests>) -> Next {
-        match self.admission {
-            Admission::Admitted => {
-                self.state = ObserverState::Reading;
-                cx.set_deadline(HEAD_TIMEOUT);
-            }
-            Admission::Refused => self.refuse(Status::Unavailable, cx),
-        }
+        self.state = ObserverState::Reading;
+        cx.set_deadline(HEAD_TIMEOUT);
+        cx.shared.note_progress(cx.token);
         None
     }
 
@@ -212,12 +203,16 @@ impl<T: Stream> Observer<T> {
 
     fn respond(&mut self, request: &Request, cx: &mut Context<'_, ObserverRequests>) {
         let Request { method, after, .. } = *request;
-        match answer::route(request, !cx.shared.is_draining) {
+        cx.shared.note_progress(cx.token);
+        match answer::route(request, !cx.shared.is_draining, &cx.shared.hosts) {
             Route::Respond(response) => self.answer(&response, method, after, cx),
             Route::Ask(question) => {
                 self.state = ObserverState::Asking(question, method, after);
                 cx.clear_deadline();
                 cx.shared.ask(cx.token, question);
+            }
+            Route::Stream if cx.shared.streams >= MAX_STREAM_OBSERVERS => {
+                self.refuse(Status::Unavailable, cx);
             }
             Route::Stream => {
                 self.output.push(answer::stream_head().as_bytes());
@@ -226,10 +221,10 @@ impl<T: Stream> Observer<T> {
                     cx.set_deadline(WRITE_TIMEOUT);
                     return;
                 }
-                self.state = ObserverState::Streaming;
-                cx.set_deadline(SNAPSHOT_PERIOD);
+                self.state = ObserverState::Streaming(cx.turn_start);
+                cx.set_deadline(until_next_snapshot(cx.turn_start));
                 cx.shared.streams += 1;
-                cx.shared.ask(cx.token, Question::Snapshot);
+                cx.shared.keep(cx.token);
             }
         }
     }
@@ -290,15 +285,18 @@ impl<T: Stream> Observer<T> {
         None
     }
 
-    /// Sends the snapshot that has arrived. Input is discarded, and is read only to detect a reset.
+    /// Sends the snapshot that has arrived. Input is discarded; EOF ends the stream, because an
+    /// observer that is gone looks the same (a half-closed one can ask again).
     fn stream_on(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<Next> {
         if let Some(body) = cx.shared.take_answer(cx.token) {
             self.output.push(&body);
+            self.state = ObserverState::Streaming(cx.turn_start);
             self.flush(cx)?;
         }
         match self.receive(&mut [0; READ_BYTES], cx) {
-            Received::Bytes(_) | Received::Eof => Ok(None),
+            Received::Bytes(_) => Ok(None),
             Received::Blocked => Ok(Some(Verdict::Park)),
+            Received::Eof => Ok(Some(Verdict::Close)),
             Received::Failed(error) => Err(error),
         }
     }
@@ -317,15 +315,35 @@ impl<T: Stream> Observer<T> {
             return Received::Blocked;
         }
         let traffic = &mut cx.shared.traffic;
-        stream::receive(&mut self.stream, cx.readiness, bytes, traffic)
+        let received = stream::receive(&mut self.stream, cx.readiness, bytes, traffic);
+        if let Received::Bytes(count) = received {
+            cx.charge(count);
+        }
+        received
     }
 
     fn flush(&mut self, cx: &mut Context<'_, ObserverRequests>) -> io::Result<()> {
         let traffic = &mut cx.shared.traffic;
         let sent = self.output.flush(&mut self.stream, cx.readiness, traffic)?;
-        if sent > 0 && matches!(self.state, ObserverState::Sending(_)) {
-            cx.set_deadline(WRITE_TIMEOUT);
+        if sent == 0 {
+            return Ok(());
+        }
+        cx.charge(sent);
+        match &mut self.state {
+            ObserverState::Sending(_) => {
+                cx.set_deadline(WRITE_TIMEOUT);
+                cx.shared.note_progress(cx.token);
+            }
+            ObserverState::Streaming(took) => *took = cx.turn_start,
+            _ => {}
         }
         Ok(())
     }
+}
+
+/// The time until the next multiple of [`SNAPSHOT_PERIOD`].
+fn until_next_snapshot(now: Time) -> Duration {
+    let past = now.since(Time::ZERO).as_nanos() % SNAPSHOT_PERIOD.as_nanos();
+    // Less than the period, so it fits.
+    SNAPSHOT_PERIOD - Duration::from_nanos(past as u64)
 }

@@ -62,6 +62,11 @@ pub enum EventKind {
         /// Events of this turn.
         events: u32,
     },
+    /// Nothing was recorded until then: a recording was being saved.
+    Paused {
+        /// When recording went on.
+        until: Time,
+    },
 }
 
 impl EventKind {
@@ -71,7 +76,7 @@ impl EventKind {
         match self {
             Self::Marked { token, .. } | Self::Born(token, _) | Self::Died(token) => Some(*token),
             Self::Called { call, .. } => Some(call.token),
-            Self::TurnPhase(..) | Self::Counted { .. } => None,
+            Self::TurnPhase(..) | Self::Counted { .. } | Self::Paused { .. } => None,
         }
     }
 }
@@ -97,6 +102,8 @@ pub enum RecorderMode {
     Watching,
     /// Turns with the time of each call, for a recording.
     Recording,
+    /// Nothing, while a recording is saved. What is known of the sources stays up to date.
+    Paused,
 }
 
 /// The window of the longest turn: the time between two snapshots.
@@ -130,6 +137,12 @@ pub struct TurnRecorder {
     mode: RecorderMode,
     max_turns: usize,
     entries: VecDeque<Entry>,
+    /// How many entries were dropped: entries are numbered from the first that ever was.
+    dropped: u64,
+    /// The number of the last [`EventKind::Paused`].
+    last_pause: Option<u64>,
+    /// When the recording was paused, while it is.
+    paused_at: Time,
     /// Entries per turn, the oldest turn first.
     lengths: VecDeque<usize>,
     turn: u64,
@@ -151,6 +164,9 @@ impl TurnRecorder {
             mode,
             max_turns: max_turns.max(1),
             entries: VecDeque::new(),
+            dropped: 0,
+            last_pause: None,
+            paused_at: Time::ZERO,
             lengths: VecDeque::new(),
             turn: 0,
             last: Time::ZERO,
@@ -168,14 +184,40 @@ impl TurnRecorder {
             (RecorderMode::Off, true) => {
                 *self = Self {
                     counters: None,
+                    dropped: self.end(),
                     ..Self::new(self.max_turns, RecorderMode::Watching)
                 };
             }
             (RecorderMode::Watching, false) => self.mode = RecorderMode::Off,
-            (RecorderMode::Recording, _)
+            (RecorderMode::Recording | RecorderMode::Paused, _)
             | (RecorderMode::Watching, true)
             | (RecorderMode::Off, false) => {}
         }
+    }
+
+    /// Stops recording until [`resume`](Self::resume), while the ring is being saved.
+    pub fn pause(&mut self) {
+        if self.mode == RecorderMode::Recording {
+            self.mode = RecorderMode::Paused;
+            self.paused_at = self.last;
+        }
+    }
+
+    /// Goes on recording after a pause, which the ring has as an entry of the turn before it.
+    pub fn resume(&mut self) {
+        if self.mode == RecorderMode::Paused {
+            self.mode = RecorderMode::Recording;
+            self.last_pause = Some(self.end());
+            let paused = EventKind::Paused { until: self.last };
+            self.remember(self.paused_at, paused);
+        }
+    }
+
+    /// Whether there is a pause after the first `index` entries of the ring.
+    #[must_use]
+    pub fn has_pause_since(&self, index: usize) -> bool {
+        let number = self.dropped + index as u64;
+        self.last_pause.is_some_and(|pause| pause >= number)
     }
 
     /// The longest turn of about the last [`LONGEST_WINDOW`], not counting its wait.
@@ -187,6 +229,24 @@ impl TurnRecorder {
     /// The entries, the oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// The entry with this index, counted from the oldest.
+    #[must_use]
+    pub fn entry(&self, index: usize) -> Option<&Entry> {
+        self.entries.get(index)
+    }
+
+    /// The number of the next entry. An entry keeps its number when older ones are dropped.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.dropped + self.entries.len() as u64
+    }
+
+    /// The entries with lower numbers than `number`, the newest first.
+    pub fn entries_before(&self, number: u64) -> impl Iterator<Item = &Entry> {
+        let count = number.saturating_sub(self.dropped) as usize;
+        self.entries.range(..count.min(self.entries.len())).rev()
     }
 
     /// The current sources, as far as they were recorded.
@@ -215,8 +275,20 @@ impl TurnRecorder {
         self.last
     }
 
+    /// When the last event happened that is in the ring.
+    #[must_use]
+    pub fn recorded_until(&self) -> Time {
+        match self.mode {
+            RecorderMode::Paused => self.paused_at,
+            RecorderMode::Off | RecorderMode::Watching | RecorderMode::Recording => self.last,
+        }
+    }
+
     fn remember(&mut self, at: Time, kind: EventKind) {
         self.last = self.last.max(at);
+        if self.mode == RecorderMode::Paused {
+            return;
+        }
         self.entries.push_back(Entry { at, kind });
         match self.lengths.back_mut() {
             Some(length) => *length += 1,
@@ -234,6 +306,7 @@ impl TurnRecorder {
                 break;
             };
             self.entries.drain(..length);
+            self.dropped += length as u64;
         }
         self.lengths.push_back(0);
     }
@@ -257,7 +330,7 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
     }
 
     fn phase(&mut self, turn: u64, phase: TurnPhase, at: Time) {
-        if turn != self.turn {
+        if turn != self.turn && self.mode != RecorderMode::Paused {
             self.begin_turn(turn);
         }
         self.remember(at, EventKind::TurnPhase(turn, phase));

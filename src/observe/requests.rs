@@ -1,7 +1,9 @@
 //! What observers ask for, and what the program answers.
 //!
-//! **Owns** the open requests, the answers not collected yet, and the number of observers. **Must never touch** a socket, nor the program's sources. **Invariant**: there are at
-//! most as many requests and answers as observers; an observer that left has neither.
+//! **Owns** the open requests, the answers not collected yet, and the places of observers. **Must
+//! never touch** a socket, nor the program's sources. **Invariant**: there are at most as many
+//! requests and answers as observers; an observer that left has neither. Streams never hold all
+//! places, so there is always one to make room for a new connection (pitfall 24).
 //!
 //! An observer is one source among many and must not look at the others while the loop is at work.
 //! So it asks here and parks; the program answers between turns and wakes it.
@@ -11,11 +13,24 @@ use crate::reactor::Token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Concurrent observers. Their descriptors are reserved, apart from those of the clients.
-pub(crate) const MAX_OBSERVERS: usize = 16;
+/// Concurrent connections of observers. At this limit a new connection takes the place of another
+/// one, so it bounds descriptors and memory, and not how many may ask: each keeps its place for as
+/// long as 100 others take to connect.
+pub(crate) const MAX_OBSERVERS: usize = 128;
 
-/// Further observers that are being refused at once. The accept backlog holds the rest.
-pub(crate) const MAX_REFUSED_OBSERVERS: usize = 4;
+/// Of these, streams of snapshots: each costs a snapshot ten times per second, and keeps its place.
+pub(crate) const MAX_STREAM_OBSERVERS: usize = 16;
+
+/// The descriptors that observers hold at most: their connections, and the listener. They are
+/// reserved, apart from those of the clients.
+pub(crate) const OBSERVER_DESCRIPTORS: u64 = MAX_OBSERVERS as u64 + 1;
+
+/// Observers that are accepted, or make room for others, per turn: few, because the loop exists for
+/// clients.
+pub(crate) const OBSERVER_ACCEPTS_PER_TURN: usize = 4;
+
+// Not all places are those of streams and of connections that have just been accepted.
+const _: () = assert!(MAX_STREAM_OBSERVERS + 2 * OBSERVER_ACCEPTS_PER_TURN < MAX_OBSERVERS);
 
 /// What an observer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +51,8 @@ pub(crate) type Body = Rc<[u8]>;
 pub struct ObserverRequests {
     asked: BTreeMap<Token, Question>,
     answered: BTreeMap<Token, Body>,
+    /// The names by which observers may address this server, beside its addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// Whether the program is draining.
     pub is_draining: bool,
     /// Sources that exist for observers: listeners, and all connections.
@@ -44,8 +61,13 @@ pub struct ObserverRequests {
     pub observers: usize,
     /// Of these, those that receive a stream of snapshots.
     pub streams: usize,
-    /// Connections that are being refused.
-    pub refusing: usize,
+    /// The connections that may be closed to make room, with the count of their last progress: they
+    /// were accepted, a request was complete, or the socket took a part of an answer.
+    replaceable: BTreeMap<Token, u64>,
+    /// How often observers have made progress.
+    progress: u64,
+    /// The listener that waits for a place.
+    waiting_listener: Option<Token>,
     /// What went through observers' connections. Clients' bytes are counted elsewhere.
     pub traffic: Traffic,
 }
@@ -65,6 +87,7 @@ impl ObserverRequests {
     pub fn forget(&mut self, token: Token) {
         self.asked.remove(&token);
         self.answered.remove(&token);
+        self.replaceable.remove(&token);
     }
 
     /// Whether an observer waits for an answer.
@@ -89,15 +112,45 @@ impl ObserverRequests {
         }
         tokens
     }
+
+    /// Notes that the connection has made progress: it is the last one to make room.
+    pub(crate) fn note_progress(&mut self, token: Token) {
+        self.progress += 1;
+        self.replaceable.insert(token, self.progress);
+    }
+
+    /// The connection has become a stream: it keeps its place.
+    pub(crate) fn keep(&mut self, token: Token) {
+        self.replaceable.remove(&token);
+    }
+
+    /// The connection that has made no progress for the longest time.
+    pub(crate) fn least_recent(&self) -> Option<Token> {
+        let oldest = self.replaceable.iter().min_by_key(|(_, count)| **count)?;
+        Some(*oldest.0)
+    }
+
+    /// The listener waits for a place. The program makes room between turns, and wakes it.
+    pub(crate) fn wait_for_place(&mut self, listener: Token) {
+        self.waiting_listener = Some(listener);
+    }
+
+    /// The listener that waits for a place, if any.
+    pub(crate) fn take_waiting_listener(&mut self) -> Option<Token> {
+        self.waiting_listener.take()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn token(key: u32) -> Token {
+        Token { key, generation: 1 }
+    }
+
     #[test]
     fn one_answer_serves_all_observers_with_the_same_question() {
-        let token = |key| Token { key, generation: 1 };
         let mut requests = ObserverRequests::default();
         requests.ask(token(1), Question::Metrics);
         requests.ask(token(2), Question::Metrics);
@@ -126,5 +179,21 @@ mod tests {
         assert!(
             requests.take_answer(token(2)).is_none() && requests.take_answer(token(4)).is_none()
         );
+    }
+
+    #[test]
+    fn the_connection_without_progress_for_the_longest_time_makes_room() {
+        let mut requests = ObserverRequests::default();
+        for key in 0..4 {
+            requests.note_progress(token(key));
+        }
+        requests.note_progress(token(0));
+        requests.keep(token(1));
+        assert_eq!(requests.least_recent(), Some(token(2)));
+        requests.forget(token(2));
+        assert_eq!(requests.least_recent(), Some(token(3)));
+        requests.forget(token(3));
+        requests.forget(token(0));
+        assert_eq!(requests.least_recent(), None);
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! **Owns** the layout of the ladder. **Must never touch** a file: it reads from its input and
 //! writes to its output. **Invariant**: every line is built from parsed values, so that a
-//! recording from an untrusted source cannot control the terminal.
+//! recording from an untrusted source cannot control the terminal. Each is written as soon as it is
+//! read, so that a recording of any size needs no memory.
 
 use super::TokenFilter;
-use super::describe::{Detail, Line};
-use super::trace::{self, Event};
+use super::describe::{Detail, Line, PHASES};
+use super::trace::{self, Event, EventType};
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -19,11 +20,16 @@ pub struct Filter {
     pub token: Option<TokenFilter>,
 }
 
-/// Why no ladder was printed.
+/// The most characters of the parser's message that are shown: it may quote the input.
+const MAX_MESSAGE_COLUMNS: usize = 200;
+
+/// Why no ladder was printed, or not all of it.
 #[derive(Debug)]
 pub enum Error {
     /// The input cannot be read, or is not a recording.
     Input(serde_json::Error),
+    /// The recording has no events to show.
+    Empty,
     /// No line passes the filter.
     Nothing,
     /// The output cannot be written.
@@ -33,13 +39,15 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(error) if error.is_io() => write!(formatter, "cannot be read: {error}"),
-            // The parser's message quotes the input.
+            Self::Input(error) if is_unreadable(error) => {
+                write!(formatter, "cannot be read: {error}")
+            }
             Self::Input(error) => write!(
                 formatter,
                 "is not a recording of `helloop serve --record`: {}",
-                error.to_string().escape_debug()
+                shorten(&error.to_string()).escape_debug()
             ),
+            Self::Empty => formatter.write_str("is a recording without events"),
             Self::Nothing => formatter.write_str("has no event of that turn or token"),
             Self::Output(error) => write!(formatter, "cannot be shown: {error}"),
         }
@@ -48,13 +56,30 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Whether the input failed, and not what it holds.
+fn is_unreadable(error: &serde_json::Error) -> bool {
+    let kind = error.io_error_kind();
+    kind.is_some_and(|kind| kind != io::ErrorKind::InvalidData)
+}
+
+/// The start and the end of a long message: the end says where the fault is.
+fn shorten(message: &str) -> String {
+    let length = message.chars().count();
+    if length <= MAX_MESSAGE_COLUMNS {
+        return message.to_owned();
+    }
+    let half = MAX_MESSAGE_COLUMNS / 2;
+    let start = message.chars().take(half);
+    let end = message.chars().skip(length - half);
+    start.chain(['…']).chain(end).collect()
+}
+
 /// Prints the recording in `input` as a ladder.
 ///
 /// # Errors
 ///
 /// See [`Error`].
 pub fn show(input: impl Read, filter: Filter, out: &mut impl Write) -> Result<(), Error> {
-    let events = trace::read(input).map_err(Error::Input)?;
     let mut ladder = Ladder {
         filter,
         turn: 0,
@@ -63,20 +88,30 @@ pub fn show(input: impl Read, filter: Filter, out: &mut impl Write) -> Result<()
         shown_us: 0.0,
         out,
     };
-    for event in &events {
-        ladder.add(event).map_err(Error::Output)?;
+    let mut unwritable = None;
+    let read = trace::read_each(input, |event| {
+        ladder.add(&event).map_err(|error| {
+            let kind = error.kind();
+            unwritable = Some(error);
+            serde_json::Error::io(kind.into())
+        })
+    });
+    if let Some(error) = unwritable {
+        return Err(Error::Output(error));
     }
-    if ladder.shown_turn.is_none() && filter != Filter::default() {
-        return Err(Error::Nothing);
+    read.map_err(Error::Input)?;
+    match ladder.shown_turn {
+        Some(_) => Ok(()),
+        None if filter == Filter::default() => Err(Error::Empty),
+        None => Err(Error::Nothing),
     }
-    Ok(())
 }
 
 struct Ladder<'a, W> {
     filter: Filter,
     /// The turn and the phase of the current event.
     turn: u64,
-    phase: &'a str,
+    phase: &'static str,
     /// The turn of the last line; `None` before the first.
     shown_turn: Option<u64>,
     /// The time of the last line, in microseconds.
@@ -84,11 +119,17 @@ struct Ladder<'a, W> {
     out: &'a mut W,
 }
 
-impl<'a, W: Write> Ladder<'a, W> {
-    fn add(&mut self, event: &'a Event) -> io::Result<()> {
+impl<W: Write> Ladder<'_, W> {
+    fn add(&mut self, event: &Event) -> io::Result<()> {
+        if event.ph == EventType::End {
+            return Ok(());
+        }
         match &event.detail {
             Detail::Turn { turn } => self.turn = *turn,
-            Detail::Phase {} => self.phase = &event.name,
+            Detail::Phase {} => {
+                let known = PHASES.iter().find(|phase| **phase == event.name);
+                self.phase = known.copied().unwrap_or_default();
+            }
             detail => {
                 let line = detail.line(self.phase);
                 if let Some(line) = line.filter(|line| self.is_wanted(line)) {

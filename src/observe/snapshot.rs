@@ -14,10 +14,13 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Slots in a snapshot: a screen cannot show more as separate cells. Each takes at most 12 bytes.
-const MAX_CELLS: u32 = 32_768;
+pub(crate) const MAX_CELLS: u32 = 32_768;
 
 /// Turns in a snapshot, the last ones.
 const MAX_LANES: usize = 48;
+
+/// Entries of the recording that are looked at for them: fewer turns are shown if those are long.
+const MAX_LANE_ENTRIES: usize = 32_768;
 
 /// One event of the stream. Times are in microseconds since the reactor was made.
 #[derive(Debug, Serialize)]
@@ -62,6 +65,7 @@ impl<T: PartialEq> Runs<T> {
 /// The slots of a snapshot, pushed in order.
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
+    /// All slots, those that are not pushed included.
     count: u32,
     letters: Runs<char>,
     generations: Runs<u32>,
@@ -85,13 +89,17 @@ fn letter(state: Option<State>) -> char {
 }
 
 impl Cells {
-    /// Adds the next slot. `state` is `None` if it is free; `is_active` says whether its source
+    /// No cells yet, of a program with so many slots.
+    pub(crate) fn of(count: u32) -> Self {
+        Self {
+            count,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the next slot, of at most [`MAX_CELLS`]. `state` is `None` if it is free; `is_active` says whether its source
     /// was called in the last period.
     pub(crate) fn push(&mut self, token: Token, state: Option<State>, is_active: bool) {
-        self.count += 1;
-        if self.count > MAX_CELLS {
-            return;
-        }
         self.letters.push(letter(state));
         self.generations.push(token.generation);
         self.active.push(is_active);
@@ -174,7 +182,7 @@ fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
     let mut end = recorder.last();
     let (mut events, mut calls) = (0, 0);
     let mut phases = [0.0; PHASES.len()];
-    for entry in recorder.entries().rev() {
+    for entry in recorder.entries().rev().take(MAX_LANE_ENTRIES) {
         match entry.kind {
             EventKind::Marked { .. } => events += 1,
             EventKind::Called { .. } => calls += 1,
@@ -192,7 +200,10 @@ fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
                     }
                 }
             }
-            EventKind::Born(..) | EventKind::Died(_) | EventKind::Counted { .. } => {}
+            EventKind::Born(..)
+            | EventKind::Died(_)
+            | EventKind::Counted { .. }
+            | EventKind::Paused { .. } => {}
         }
     }
     lanes.reverse();
@@ -210,7 +221,7 @@ mod tests {
 
     #[test]
     fn slots_are_run_length_encoded() {
-        let mut cells = Cells::default();
+        let mut cells = Cells::of(6);
         let waiting = Some(State::Waiting);
         for (key, generation, state, is_active) in [
             (0, 0, Some(State::Listener), false),
@@ -235,7 +246,7 @@ mod tests {
 
     #[test]
     fn runs_of_active_slots_begin_with_the_idle_ones() {
-        let mut cells = Cells::default();
+        let mut cells = Cells::of(3);
         for key in 0..3 {
             let token = Token { key, generation: 0 };
             cells.push(token, Some(State::Waiting), key < 2);
@@ -246,8 +257,8 @@ mod tests {
     #[test]
     fn a_snapshot_is_bounded_with_any_number_of_slots() {
         let states = [State::Greeting, State::Waiting, State::Owed, State::Held];
-        let mut cells = Cells::default();
-        for key in 0..MAX_CELLS + 1_000 {
+        let mut cells = Cells::of(MAX_CELLS + 1_000);
+        for key in 0..MAX_CELLS {
             let token = Token {
                 key,
                 generation: key % 7,

@@ -9,7 +9,7 @@
 //! tutorial's "what one `recv` returns is one message", [`answer_lines`] and [`answer_last_line`]
 //! for lines, [`answer_datagram`] for UDP. Names are opaque bytes and need not be UTF-8.
 
-use crate::protocol::buffer::clear_and_shrink;
+use crate::protocol::buffer::Buffer;
 use memchr::memchr_iter;
 
 /// The longest message in chunk framing, in bytes: the tutorial's `recv(1024)`.
@@ -26,15 +26,6 @@ pub const MAX_LINE_BYTES: usize = 65_536;
 
 /// The last reply to a client whose line is longer than [`MAX_LINE_BYTES`].
 pub const LINE_TOO_LONG: &[u8] = b"Error: line longer than 65536 bytes\n";
-
-/// The start of a refusal.
-pub const BUSY: &[u8] = b"Busy: ";
-
-/// What a client beyond `max_clients` receives instead of the welcome, in both framings.
-#[must_use]
-pub fn refusal(max_clients: u64) -> String {
-    format!("Busy: {max_clients} of {max_clients} clients connected\n")
-}
 
 /// The longest datagram whose reply fits into one datagram over IPv4, in bytes.
 pub const MAX_DATAGRAM_BYTES: usize = 65_507 - b"Hello, !".len();
@@ -121,7 +112,7 @@ pub fn answer_chunk(chunk: &[u8], replies: &mut Vec<u8>) -> Answered {
 ///
 /// `partial` holds the incomplete line that the last read left, and then the one that this read
 /// leaves. After `exit` or a line that is too long the rest of the input is discarded.
-pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) -> Answered {
+pub fn answer_lines(partial: &mut Buffer, input: &[u8], replies: &mut Vec<u8>) -> Answered {
     let mut answered = Answered::default();
     let mut start = 0;
     for line_feed in memchr_iter(b'\n', input) {
@@ -130,10 +121,9 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
         let end = if partial.is_empty() {
             answer_line(strip_carriage_return(piece), replies)
         } else {
-            partial.reserve_exact(piece.len());
-            partial.extend_from_slice(piece);
-            let end = answer_line(strip_carriage_return(partial), replies);
-            clear_and_shrink(partial);
+            partial.push(piece);
+            let end = answer_line(strip_carriage_return(partial.as_slice()), replies);
+            partial.clear();
             end
         };
         answered.messages += u32::from(end != Some(End::LineTooLong));
@@ -145,27 +135,25 @@ pub fn answer_lines(partial: &mut Vec<u8>, input: &[u8], replies: &mut Vec<u8>) 
     // A CR at the end does not count: it may belong to a CRLF.
     let rest = &input[start..];
     let length = partial.len() + rest.len();
-    let last_is_cr = rest.last().or_else(|| partial.last()) == Some(&b'\r');
+    let last_is_cr = rest.last().or_else(|| partial.as_slice().last()) == Some(&b'\r');
     if length - usize::from(last_is_cr) > MAX_LINE_BYTES {
-        clear_and_shrink(partial);
+        partial.clear();
         replies.extend_from_slice(LINE_TOO_LONG);
         answered.end = Some(End::LineTooLong);
-    } else if !rest.is_empty() {
-        // Exact, so that a client costs the memory of what it sent, and not up to twice that.
-        partial.reserve_exact(rest.len());
-        partial.extend_from_slice(rest);
+    } else {
+        partial.push(rest);
     }
     answered
 }
 
 /// Answers the incomplete line at EOF in [`Framing::Line`]: it is a message. A CR at its end is
 /// part of the name, since no LF follows.
-pub fn answer_last_line(partial: &mut Vec<u8>, replies: &mut Vec<u8>) -> Answered {
+pub fn answer_last_line(partial: &mut Buffer, replies: &mut Vec<u8>) -> Answered {
     if partial.is_empty() {
         return Answered::default();
     }
-    let end = answer_line(partial, replies);
-    clear_and_shrink(partial);
+    let end = answer_line(partial.as_slice(), replies);
+    partial.clear();
     Answered {
         messages: u32::from(end != Some(End::LineTooLong)),
         end,
@@ -233,7 +221,7 @@ fn strip_carriage_return(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::buffer::KEPT_BYTES;
+    use crate::protocol::buffer::SMALL_BYTES;
 
     fn chunk(input: &[u8]) -> (Vec<u8>, Answered) {
         let mut replies = Vec::new();
@@ -243,7 +231,7 @@ mod tests {
 
     /// Answers the pieces, one per read, and then EOF.
     fn lines(pieces: &[&[u8]]) -> (Vec<u8>, Answered) {
-        let (mut partial, mut replies) = (Vec::new(), Vec::new());
+        let (mut partial, mut replies) = (Buffer::default(), Vec::new());
         let mut total = Answered::default();
         for piece in pieces {
             let answered = answer_lines(&mut partial, piece, &mut replies);
@@ -281,19 +269,13 @@ mod tests {
 
     #[test]
     fn an_incomplete_line_completes_nothing() {
-        let (mut partial, mut replies) = (Vec::new(), Vec::new());
+        let (mut partial, mut replies) = (Buffer::default(), Vec::new());
         assert!(answer_lines(&mut partial, b"Mich", &mut replies).is_empty());
         assert!(!answer_lines(&mut partial, b"ael\n", &mut replies).is_empty());
         // A line that is too long is not a message, but it ends the conversation.
         let too_long = [b'x'; MAX_LINE_BYTES + 1];
         let answered = answer_lines(&mut partial, &too_long, &mut replies);
         assert_eq!((answered.messages, answered.is_empty()), (0, false));
-    }
-
-    #[test]
-    fn a_refusal_starts_with_busy() {
-        assert_eq!(refusal(100), "Busy: 100 of 100 clients connected\n");
-        assert!(refusal(100).as_bytes().starts_with(BUSY));
     }
 
     #[test]
@@ -356,18 +338,19 @@ mod tests {
 
     #[test]
     fn an_answered_long_line_keeps_little_memory() {
-        let (mut partial, mut replies) = (Vec::new(), Vec::new());
+        let (mut partial, mut replies) = (Buffer::default(), Vec::new());
         for piece in [&[b'x'; 60_000][..], &[b'y'; 5_000], b"\nz"] {
             let _ = answer_lines(&mut partial, piece, &mut replies);
-            assert!(
-                partial.capacity() <= partial.len().max(KEPT_BYTES),
-                "{} bytes",
-                partial.capacity()
-            );
+            assert!(partial.memory() <= partial.len().max(SMALL_BYTES).next_multiple_of(65_536));
         }
-        partial.resize(60_000, b'z');
+        assert!(
+            partial.memory() <= SMALL_BYTES,
+            "{} bytes",
+            partial.memory()
+        );
+        partial.push(&[b'z'; 60_000]);
         let _ = answer_last_line(&mut partial, &mut replies);
-        assert_eq!(partial.capacity(), KEPT_BYTES);
+        assert_eq!(partial.memory(), 0);
     }
 
     #[test]

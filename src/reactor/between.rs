@@ -23,7 +23,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// Does nothing for a source that is gone.
     pub fn wake(&mut self, token: Token) {
         if self.slots.is_current(token) {
-            self.ready.wake(token.key);
+            self.ready.mark(token.key, Readiness::empty());
         }
     }
 
@@ -32,7 +32,6 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     pub fn wake_all(&mut self, readiness: Readiness) {
         for (token, _) in self.slots.iter() {
             self.ready.mark(token.key, readiness);
-            self.ready.wake(token.key);
         }
     }
 
@@ -79,7 +78,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     }
 
     /// All slots, including the free ones.
-    pub fn slots(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
+    pub fn slots(&self) -> impl ExactSizeIterator<Item = (Token, Option<&S>)> {
         self.slots.all()
     }
 

@@ -2,7 +2,8 @@
 //!
 //! **Owns** what the poll has reported for each slot and the source has not used up. **Must never
 //! touch** a source: it knows slot keys only.
-//! **Invariant**: a slot is in each queue at most once, however often it was marked.
+//! **Invariant**: a slot that waits to be driven has an entry in a queue, however often it was
+//! marked, and it has at most one in each.
 //!
 //! The poll is edge-triggered: it reports once that a socket became readable. A source that stops
 //! before the socket is drained must remember that there is more (pitfall 1), and a source that
@@ -34,10 +35,12 @@ bitflags::bitflags! {
 /// Flags stored beside the readiness bits, one bit per slot each; sources do not see them.
 const IN_SPARSE: Readiness = Readiness::from_bits_retain(1 << 7);
 const IN_BULK: Readiness = Readiness::from_bits_retain(1 << 6);
-/// To be driven even if no readiness bit is set.
-const WOKEN: Readiness = Readiness::from_bits_retain(1 << 5);
+/// The owner of the slot waits to be driven. An entry without it was made for an earlier owner.
+const WAITS: Readiness = Readiness::from_bits_retain(1 << 5);
 /// Used more than its quantum when it was last driven.
 const BULK: Readiness = Readiness::from_bits_retain(1 << 4);
+/// Its deadline passed while it waited.
+const POSTPONED: Readiness = Readiness::from_bits_retain(1 << 3);
 
 /// What this module keeps per slot: the bits, and a place in a queue.
 pub(super) const BYTES_PER_SLOT: usize = size_of::<Readiness>() + size_of::<u32>();
@@ -51,7 +54,7 @@ pub enum Queue {
     Bulk = 1,
 }
 
-/// By queue: the flag of a slot that is in it.
+/// By queue: the flag of a slot that has an entry in it.
 const IN: [Readiness; 2] = [IN_SPARSE, IN_BULK];
 
 /// The readiness of every slot, and the slots to drive, in order. Each operation is O(1),
@@ -60,13 +63,15 @@ const IN: [Readiness; 2] = [IN_SPARSE, IN_BULK];
 pub struct Ready {
     /// By slot key.
     bits: Vec<Readiness>,
-    /// Slot keys without a generation. An entry of a slot that has changed hands since drives no
-    /// one, or the new owner spuriously.
+    /// Slot keys without a generation. An entry of a slot that has changed hands since drives the
+    /// new owner if that waits too, and otherwise no one.
     queues: [VecDeque<u32>; 2],
+    /// Slots taken off a queue whose deadline had passed while they waited.
+    overdue: Vec<u32>,
 }
 
 impl Ready {
-    /// Adds `readiness` to what is known of slot `key`, and queues the slot.
+    /// Adds `readiness`, which may be empty, to what is known of slot `key`, and queues the slot.
     #[inline(always)]
     pub fn mark(&mut self, key: u32, readiness: Readiness) {
         let index = key as usize;
@@ -75,16 +80,15 @@ impl Ready {
         }
         let bits = &mut self.bits[index];
         *bits |= readiness;
+        if bits.contains(WAITS) {
+            return;
+        }
         let queue = usize::from(bits.contains(BULK));
-        if !bits.contains(IN[queue]) {
-            *bits |= IN[queue];
+        let is_new = !bits.contains(IN[queue]);
+        *bits |= WAITS | IN[queue];
+        if is_new {
             self.queues[queue].push_back(key);
         }
-    }
-
-    /// Queues slot `key`, to be driven whatever its readiness.
-    pub fn wake(&mut self, key: u32) {
-        self.mark(key, WOKEN);
     }
 
     /// The number of entries in a queue.
@@ -103,7 +107,7 @@ impl Ready {
     #[must_use]
     pub fn is_queued(&self, key: u32) -> bool {
         let bits = self.bits.get(key as usize).copied().unwrap_or_default();
-        bits.intersects(IN_SPARSE | IN_BULK)
+        bits.contains(WAITS)
     }
 
     /// Takes the oldest entry off a queue: the slot to drive, or `None` if the entry was made for
@@ -112,9 +116,22 @@ impl Ready {
     pub fn pop(&mut self, queue: Queue) -> Option<u32> {
         let key = self.queues[queue as usize].pop_front()?;
         let bits = &mut self.bits[key as usize];
-        let is_due = bits.intersects(Readiness::all() | WOKEN);
-        bits.remove(IN[queue as usize] | WOKEN);
-        is_due.then_some(key)
+        let before = *bits;
+        bits.remove(IN[queue as usize] | WAITS | POSTPONED);
+        if before.contains(POSTPONED) {
+            self.overdue.push(key);
+        }
+        before.contains(WAITS).then_some(key)
+    }
+
+    /// The deadline of slot `key` has passed, but the slot waits to be driven.
+    pub fn postpone(&mut self, key: u32) {
+        self.bits[key as usize] |= POSTPONED;
+    }
+
+    /// Takes one slot that was [postponed](Self::postpone) and has been taken off its queue since.
+    pub fn pop_overdue(&mut self) -> Option<u32> {
+        self.overdue.pop()
     }
 
     /// What is known of slot `key`.
@@ -130,12 +147,12 @@ impl Ready {
     pub fn set(&mut self, key: u32, readiness: Readiness, is_bulk: bool) {
         if let Some(bits) = self.bits.get_mut(key as usize) {
             let bulk = if is_bulk { BULK } else { Readiness::empty() };
-            *bits = readiness | bulk | (*bits & (IN_SPARSE | IN_BULK | WOKEN));
+            *bits = readiness | bulk | (*bits & (IN_SPARSE | IN_BULK | WAITS | POSTPONED));
         }
     }
 
-    /// Forgets slot `key`, which changes hands. Its entries stay in the queues and resolve to
-    /// nothing, or, once the next owner is ready, to a spurious call.
+    /// Forgets slot `key`, which changes hands. Its entries stay in the queues, and drive the next
+    /// owner only if that waits.
     pub fn reset(&mut self, key: u32) {
         if let Some(bits) = self.bits.get_mut(key as usize) {
             *bits &= IN_SPARSE | IN_BULK;
@@ -173,16 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn a_woken_slot_is_due_without_readiness_once() {
+    fn a_slot_is_queued_without_readiness_too() {
         let mut ready = Ready::default();
-        ready.wake(2);
-        ready.wake(2);
-        assert_eq!(
-            (ready.len(Queue::Sparse), ready.get(2)),
-            (1, Readiness::empty())
-        );
-        assert_eq!(ready.pop(Queue::Sparse), Some(2));
         ready.mark(2, Readiness::empty());
+        ready.mark(2, Readiness::empty());
+        assert_eq!(ready.get(2), Readiness::empty());
+        assert_eq!(ready.pop(Queue::Sparse), Some(2));
         assert_eq!((ready.pop(Queue::Sparse), ready.is_empty()), (None, true));
     }
 
@@ -190,7 +203,7 @@ mod tests {
     fn a_slot_that_changes_hands_is_queued_once_and_without_bits() {
         let mut ready = Ready::default();
         ready.mark(0, Readiness::READABLE);
-        ready.wake(0);
+        ready.mark(0, Readiness::empty());
         ready.reset(0);
         assert_eq!(ready.get(0), Readiness::empty());
         ready.mark(0, Readiness::WRITABLE);
@@ -208,7 +221,7 @@ mod tests {
     #[test]
     fn an_entry_of_an_earlier_owner_drives_no_source() {
         let mut ready = Ready::default();
-        ready.wake(0);
+        ready.mark(0, Readiness::empty());
         ready.reset(0);
         assert_eq!(
             (ready.len(Queue::Sparse), ready.pop(Queue::Sparse)),
@@ -217,9 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_was_postponed_is_overdue_once_it_is_off_its_queue() {
+        let mut ready = Ready::default();
+        for key in 0..2 {
+            ready.mark(key, Readiness::READABLE);
+            ready.postpone(key);
+        }
+        assert_eq!(ready.pop_overdue(), None);
+        assert_eq!(ready.pop(Queue::Sparse), Some(0));
+        assert_eq!((ready.pop_overdue(), ready.pop_overdue()), (Some(0), None));
+        ready.reset(1);
+        assert_eq!(
+            (ready.pop(Queue::Sparse), ready.pop_overdue()),
+            (None, None)
+        );
+    }
+
+    #[test]
     fn the_bits_of_the_list_are_not_readiness() {
         let mut ready = Ready::default();
-        ready.wake(0);
+        ready.mark(0, Readiness::empty());
         assert!(ready.get(0).is_empty());
         ready.set(0, Readiness::READABLE, false);
         ready.mark(0, Readiness::WRITABLE);

@@ -150,7 +150,7 @@ impl<S> Slots<S> {
 
     /// All slots that were ever used, free ones included: the token of the owner, or of the next
     /// one.
-    pub fn all(&self) -> impl Iterator<Item = (Token, Option<&S>)> {
+    pub fn all(&self) -> impl ExactSizeIterator<Item = (Token, Option<&S>)> {
         (0..self.end()).map(|key| (self.generations.token(key), self.slab.get(key as usize)))
     }
 

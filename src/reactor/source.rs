@@ -118,7 +118,7 @@ impl<T> Context<'_, T> {
     /// turn, or in this one if it is in the list already. A stale token wakes nothing.
     pub fn wake(&mut self, token: Token) {
         if self.generations.is_current(token) {
-            self.ready.wake(token.key);
+            self.ready.mark(token.key, Readiness::empty());
         }
     }
 

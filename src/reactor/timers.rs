@@ -130,13 +130,14 @@ impl Timers {
         }
     }
 
-    /// Takes one slot whose deadline is at or before `now`, the earliest first.
+    /// Takes one slot whose deadline is at or before `now`, the earliest first. It stays
+    /// [due](Self::is_due) until it is cancelled or moved, and is not taken again.
     pub fn expired(&mut self, now: Time) -> Option<u32> {
         if self.nearest()? > now {
             return None;
         }
         let Reverse((_, key)) = self.heap.pop()?;
-        self.alarms[key as usize] = Alarm::NONE;
+        self.alarms[key as usize].entry = Time::NEVER;
         self.live -= 1;
         Some(key)
     }

@@ -68,15 +68,12 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         marks: impl IntoIterator<Item = Mark>,
         shared: &mut S::Shared,
     ) {
-        (self.asked, self.now) = (asked, now);
+        self.now = now;
         self.skip_next_wait = false;
         self.stats.turns += 1;
-        let is_complete = self.mark(marks);
+        self.mark(asked, marks);
         self.drive(shared);
-        if is_complete {
-            self.expire(shared);
-        }
-        self.overdue.clear();
+        self.expire(shared);
         self.settle(shared);
         self.begin(TurnPhase::Between);
     }
@@ -121,11 +118,14 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// that is gone does nothing, nor does one whose bits are set already: the source is queued, or
     /// chose to rest with those bits set ([`Verdict::Hold`]).
     ///
-    /// Returns whether these are all marks there are: a full batch may not be, and deadlines then
-    /// wait for the rest. They do not wait forever: after as many full batches as all sources can
-    /// fill, every source that was ready has been reported.
-    fn mark(&mut self, marks: impl IntoIterator<Item = Mark>) -> bool {
+    /// A full batch may not be all there is, and deadlines then wait for the rest. They do not wait
+    /// forever: once the batches hold as many events as there were sources, every source that was
+    /// ready when the poll was first asked has been reported.
+    fn mark(&mut self, asked: Time, marks: impl IntoIterator<Item = Mark>) {
         self.begin(TurnPhase::Mark);
+        if self.unreported == 0 {
+            (self.asked, self.unreported) = (asked, self.slots.len());
+        }
         let is_recorded = self.recorder.is_on();
         let mut events = 0;
         for (token, readiness) in marks {
@@ -139,11 +139,11 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
                 self.recorder.marked(token, readiness, is_current);
             }
         }
-        self.stats.events += events;
-        self.stats.most_events = self.stats.most_events.max(events);
-        let is_full = events >= EVENTS_PER_WAIT as u64;
-        self.full_batches = if is_full { self.full_batches + 1 } else { 0 };
-        !is_full || self.full_batches > self.slots.len() / EVENTS_PER_WAIT
+        self.stats.events += events as u64;
+        self.stats.most_events = self.stats.most_events.max(events as u64);
+        let is_full = events >= EVENTS_PER_WAIT;
+        let unreported = self.unreported.saturating_sub(events);
+        self.unreported = if is_full { unreported } else { 0 };
     }
 
     /// Drives the sources that were in the queues when the turn began, in order and at most once
@@ -151,15 +151,12 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// `Again` goes to the end of its queue.
     fn drive(&mut self, shared: &mut S::Shared) {
         self.begin(TurnPhase::Drive);
-        let shares = [
-            (
-                Queue::Sparse,
-                self.ready.len(Queue::Sparse),
-                SPARSE_BUDGET_BYTES,
-            ),
-            (Queue::Bulk, self.ready.len(Queue::Bulk), BULK_BUDGET_BYTES),
-        ];
-        for (queue, entries, budget) in shares {
+        let sparse = self.ready.len(Queue::Sparse);
+        let bulk = self.ready.len(Queue::Bulk);
+        for (queue, entries, budget) in [
+            (Queue::Sparse, sparse, SPARSE_BUDGET_BYTES),
+            (Queue::Bulk, bulk, BULK_BUDGET_BYTES),
+        ] {
             let mut spent = 0;
             for _ in 0..entries {
                 if let Some(key) = self.ready.pop(queue) {
@@ -175,30 +172,31 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// Calls the sources whose deadline had passed when the poll was asked, as far as the budget
     /// goes. A pause of the machine must not look like silence of the clients (pitfall 20): what
     /// became ready during the pause is marked before, and a source that waits to be driven is
-    /// not called. Once it was driven its deadline fires if it still stands, queued again or not.
+    /// driven before, and called in the same turn if its deadline still stands.
     fn expire(&mut self, shared: &mut S::Shared) {
         self.begin(TurnPhase::Expire);
         let mut spent = 0;
-        while spent < EXPIRE_BUDGET_BYTES {
-            let key = if let Some(key) = self.overdue.pop() {
-                if !self.timers.is_due(key, self.asked) {
-                    continue;
-                }
-                self.timers.cancel(key);
-                key
-            } else if let Some(key) = self.timers.expired(self.asked) {
-                if self.ready.is_queued(key) {
-                    let later = self.asked.after(Duration::from_nanos(1));
-                    self.timers.set(key, later);
-                    spent += CALL_COST_BYTES;
-                    continue;
-                }
-                key
-            } else {
+        while let Some(key) = self.ready.pop_overdue() {
+            if self.timers.is_due(key, self.asked) {
+                spent += self.call_expired(key, shared);
+            }
+        }
+        while self.unreported == 0 && spent < EXPIRE_BUDGET_BYTES {
+            let Some(key) = self.timers.expired(self.asked) else {
                 break;
             };
-            spent += self.call(key, shared, |source, cx, _| source.expire(cx));
+            if self.ready.is_queued(key) {
+                self.ready.postpone(key);
+                spent += CALL_COST_BYTES;
+            } else {
+                spent += self.call_expired(key, shared);
+            }
         }
+    }
+
+    fn call_expired(&mut self, key: u32, shared: &mut S::Shared) -> usize {
+        self.timers.cancel(key);
+        self.call(key, shared, |source, cx, _| source.expire(cx))
     }
 
     /// Lets one source work, and carries out its verdict. Returns what the call cost.
@@ -235,8 +233,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
                 after,
                 verdict,
             };
-            let is_timed = self.recorder.is_timing_calls();
-            let at = if is_timed {
+            let at = if self.recorder.is_timing_calls() {
                 clock(self.epoch, self.now)
             } else {
                 self.now
@@ -249,12 +246,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
                 "{token} parks although it may be readable: no event will wake it; see Verdict"
             ),
             Verdict::Hold => {}
-            Verdict::Again => {
-                self.ready.wake(key);
-                if self.timers.is_due(key, self.asked) {
-                    self.overdue.push(key);
-                }
-            }
+            Verdict::Again => self.ready.mark(key, Readiness::empty()),
             Verdict::Close => {
                 self.retire(token);
                 cost += CALL_COST_BYTES; // close(2)

@@ -7,6 +7,7 @@
 
 use super::Shared;
 use crate::observe::metrics::{Family, number};
+use crate::output::dropped_log_lines;
 use crate::reactor::{LoopStats, Time};
 
 /// One family per entry: its type, name, value and help text.
@@ -22,12 +23,17 @@ pub(super) fn families(shared: &Shared, loop_stats: &LoopStats, now: Time) -> Ve
     let stats = &shared.stats;
     let closed = stats.closed.into_iter();
     let dropped = stats.dropped.into_iter();
+    let refused = [
+        ("--max-clients", stats.refused - stats.refused_per_address),
+        ("--max-clients-per-address", stats.refused_per_address),
+    ];
+    let refused = refused.into_iter();
     families! {
         gauge clients: number(stats.clients()), "TCP clients connected.";
         counter connections_accepted_total: stats.accepted,
             "TCP connections accepted, including refused ones.";
-        counter connections_refused_total: stats.refused,
-            "TCP clients refused because of --max-clients.";
+        causes connections_refused_total: refused,
+            "TCP clients refused, by the limit that was reached.";
         causes connections_closed_total: closed.map(|(cause, count)| (cause.name(), count)),
             "TCP connections closed, by cause.";
         counter connections_aborted_total: stats.aborted,
@@ -57,6 +63,8 @@ pub(super) fn families(shared: &Shared, loop_stats: &LoopStats, now: Time) -> Ve
         gauge draining: f64::from(u8::from(shared.is_draining())),
             "Whether the server is draining: 1 or 0.";
         gauge up_seconds: now.since(Time::ZERO).as_secs_f64(), "Time since the server started.";
+        counter log_lines_dropped_total: dropped_log_lines(),
+            "Log lines that stderr did not take at once.";
         gauge observers: number(shared.observers.observers as u64),
             "Open connections of observers (--observe).";
     }

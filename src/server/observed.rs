@@ -8,13 +8,21 @@ use super::sources::peer::{Peer, PeerState};
 use super::{RecordingFile, Server, ServerSource, Shared, metrics as server_metrics};
 use crate::net::Net;
 use crate::net::stream::Stream;
-use crate::observe::history::{self, SlotInfo};
+use crate::observe::history::{Search, SlotInfo};
 use crate::observe::observer::SNAPSHOT_PERIOD;
-use crate::observe::requests::Question;
-use crate::observe::snapshot::{Cells, Snapshot};
+use crate::observe::requests::{MAX_OBSERVERS, OBSERVER_ACCEPTS_PER_TURN, Question};
+use crate::observe::snapshot::{Cells, MAX_CELLS, Snapshot};
 use crate::observe::{Observable, State, WorkCounters, metrics};
-use log::info;
-use std::io;
+use crate::reactor::Verdict;
+use log::debug;
+use std::os::fd::AsRawFd;
+
+/// Entries of the recording that are looked at between two turns for the histories of slots: they
+/// take 30 µs, and a whole recording 40 turns.
+const SEARCHED_ENTRIES_PER_TURN: usize = 8_192;
+
+// Each question has a share.
+const _: () = assert!(SEARCHED_ENTRIES_PER_TURN / MAX_OBSERVERS > 0);
 
 /// What is to be observed, and how. By default nothing.
 #[derive(Debug, Default)]
@@ -25,16 +33,19 @@ pub struct ObserveOptions {
     pub turns: usize,
     /// The blocking listener at which observers connect, if they may.
     pub listener: Option<std::net::TcpListener>,
+    /// The names by which observers may address this server, in lower case.
+    pub hosts: Vec<String>,
 }
 
 /// A client's state as observers see it.
-pub(crate) fn state_of<T: Stream>(peer: &Peer<T>) -> State {
+pub(crate) fn state_of<T: Stream + AsRawFd>(peer: &Peer<T>) -> State {
     match peer.state() {
-        PeerState::Greeting | PeerState::Refusing => State::Greeting,
+        PeerState::Greeting | PeerState::Refusing(_) => State::Greeting,
+        PeerState::Waiting | PeerState::Partial(_) => State::Waiting,
+        PeerState::Ending(_) if !peer.has_pending() => State::Waiting,
+        PeerState::Owed | PeerState::Ending(_) => State::Owed,
         PeerState::Held(_) => State::Held,
         PeerState::Lingering(_) => State::Lingering,
-        _ if peer.owed() > 0 => State::Owed,
-        _ => State::Waiting,
     }
 }
 
@@ -73,20 +84,51 @@ impl<N: Net> Observable for ServerSource<N> {
 }
 
 impl<N: Net> Server<N> {
+    /// Closes observers if a new one waits for a place: those without progress for the longest time
+    /// (pitfall 24).
+    fn make_room_for_observers(&mut self) {
+        let Some(listener) = self.shared.observers.take_waiting_listener() else {
+            return;
+        };
+        for _ in 0..OBSERVER_ACCEPTS_PER_TURN {
+            let Some(token) = self.shared.observers.least_recent() else {
+                break;
+            };
+            debug!("closing observer {token} to make room for another one");
+            self.reactor
+                .with_source(token, &mut self.shared, |source, cx, _| match source {
+                    ServerSource::Observer(observer) => {
+                        observer.make_room(&mut cx.part(|shared| &mut shared.observers))
+                    }
+                    _ => Verdict::Hold,
+                });
+        }
+        self.reactor.wake(listener);
+    }
+
     /// Answers what observers asked, and wakes them.
     pub(super) fn answer_observers(&mut self) {
+        self.make_room_for_observers();
         let is_watched = self.shared.observers.streams > 0;
         self.reactor.recorder_mut().set_watched(is_watched);
         if !self.shared.observers.is_asked() {
+            self.searches.clear();
             return;
         }
-        for question in self.shared.observers.questions() {
+        let questions = self.shared.observers.questions();
+        // A search whose observer has left ends.
+        self.searches
+            .retain(|slot, _| questions.contains(&Question::History(*slot)));
+        for question in &questions {
             let body = match question {
                 Question::Metrics => self.metrics(),
                 Question::Snapshot => self.snapshot().event(),
-                Question::History(slot) => self.history(slot),
+                Question::History(slot) => match self.history(*slot, questions.len()) {
+                    Some(body) => body,
+                    None => continue,
+                },
             };
-            for token in self.shared.observers.answer_all(question, body.into()) {
+            for token in self.shared.observers.answer_all(*question, body.into()) {
                 self.reactor.wake(token);
             }
         }
@@ -99,8 +141,9 @@ impl<N: Net> Server<N> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let (mut cells, recorder) = (Cells::default(), self.reactor.recorder());
-        for (token, source) in self.reactor.slots() {
+        let (slots, recorder) = (self.reactor.slots(), self.reactor.recorder());
+        let mut cells = Cells::of(slots.len() as u32);
+        for (token, source) in slots.take(MAX_CELLS as usize) {
             let is_active = recorder.was_active(token, SNAPSHOT_PERIOD);
             cells.push(token, source.map(ServerSource::state), is_active);
         }
@@ -110,30 +153,26 @@ impl<N: Net> Server<N> {
             .with_recorder(recorder, self.shared.observers.observers)
     }
 
-    fn history(&self, slot: u32) -> Vec<u8> {
+    /// The history of a slot, once the search for it is over. Each of the `questions` has an equal
+    /// share of the entries that are looked at between two turns.
+    fn history(&mut self, slot: u32, questions: usize) -> Option<Vec<u8>> {
+        let recorder = self.reactor.recorder();
+        let search = self.searches.entry(slot);
+        let search = search.or_insert_with(|| Search::new(slot, recorder));
+        let share = SEARCHED_ENTRIES_PER_TURN / questions;
+        if !search.advance(recorder, share) {
+            self.reactor.skip_next_wait();
+            return None;
+        }
         let found = self.reactor.slots().nth(slot as usize);
         let info = found.map(|(token, source)| SlotInfo {
             token,
             state: source.map(ServerSource::state),
             owed: match source {
-                Some(ServerSource::Peer(peer)) => peer.buffered(),
+                Some(ServerSource::Peer(peer)) => peer.buffered(&self.shared.pending),
                 _ => 0,
             },
         });
-        history::to_json(slot, info, self.reactor.recorder())
-    }
-
-    /// Saves the recording, if one is made.
-    pub(super) fn save_recording(&self) -> io::Result<()> {
-        let Some(file) = &self.recording else {
-            return Ok(());
-        };
-        let path = file.path().display();
-        file.save(self.reactor.recorder()).map_err(|error| {
-            let message = format!("cannot write the recording to {path}: {error}");
-            io::Error::new(error.kind(), message)
-        })?;
-        info!("recording saved: `helloop show {path}`, or open it in Perfetto");
-        Ok(())
+        Some(self.searches.remove(&slot)?.to_json(info))
     }
 }

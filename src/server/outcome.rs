@@ -11,7 +11,7 @@ use std::time::Duration;
 pub enum Outcome {
     /// Every client was sent what it was owed.
     Drained,
-    /// The drain ran out of time while this many clients were owed replies.
+    /// A limit ran out during the drain while this many clients were owed replies.
     CutOff(u64),
 }
 

@@ -1,30 +1,63 @@
-//! What is kept for a client that cannot be served at once.
+//! What is kept for clients that cannot be served at once, in the order of their progress.
 //!
-//! **Owns** the memory of unsent replies and of incomplete lines, in use and pooled. **Must never
-//! touch** a socket, nor what the bytes mean.
-//! **Invariant**: a client that is owed nothing and has sent no part of a line keeps no memory
-//! here; what it used is pooled, within bounds, for the next client that needs some.
+//! **Owns** the memory of unsent replies and of incomplete lines, and which client has made no
+//! progress for longest. **Must never touch** a socket, nor what the bytes mean.
+//! **Invariant**: a client that is owed nothing and has sent no part of a line has no entry here;
+//! the list leads from the entry without progress for longest to the newest.
 //!
-//! Memory is reused rather than freed, so that a steady load allocates nothing: neither for lines
-//! that arrive in pieces, nor for replies that a delay or a full socket holds back.
+//! When all clients together have too much buffered, some must go, and it must not be those who
+//! only happen to be slow, or large: an attacker chooses its size (pitfall 21). So each entry moves
+//! to the end of a list whenever what was there at its last move is settled: the line that had
+//! begun has ended, and the replies that were owed are sent. A client that takes a byte of its
+//! replies now and then, or sends one of its line, stays where it is, and comes to the front.
 
 use crate::net::outbox::Outbox;
-use crate::protocol::buffer::KEPT_BYTES;
+use crate::protocol::buffer::{Buffer, SMALL_BYTES};
+use crate::reactor::Token;
+use slab::Slab;
+use std::num::NonZeroU32;
 
-/// Empty entries kept for reuse. More are in use at once only if many clients are slow, and the
-/// cost of an allocation does not matter then.
+/// Small buffers kept for reuse, so that lines in pieces and replies that a delay holds back
+/// allocate nothing. More are in use at once only if many clients are slow, and the cost of an
+/// allocation does not matter then.
 pub(super) const MAX_POOLED_BUFFERS: usize = 64;
 
-// The whole pool stays small.
-const _: () = assert!(MAX_POOLED_BUFFERS * 2 * KEPT_BYTES <= 128 * 1_024);
+/// A table for more entries than this is freed when the last one goes.
+const MAX_KEPT_ENTRIES: usize = 1_024;
 
-/// What a peer holds only while it has unsent replies or an incomplete line.
-#[derive(Debug, Default)]
+/// Names an entry of a [`PendingTable`]: its slab key plus one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingKey(NonZeroU32);
+
+impl PendingKey {
+    fn of(key: usize) -> Option<Self> {
+        u32::try_from(key + 1)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .map(Self)
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// What a peer has only while it has unsent replies or an incomplete line.
+#[derive(Debug)]
 pub struct Pending {
     /// Replies that the socket has not taken, or that `--delay` holds.
     pub outbox: Outbox,
     /// An incomplete line.
-    pub partial: Vec<u8>,
+    pub partial: Buffer,
+    token: Token,
+    /// The neighbours in the order of progress.
+    older: Option<PendingKey>,
+    newer: Option<PendingKey>,
+    /// Bytes owed at the last move to the end of the list, and unsent since.
+    old_owed: u32,
+    /// Whether the line that had begun at the last move has not ended since.
+    has_old_line: bool,
 }
 
 impl Pending {
@@ -34,37 +67,148 @@ impl Pending {
         self.outbox.is_empty() && self.partial.is_empty()
     }
 
-    /// Frees the memory that no byte needs.
-    pub fn trim(&mut self) {
-        self.outbox.trim();
-        self.partial.shrink_to_fit();
-    }
-
-    /// The memory allocated, in bytes, used or not: limits must hold for memory.
+    /// The memory taken, in bytes, this entry included.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.outbox.memory() + self.partial.capacity()
+        size_of::<Self>() + self.outbox.memory() + self.partial.memory()
     }
 }
 
-/// A pool of reusable client buffers.
-#[derive(Debug, Default)]
-pub struct PendingPool {
-    #[expect(clippy::vec_box, reason = "the box itself is reused")]
-    list: Vec<Box<Pending>>,
+/// The entries of all clients that have one, linked in the order of their progress. Each operation
+/// is O(1), amortised over the growth of the slab.
+#[derive(Debug)]
+pub struct PendingTable {
+    slab: Slab<Pending>,
+    oldest: Option<PendingKey>,
+    newest: Option<PendingKey>,
+    pool: Vec<Buffer>,
 }
 
-impl PendingPool {
-    /// An empty entry, with the memory of an earlier client if there is one.
-    pub fn take(&mut self) -> Box<Pending> {
-        self.list.pop().unwrap_or_default()
+impl Default for PendingTable {
+    /// The pool is allocated first: what is kept longest lies below what comes and goes.
+    fn default() -> Self {
+        Self {
+            slab: Slab::new(),
+            oldest: None,
+            newest: None,
+            pool: (0..MAX_POOLED_BUFFERS).map(|_| Buffer::small()).collect(),
+        }
+    }
+}
+
+impl PendingTable {
+    /// The entry of a client, if it has one.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, key: Option<PendingKey>) -> Option<&Pending> {
+        self.slab.get(key?.index())
     }
 
-    /// Takes back an entry that has become empty.
-    pub fn put(&mut self, pending: Box<Pending>) {
-        debug_assert!(pending.is_empty(), "still in use");
-        if self.list.len() < MAX_POOLED_BUFFERS {
-            self.list.push(pending);
+    /// The entry of a client, if it has one.
+    #[inline]
+    pub fn get_mut(&mut self, key: Option<PendingKey>) -> Option<&mut Pending> {
+        self.slab.get_mut(key?.index())
+    }
+
+    /// The client that has made no progress for longest.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Token> {
+        self.get(self.oldest).map(|pending| pending.token)
+    }
+
+    /// The client's entry; if `key` is `None` a new one, which `key` then names.
+    pub fn entry(&mut self, key: &mut Option<PendingKey>, token: Token) -> &mut Pending {
+        let index = match *key {
+            Some(key) => key.index(),
+            None => {
+                let index = self.slab.insert(Pending {
+                    outbox: Outbox::from(self.pool.pop().unwrap_or_default()),
+                    partial: self.pool.pop().unwrap_or_default(),
+                    token,
+                    older: None,
+                    newer: None,
+                    old_owed: 0,
+                    has_old_line: false,
+                });
+                *key = PendingKey::of(index);
+                self.link(*key);
+                index
+            }
+        };
+        &mut self.slab[index]
+    }
+
+    /// Notes that bytes were sent to the client and how many of its messages were completed, and
+    /// removes its entry if nothing is left in it.
+    #[inline]
+    pub fn settle(&mut self, key: &mut Option<PendingKey>, sent: usize, messages: u64) {
+        if key.is_some() {
+            self.settle_entry(key, sent, messages);
+        }
+    }
+
+    fn settle_entry(&mut self, key: &mut Option<PendingKey>, sent: usize, messages: u64) {
+        let Some(pending) = self.get_mut(*key) else {
+            return;
+        };
+        if pending.is_empty() {
+            self.remove(key);
+            return;
+        }
+        let sent = u32::try_from(sent).unwrap_or(u32::MAX);
+        pending.old_owed = pending.old_owed.saturating_sub(sent);
+        pending.has_old_line &= messages == 0;
+        if pending.old_owed == 0 && !pending.has_old_line {
+            pending.old_owed = u32::try_from(pending.outbox.len()).unwrap_or(u32::MAX);
+            pending.has_old_line = !pending.partial.is_empty();
+            self.unlink(*key);
+            self.link(*key);
+        }
+    }
+
+    /// Removes a client's entry, and with it what is kept.
+    pub fn remove(&mut self, key: &mut Option<PendingKey>) {
+        self.unlink(*key);
+        let Some(key) = key.take() else { return };
+        let pending = self.slab.remove(key.index());
+        for mut buffer in [pending.partial, pending.outbox.into()] {
+            buffer.clear();
+            if self.pool.len() < MAX_POOLED_BUFFERS {
+                let is_small = buffer.memory() == SMALL_BYTES;
+                self.pool
+                    .push(if is_small { buffer } else { Buffer::small() });
+            }
+        }
+        if self.slab.is_empty() && self.slab.capacity() > MAX_KEPT_ENTRIES {
+            self.slab = Slab::new();
+        }
+    }
+
+    /// Puts an entry at the end of the list.
+    fn link(&mut self, key: Option<PendingKey>) {
+        let older = self.newest;
+        if let Some(pending) = self.get_mut(key) {
+            (pending.older, pending.newer) = (older, None);
+        }
+        match self.get_mut(older) {
+            Some(older) => older.newer = key,
+            None => self.oldest = key,
+        }
+        self.newest = key;
+    }
+
+    /// Takes an entry out of the list.
+    fn unlink(&mut self, key: Option<PendingKey>) {
+        let Some(&Pending { older, newer, .. }) = self.get(key) else {
+            return;
+        };
+        match self.get_mut(older) {
+            Some(older) => older.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.get_mut(newer) {
+            Some(newer) => newer.older = older,
+            None => self.newest = older,
         }
     }
 }
@@ -73,33 +217,86 @@ impl PendingPool {
 mod tests {
     use super::*;
 
-    /// An empty entry that has held `bytes` bytes of replies.
-    fn used(pool: &mut PendingPool, bytes: usize) -> Box<Pending> {
-        let mut pending = pool.take();
-        pending.partial.resize(bytes, 0);
-        crate::protocol::buffer::clear_and_shrink(&mut pending.partial);
-        pending
+    fn token(key: u32) -> Token {
+        Token { key, generation: 0 }
+    }
+
+    /// The tokens in the order of the list, walked both ways.
+    fn order(table: &PendingTable) -> Vec<u32> {
+        let walk = |first, next: fn(&Pending) -> Option<PendingKey>| {
+            let mut at = first;
+            std::iter::from_fn(move || {
+                let pending = table.get(at)?;
+                at = next(pending);
+                Some(pending.token.key)
+            })
+        };
+        let mut backwards: Vec<_> = walk(table.newest, |pending| pending.older).collect();
+        backwards.reverse();
+        let forwards: Vec<_> = walk(table.oldest, |pending| pending.newer).collect();
+        assert_eq!(forwards, backwards);
+        assert_eq!(forwards.len(), table.slab.len());
+        forwards
     }
 
     #[test]
-    fn an_entry_is_reused_with_its_memory() {
-        let mut pool = PendingPool::default();
-        let pending = used(&mut pool, 100);
-        pool.put(pending);
-        let again = pool.take();
-        assert!(again.is_empty());
-        assert_eq!(again.memory(), 100);
-        assert_eq!(pool.take().memory(), 0, "only one was pooled");
+    fn who_settles_what_was_owed_goes_to_the_end_and_nobody_else_does() {
+        let (mut table, mut keys) = (PendingTable::default(), [None; 4]);
+        for (index, key) in (0..).zip(&mut keys) {
+            let pending = table.entry(key, token(index));
+            pending.outbox.push(&[b'x'; 10]);
+            pending.partial.push(b"begun");
+            table.settle(key, 0, 0);
+        }
+        assert_eq!(order(&table), [0, 1, 2, 3]);
+        // Replies alone, or a line alone, do not settle both.
+        table.settle(&mut keys[0], 10, 0);
+        table.settle(&mut keys[1], 9, 1);
+        assert_eq!(order(&table), [0, 1, 2, 3]);
+        table.settle(&mut keys[0], 0, 1);
+        assert_eq!(order(&table), [1, 2, 3, 0]);
+        // What came since the last move counts from this one.
+        table.entry(&mut keys[2], token(2)).outbox.push(&[b'x'; 10]);
+        table.settle(&mut keys[2], 10, 1);
+        assert_eq!(order(&table), [1, 3, 0, 2]);
+        table.settle(&mut keys[2], 19, 1);
+        assert_eq!(order(&table), [1, 3, 0, 2], "20 bytes were owed");
+        table.settle(&mut keys[1], 1, 0);
+        assert_eq!(order(&table), [3, 0, 2, 1]);
+        assert_eq!(table.oldest(), Some(token(3)));
     }
 
     #[test]
-    fn the_pool_is_bounded_in_number_and_in_memory() {
-        let mut pool = PendingPool::default();
-        let entries: Vec<_> = (0..=MAX_POOLED_BUFFERS)
-            .map(|_| used(&mut pool, 3 * KEPT_BYTES))
-            .collect();
-        entries.into_iter().for_each(|pending| pool.put(pending));
-        assert_eq!(pool.list.len(), MAX_POOLED_BUFFERS);
-        assert!(pool.list.iter().all(|pooled| pooled.memory() <= KEPT_BYTES));
+    fn an_entry_goes_when_it_is_empty_or_removed() {
+        let (mut table, mut keys) = (PendingTable::default(), [None; 3]);
+        for (index, key) in (0..).zip(&mut keys) {
+            table.entry(key, token(index)).partial.push(b"begun");
+        }
+        table.entry(&mut keys[1], token(1)).partial.clear();
+        table.settle(&mut keys[1], 0, 1);
+        assert_eq!((keys[1], order(&table)), (None, vec![0, 2]));
+        table.settle(&mut keys[1], 0, 1);
+        table.remove(&mut keys[2]);
+        assert_eq!(order(&table), [0]);
+        table.remove(&mut keys[0]);
+        assert_eq!((table.oldest(), order(&table)), (None, vec![]));
+    }
+
+    #[test]
+    fn small_buffers_are_reused_and_large_ones_are_not_kept() {
+        let (mut table, mut keys) = (PendingTable::default(), vec![None; 2 * MAX_KEPT_ENTRIES]);
+        for (index, key) in (0..).zip(&mut keys) {
+            let pending = table.entry(key, token(index));
+            pending.partial.push(&[b'x'; 3 * SMALL_BYTES]);
+        }
+        assert!(table.pool.is_empty());
+        keys.iter_mut().for_each(|key| table.remove(key));
+        assert_eq!(table.slab.capacity(), 0);
+        assert_eq!(table.pool.len(), MAX_POOLED_BUFFERS);
+        let memory = table.pool.iter().map(Buffer::memory);
+        assert_eq!(memory.sum::<usize>(), MAX_POOLED_BUFFERS * SMALL_BYTES);
+        let pending = table.entry(&mut keys[0], token(0));
+        pending.partial.push(b"begun");
+        assert_eq!(pending.memory(), size_of::<Pending>() + 2 * SMALL_BYTES);
     }
 }

@@ -24,6 +24,7 @@ use mio::{Interest, Registry, event};
 use peer::Peer;
 use signals::Signals;
 use std::io;
+use std::os::fd::AsRawFd;
 use stdin::StdinWatch;
 
 /// One event source of the server. All but clients are boxed, so that a client's slot is as small
@@ -63,7 +64,10 @@ impl<N: Net> Source for ServerSource<N> {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let (socket, interest): (&mut dyn event::Source, _) = match self {
             Self::Peer(peer) => (peer.stream_mut(), INTEREST),
-            Self::Listener(listener) => (listener.socket_mut(), Interest::READABLE),
+            Self::Listener(listener) => match listener.socket_mut() {
+                Some(socket) => (socket, Interest::READABLE),
+                None => return Ok(()), // closed already
+            },
             Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
             Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
             Self::Stdin(stdin) => (stdin.pipe_mut(), Interest::READABLE),
@@ -98,7 +102,7 @@ impl<N: Net> Source for ServerSource<N> {
     fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self {
             Self::Peer(peer) => peer.expire(cx),
-            Self::Listener(listener) => listener.expire(),
+            Self::Listener(listener) => listener.expire(cx),
             Self::Datagrams(_) | Self::Stdin(_) => Verdict::Hold, // they set no deadline
             Self::Signals(signals) => signals.expire(cx),
             Self::ObserverListener(listener) => {
@@ -127,7 +131,7 @@ impl<N: Net> Source for ServerSource<N> {
 }
 
 /// The client's address as the log shows it.
-fn address_of<T: Stream>(peer: &mut Peer<T>) -> String {
+fn address_of<T: Stream + AsRawFd>(peer: &mut Peer<T>) -> String {
     let address = peer.stream_mut().peer_address();
     address.map_or_else(
         |_| "a client that is gone already".to_owned(),

@@ -5,6 +5,7 @@
 //! closed and still open.
 
 use crate::net::stream::Traffic;
+use crate::protocol::greeting::End;
 use enum_map::{Enum, EnumMap};
 use std::fmt;
 use std::io;
@@ -24,15 +25,20 @@ pub enum CloseCause {
     Unreachable,
     /// The client sent nothing for `--idle-timeout`.
     IdleTimeout,
+    /// The client did not complete a line within `--line-timeout`.
+    LineTimeout,
     /// The client read none of its replies for `--write-timeout`.
     WriteTimeout,
-    /// The client had the largest buffer when all together exceeded `--max-buffered`.
+    /// All clients together exceeded `--max-buffered`, and the client had made no progress for
+    /// longest.
     BufferedTooMuch,
-    /// The client was refused: `--max-clients` were connected.
+    /// The client was refused: `--max-clients` were connected, or `--max-clients-per-address` of
+    /// its address.
     Busy,
     /// The server drained, and the client was owed nothing.
     Drained,
-    /// The drain ran out of time, and the client was owed replies.
+    /// A limit ran out during a drain while the client was owed replies: the drain timeout, the
+    /// write timeout, the bytes that a drain reads of one client, or the cap on buffered bytes.
     CutOff,
     /// The connection could not be registered with the poll, or failed in another way.
     Failed,
@@ -49,6 +55,7 @@ impl CloseCause {
             Self::Reset => "reset",
             Self::Unreachable => "unreachable",
             Self::IdleTimeout => "idle timeout",
+            Self::LineTimeout => "line timeout",
             Self::WriteTimeout => "write timeout",
             Self::BufferedTooMuch => "buffered too much",
             Self::Busy => "busy",
@@ -68,6 +75,15 @@ impl From<io::Error> for CloseCause {
             | io::ErrorKind::NotConnected => Self::Reset,
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Unreachable,
             _ => Self::Failed,
+        }
+    }
+}
+
+impl From<End> for CloseCause {
+    fn from(end: End) -> Self {
+        match end {
+            End::Exit => Self::Exit,
+            End::LineTooLong => Self::LineTooLong,
         }
     }
 }
@@ -103,8 +119,10 @@ impl DropReason {
 pub struct Stats {
     /// Connections accepted, including refused ones.
     pub accepted: u64,
-    /// Of these, connections beyond `--max-clients`.
+    /// Of these, connections beyond `--max-clients` or `--max-clients-per-address`.
     pub refused: u64,
+    /// Of these, connections beyond `--max-clients-per-address`.
+    pub refused_per_address: u64,
     /// Connections closed.
     pub closed: EnumMap<CloseCause, u64>,
     /// Connections that failed in the accept backlog.
@@ -169,6 +187,10 @@ impl fmt::Display for Stats {
             self.datagrams_answered,
             self.datagram_errors,
         )?;
+        if self.refused_per_address > 0 {
+            let count = self.refused_per_address;
+            write!(formatter, "; refused, --max-clients-per-address: {count}")?;
+        }
         for (cause, count) in self.closed {
             if count > 0 {
                 write!(formatter, "; closed, {}: {count}", cause.name())?;

@@ -6,28 +6,35 @@
 //!
 //! Each client has a stack, an entry in the scheduler and, with `--delay`, a sleep of its own. That
 //! is simple to write, which is why the tutorial does it. The comparison is fair: nothing here is
-//! slower than it must be. There is no limit on clients and no timeout: no thread sees them all,
-//! and each is blocked in a call.
+//! slower than it must be. The only limit on clients is that of each address, which is counted when
+//! a client is accepted. There is no timeout: each thread is blocked in a call.
 
+use super::addresses::ClientsPerAddress;
 use super::limiter::Limiter;
 use super::outcome::plural;
+use super::shared::DRAIN_BYTES_PER_CLIENT;
 use super::sources::datagrams;
+use super::sources::listener::ACCEPTS_PER_DRAIN;
 use super::sources::peer::LINGER;
 use super::sources::signals::{exit_on_second_signal, log_drain};
 use super::stats::CloseCause;
-use super::{Outcome, Settings, Summary};
+use super::{Outcome, REFUSALS_AT_ONCE, Settings, Summary};
 use crate::net::bind::Bound;
-use crate::net::{ACCEPT_RETRY, system};
+use crate::net::{ACCEPT_RETRY, AcceptFailure, system};
+use crate::output;
+use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
+use crate::protocol::refusal::Refusal;
 use crate::reactor::Time;
 use crate::warn_limited;
 use log::{debug, info, warn};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Socket, Type};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -52,6 +59,14 @@ struct ThreadedServer {
     unserved: AtomicU64,
     /// Clients owed replies now.
     owed: AtomicU64,
+    /// The clients of each address, if they are limited.
+    addresses: Mutex<ClientsPerAddress>,
+    /// Clients refused so far.
+    refused: AtomicU64,
+    /// Of these, clients that linger now.
+    refusing: AtomicU64,
+    /// Clients that had sent more than a drain reads.
+    cut_off: AtomicU64,
 }
 
 impl ThreadedServer {
@@ -60,32 +75,54 @@ impl ThreadedServer {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn addresses(&self) -> MutexGuard<'_, ClientsPerAddress> {
+        // Nothing panics while it is locked.
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn remove(&self, number: u64) {
-        self.clients().remove(&number);
+        let stream = self.clients().remove(&number);
+        // The descriptor is closed, and thereby free for another client, after this.
+        if let Some(stream) = stream {
+            self.addresses().release(stream.as_raw_fd());
+        }
         self.client_left.notify_one();
+    }
+
+    /// Counts a new client, or returns what it is sent instead of the welcome.
+    fn admit(&self, stream: &TcpStream, address: SocketAddr) -> Option<String> {
+        let admitted = self.addresses().admit(stream.as_raw_fd(), address.ip());
+        let refusal = admitted.err()?;
+        self.refused.fetch_add(1, Relaxed);
+        Some(refusal.text(self.settings.limit(refusal)))
     }
 
     /// Logs all counters.
     fn report(&self) {
         info!(
-            "clients {} accepted {} unserved {}; messages {}; datagrams answered {}",
+            "clients {} accepted {} refused {} unserved {}; messages {}; datagrams answered {}; \
+             log-lines-dropped {}",
             self.clients().len(),
             self.accepted.load(Relaxed),
+            self.refused.load(Relaxed),
             self.unserved.load(Relaxed),
             self.messages.load(Relaxed),
             self.datagrams.load(Relaxed),
+            output::dropped_log_lines(),
         );
     }
 }
 
-/// Handles SIGINT, SIGTERM and SIGUSR1 from now on; those that arrive before [`run`] wait for it.
+/// Handles the signals to stop and SIGUSR1 from now on; those that arrive before [`run`] wait for it.
 ///
 /// # Errors
 ///
 /// It needs a pair of descriptors.
 pub fn signals() -> io::Result<Signals> {
     exit_on_second_signal()?;
-    Signals::new([SIGINT, SIGTERM, SIGUSR1])
+    Signals::new(system::stop_signals().chain([SIGUSR1]))
 }
 
 /// Serves the bound sockets until a signal, then drains.
@@ -101,6 +138,7 @@ pub fn run(
     let started = Instant::now();
     let drain_timeout = settings.drain_timeout;
     let server = Arc::new(ThreadedServer {
+        addresses: Mutex::new(ClientsPerAddress::new(settings.max_clients_per_address)),
         settings,
         ..ThreadedServer::default()
     });
@@ -117,6 +155,7 @@ pub fn run(
     }
     log_drain(server.clients().len() as u64, drain_timeout);
     server.is_draining.store(true, Relaxed);
+    let drain_started = Instant::now();
     let reporter = Arc::clone(&server);
     // If this thread cannot start, SIGUSR1 logs no counters during the drain.
     let _ = spawn("signals", move || {
@@ -124,32 +163,41 @@ pub fn run(
             reporter.report();
         }
     });
+    for acceptor in &accept_threads {
+        acceptor.wake(drain_timeout);
+    }
+    for stream in server.clients().values() {
+        end_input(stream);
+    }
     for acceptor in accept_threads {
-        acceptor.stop(drain_timeout);
+        acceptor.join();
     }
     let clients = server.clients();
-    // Each client is read once more: a read returns what has arrived, and then EOF.
-    for stream in clients.values() {
-        let _ = stream.shutdown(Shutdown::Read);
-    }
+    let left = drain_timeout.saturating_sub(drain_started.elapsed());
     let client_left = &server.client_left;
-    drop(client_left.wait_timeout_while(clients, drain_timeout, |clients| !clients.is_empty()));
+    drop(client_left.wait_timeout_while(clients, left, |clients| !clients.is_empty()));
     let unserved = server.unserved.load(Relaxed);
     if unserved > 0 {
         let clients = plural(unserved, "client");
         warn!("closed {clients} for which no thread could be started");
     }
-    let outcome = match server.owed.load(Relaxed) {
+    let outcome = match server.owed.load(Relaxed) + server.cut_off.load(Relaxed) {
         0 => Outcome::Drained,
         clients => Outcome::CutOff(clients),
     };
     let summary = Summary {
-        clients: server.accepted.load(Relaxed),
+        clients: server.accepted.load(Relaxed) - server.refused.load(Relaxed),
         messages: server.messages.load(Relaxed),
         datagrams: server.datagrams.load(Relaxed),
         up: started.elapsed(),
     };
     Ok((outcome, summary))
+}
+
+/// Ends the input of a client when a drain begins: reads return what has arrived, and then EOF.
+fn end_input(stream: &TcpStream) {
+    // It fails if the client is gone.
+    let _ = stream.shutdown(Shutdown::Read);
 }
 
 /// A thread that accepts, and the socket that ends it: only a connection wakes a thread blocked in
@@ -188,32 +236,37 @@ impl AcceptThread {
         })
     }
 
-    /// Ends the thread once it has accepted the backlog. Later connections are not accepted,
-    /// however fast clients connect.
-    fn stop(self, timeout: Duration) {
-        match self.waker.connect_timeout(&self.address.into(), timeout) {
+    /// Lets the thread accept what is under way, and then end.
+    fn wake(&self, timeout: Duration) {
+        if let Err(error) = self.waker.connect_timeout(&self.address.into(), timeout) {
+            warn!("still accepting on {}: {error}", self.address);
+        }
+    }
+
+    /// Waits for the end of the thread, if it was woken.
+    fn join(self) {
+        if self.waker.peer_addr().is_ok() {
             // A panic of the thread is on stderr already.
-            Ok(()) => drop(self.thread.join()),
-            Err(error) => warn!("still accepting on {}: {error}", self.address),
+            drop(self.thread.join());
         }
     }
 }
 
-/// Accepts clients until the waker connects.
+/// Accepts clients until the waker connects, and then those that are under way.
 fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<ThreadedServer>) {
     let started = Instant::now();
-    let mut limiter = Limiter::default();
+    let (mut failed, mut refused) = (Limiter::default(), Limiter::default());
+    let now = || Time::ZERO.after(started.elapsed());
     loop {
         match listener.accept() {
-            Ok((_, address)) if Some(address) == waker => return,
+            Ok((_, address)) if Some(address) == waker => break,
             Ok((stream, address)) => {
                 system::inherit_options(listener, &stream);
-                start_client(stream, address, server);
+                admit(stream, address, server, &mut refused, now());
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                let now = Time::ZERO.after(started.elapsed());
-                warn_limited!(limiter, now, "cannot accept: {error}");
+                warn_limited!(failed, now(), "cannot accept: {error}");
                 if server.is_draining.load(Relaxed) {
                     return;
                 }
@@ -221,16 +274,80 @@ fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<
             }
         }
     }
+    // As in a drain of the reactor (pitfall 22).
+    let handshake = system::drop_new_handshakes(listener);
+    let mut admit = |stream, address| admit(stream, address, server, &mut refused, now());
+    accept_backlog(listener, &mut admit);
+    if let Some(handshake) = handshake {
+        thread::sleep(handshake);
+        accept_backlog(listener, &mut admit);
+    }
 }
 
-fn start_client(stream: TcpStream, address: SocketAddr, server: &Arc<ThreadedServer>) {
+/// Accepts the connections that wait.
+fn accept_backlog(listener: &TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
+    if listener.set_nonblocking(true).is_err() {
+        return;
+    }
+    for _ in 0..ACCEPTS_PER_DRAIN {
+        match listener.accept() {
+            Ok((stream, address)) => {
+                system::inherit_options(listener, &stream);
+                // Some systems let it inherit this from the listener.
+                if stream.set_nonblocking(false).is_ok() {
+                    admit(stream, address);
+                }
+            }
+            Err(error) => match AcceptFailure::of(&error) {
+                AcceptFailure::Interrupted | AcceptFailure::Connection => {}
+                AcceptFailure::Blocked | AcceptFailure::Resources => return,
+            },
+        }
+    }
+}
+
+/// Starts the thread of a client, which welcomes or refuses it.
+fn admit(
+    stream: TcpStream,
+    address: SocketAddr,
+    server: &Arc<ThreadedServer>,
+    refused: &mut Limiter,
+    now: Time,
+) {
+    let refusal = server.admit(&stream, address);
+    if refusal.is_some() {
+        let limit = server.settings.limit(Refusal::Address);
+        warn_limited!(
+            refused,
+            now,
+            "refused {address}: --max-clients-per-address {limit} is reached"
+        );
+    }
+    start_client(stream, address, refusal, server);
+}
+
+/// Starts the thread of a client, which welcomes it or sends it this refusal.
+fn start_client(
+    stream: TcpStream,
+    address: SocketAddr,
+    refusal: Option<String>,
+    server: &Arc<ThreadedServer>,
+) {
     let number = server.accepted.fetch_add(1, Relaxed);
     debug!("accepted {address} as #{number}");
     let stream = Arc::new(stream);
     server.clients().insert(number, Arc::clone(&stream));
+    // Checked after the insertion, so that each client is seen here or when the drain begins.
+    if server.is_draining.load(Relaxed) {
+        end_input(&stream);
+    }
     let shared = Arc::clone(server);
     let serve = move || {
-        let cause = serve(&stream, &shared).unwrap_or_else(CloseCause::from);
+        let served = match &refusal {
+            None => serve(&stream, &shared),
+            Some(refusal) => refuse(&stream, refusal, &shared),
+        };
+        let cause = served.unwrap_or_else(CloseCause::from);
         debug!("closed #{number}: {}", cause.name());
         shared.remove(number);
     };
@@ -246,8 +363,9 @@ fn start_client(stream: TcpStream, address: SocketAddr, server: &Arc<ThreadedSer
 /// EOF.
 fn serve(mut stream: &TcpStream, server: &ThreadedServer) -> io::Result<CloseCause> {
     let Settings { framing, delay, .. } = server.settings;
-    let (mut partial, mut replies) = (Vec::new(), Vec::new());
+    let (mut partial, mut replies) = (Buffer::default(), Vec::new());
     let mut input = vec![0; framing.read_bytes()];
+    let mut drained_bytes = 0;
     stream.write_all(framing.welcome())?;
     loop {
         let count = match stream.read(&mut input) {
@@ -282,7 +400,30 @@ fn serve(mut stream: &TcpStream, server: &ThreadedServer) -> io::Result<CloseCau
             }
             return Ok(CloseCause::Eof);
         }
+        if server.is_draining.load(Relaxed) {
+            drained_bytes += count;
+            if drained_bytes >= DRAIN_BYTES_PER_CLIENT {
+                server.cut_off.fetch_add(1, Relaxed);
+                linger(stream)?;
+                return Ok(CloseCause::CutOff);
+            }
+        }
     }
+}
+
+/// Sends a refusal. At most [`REFUSALS_AT_ONCE`] refused clients linger.
+fn refuse(
+    mut stream: &TcpStream,
+    refusal: &str,
+    server: &ThreadedServer,
+) -> io::Result<CloseCause> {
+    stream.write_all(refusal.as_bytes())?;
+    if server.refusing.fetch_add(1, Relaxed) < REFUSALS_AT_ONCE {
+        // A client that hangs up was refused, too.
+        let _ = linger(stream);
+    }
+    server.refusing.fetch_sub(1, Relaxed);
+    Ok(CloseCause::Busy)
 }
 
 /// Sends FIN, then discards input until the client's FIN: closing a socket with unread input sends

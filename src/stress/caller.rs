@@ -12,8 +12,9 @@
 use super::Shared;
 use super::connect::Connecting;
 use super::counters::{LossCause, MAX_EXCERPT_BYTES, Reached};
+use super::plan::MAX_PIPELINED_MESSAGES;
 use crate::net::stream::{self, Received};
-use crate::protocol::greeting::BUSY;
+use crate::protocol::refusal::BUSY;
 use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;
@@ -24,7 +25,10 @@ const READS_PER_TURN: usize = 4;
 
 /// The most histogram entries in which a client's unanswered messages are counted: a thousandth of the run is
 /// as exact as the histogram.
-const MAX_ENTRIES: u32 = 1_000;
+const MAX_ENTRIES: u64 = 1_000;
+
+// A pipeline fits the counter of messages in flight.
+const _: () = assert!(MAX_PIPELINED_MESSAGES <= u16::MAX as u32);
 
 /// The state of a client. The deadline, where there is one, is the plan's timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +52,13 @@ pub(crate) struct Caller<T> {
     state: CallerState,
     /// Its index among the active clients.
     index: u32,
-    /// Messages sent.
-    sent: u32,
-    /// Messages answered: replies come in order, so these are the first of those sent.
-    answered: u32,
+    /// Messages sent and not yet answered: at most a pipeline.
+    in_flight: u16,
+    /// Messages answered: replies come in order, so these are the first of those sent. At 23 million
+    /// messages per second, 32 bits would overflow after three minutes.
+    answered: u64,
     /// Measured messages answered.
-    measured: u32,
+    measured: u64,
     /// Bytes of the current welcome or reply that have matched.
     matched: u32,
     /// Bytes of the last batch still to be written.
@@ -69,12 +74,22 @@ impl<T: Connecting> Caller<T> {
             stream,
             state: CallerState::Connecting,
             index: 0,
-            sent: 0,
+            in_flight: 0,
             answered: 0,
             measured: 0,
             matched: 0,
             unsent: 0,
             begun: now,
+        }
+    }
+
+    /// The same after many messages.
+    #[cfg(test)]
+    pub(crate) fn having_answered(self, messages: u64) -> Self {
+        Self {
+            answered: messages,
+            measured: messages,
+            ..self
         }
     }
 
@@ -172,11 +187,11 @@ impl<T: Connecting> Caller<T> {
     /// takes.
     fn send_messages(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<()> {
         if self.unsent == 0 {
-            let (in_flight, pipeline) = (self.sent - self.answered, cx.shared.plan.pipeline);
+            let (in_flight, pipeline) = (self.in_flight.into(), cx.shared.plan.pipeline);
             let now = || cx.clock_now();
             match cx
                 .shared
-                .sendable(self.index, self.sent, in_flight, pipeline, now)
+                .sendable(self.index, self.sent(), in_flight, pipeline, now)
             {
                 0 if in_flight == 0 => cx.clear_deadline(),
                 0 => {}
@@ -197,16 +212,21 @@ impl<T: Connecting> Caller<T> {
         Ok(())
     }
 
+    /// Messages sent, which is the number of the next one.
+    fn sent(&self) -> u64 {
+        self.answered + u64::from(self.in_flight)
+    }
+
     fn begin_batch(&mut self, messages: u32, cx: &mut Context<'_, Shared>) {
         self.begun = cx.clock_now();
-        if self.sent == self.answered {
+        if self.in_flight == 0 {
             cx.set_deadline(cx.shared.plan.timeout);
         }
-        for number in self.sent..self.sent + messages {
+        for number in self.sent()..self.sent() + u64::from(messages) {
             let begun = cx.shared.begun_at(self.index, number, self.begun);
             cx.shared.note_begun(begun);
         }
-        self.sent += messages;
+        self.in_flight += messages as u16;
         self.unsent = messages * cx.shared.script.message.len() as u32;
     }
 
@@ -285,7 +305,7 @@ impl<T: Connecting> Caller<T> {
             let expected = &shared.script.reply[self.matched as usize..];
             let length = expected.len().min(count - checked);
             let matches = shared.input[checked..checked + length] == expected[..length];
-            if !matches || self.sent == self.answered {
+            if !matches || self.in_flight == 0 {
                 shared.note_wrong_bytes(checked, count);
                 return Err(LossCause::WrongBytes);
             }
@@ -297,7 +317,7 @@ impl<T: Connecting> Caller<T> {
             }
         }
         // Any part of a reply is progress, which restarts the timeout.
-        if self.sent > self.answered {
+        if self.in_flight > 0 {
             cx.set_deadline(cx.shared.plan.timeout);
         }
         Ok(())
@@ -308,8 +328,9 @@ impl<T: Connecting> Caller<T> {
         let measured = shared.is_measured(begun);
         shared.counters.note_reply(begun, now, measured);
         shared.counters.answered_once += u32::from(self.answered == 0);
+        self.in_flight -= 1;
         self.answered += 1;
-        self.measured += u32::from(measured);
+        self.measured += u64::from(measured);
     }
 
     fn lose(&self, cause: LossCause, cx: &mut Context<'_, Shared>) -> Verdict {
@@ -331,8 +352,8 @@ impl<T: Connecting> Caller<T> {
             return;
         }
         let due = match &shared.schedule {
-            None => self.sent,
-            Some(schedule) => schedule.due_count(self.index, now).max(self.sent),
+            None => self.sent(),
+            Some(schedule) => schedule.due_count(self.index, now).max(self.sent()),
         };
         // At a rate that no server reaches, billions of messages are due: they are counted in
         // groups that began at nearly the same time.
@@ -344,7 +365,7 @@ impl<T: Connecting> Caller<T> {
                 shared.counters.note_unanswered(begun, now, count);
             }
         }
-        shared.counters.in_flight -= u64::from(self.sent - self.answered);
+        shared.counters.in_flight -= u64::from(self.in_flight);
         shared.counters.note_served(self.measured);
     }
 }

@@ -3,27 +3,41 @@
 //! **Owns** the child from its start to its exit. **Must never touch** the server's code: the
 //! interface is the command line and the line `listening on ADDRESS`. **Invariant**: the child
 //! never outlives this process. It runs in its own process group, so that Ctrl-C does not reach
-//! it, and stops at EOF on its standard input: the kernel closes that pipe however this process
-//! ends, SIGKILL included.
+//! it, and ends at once at EOF on its standard input: the kernel closes that pipe however this
+//! process ends, SIGKILL included. SIGTERM lets it drain.
 
+use super::signals::Interrupt;
+use log::info;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a child may take to drain: longer than its own limit, which is 10 s by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often to check whether the child has exited.
+/// The same once the run is interrupted: enough for a server that owes nothing. Delayed replies are
+/// of no use any more, and whoever pressed Ctrl-C is waiting.
+const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A drain that takes longer is announced, because nothing else is shown meanwhile.
+const SILENT_DRAIN: Duration = Duration::from_secs(1);
+
+/// How often to check whether the child has exited, or the run is interrupted.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A running server. Killed when dropped, unless it was [stopped](Self::stop).
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
     child: KilledOnDrop,
-    stdout: BufReader<ChildStdout>,
+    /// What it prints: the first line, then the rest. A thread reads it, so that waiting for it can
+    /// be interrupted.
+    output: Receiver<io::Result<String>>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -34,13 +48,14 @@ impl SpawnedServer {
     /// # Errors
     ///
     /// The process could not be started, or exited before it listened; it reports why on
-    /// standard error.
-    pub(crate) fn start(flags: &[String]) -> io::Result<Self> {
-        Self::spawn(flags)
-            .map_err(|error| io::Error::other(format!("cannot start a server: {error}")))
+    /// standard error. [`io::ErrorKind::Interrupted`]: the run was interrupted meanwhile.
+    pub(crate) fn start(flags: &[String], interrupt: &Interrupt) -> io::Result<Self> {
+        Self::spawn(flags, interrupt).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot start a server: {error}"))
+        })
     }
 
-    fn spawn(flags: &[String]) -> io::Result<Self> {
+    fn spawn(flags: &[String], interrupt: &Interrupt) -> io::Result<Self> {
         // HELLOOP_* variables configure the server that the user runs, not this one.
         let environment = std::env::vars_os()
             .filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"HELLOOP_"));
@@ -55,9 +70,17 @@ impl SpawnedServer {
             .spawn()?;
         let mut child = KilledOnDrop(child);
         let stdout = child.0.stdout.take();
-        let mut stdout = BufReader::new(stdout.ok_or(io::ErrorKind::BrokenPipe)?);
-        let mut line = String::new();
-        stdout.read_line(&mut line)?;
+        let output = read_in_a_thread(stdout.ok_or(io::ErrorKind::BrokenPipe)?)?;
+        let line = loop {
+            match output.recv_timeout(EXIT_POLL_INTERVAL) {
+                Ok(line) => break line?,
+                Err(RecvTimeoutError::Timeout) if interrupt.is_set() => {
+                    return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break String::new(),
+            }
+        };
         let address = line
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split_whitespace().next())
@@ -65,7 +88,7 @@ impl SpawnedServer {
             .ok_or_else(|| io::Error::other("it exited before it listened"))?;
         Ok(Self {
             child,
-            stdout,
+            output,
             address,
         })
     }
@@ -76,31 +99,67 @@ impl SpawnedServer {
         self.child.0.id()
     }
 
-    /// Lets the server drain and exit. Returns what it printed after the line `listening on ...`.
+    /// Lets the server drain and exit; only for a moment if the run is interrupted. Returns what it
+    /// printed after the line `listening on ...`.
     ///
     /// # Errors
     ///
-    /// The server did not exit in time, or exited with a failure.
-    pub(crate) fn stop(mut self) -> io::Result<String> {
+    /// The server did not exit in time, and is killed, or exited with a failure.
+    pub(crate) fn stop(mut self, is_interrupted: &dyn Fn() -> bool) -> io::Result<String> {
         let child = &mut self.child.0;
-        drop(child.stdin.take());
-        let deadline = Instant::now() + DRAIN_TIMEOUT;
+        // Its standard input stays open: EOF would end it without a drain.
+        let id = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+        signal::kill(id, Signal::SIGTERM)?;
+        let started = Instant::now();
+        let mut interrupted_at = None;
+        let mut is_announced = false;
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
             }
-            if Instant::now() > deadline {
+            if is_interrupted() {
+                interrupted_at.get_or_insert_with(Instant::now);
+            }
+            if interrupted_at.is_some_and(|at| at.elapsed() > INTERRUPTED_DRAIN_TIMEOUT) {
+                return Err(io::Error::other(
+                    "the server still had delayed replies, and was killed",
+                ));
+            }
+            if started.elapsed() > DRAIN_TIMEOUT {
                 return Err(io::Error::other("the server did not exit, and was killed"));
+            }
+            if started.elapsed() > SILENT_DRAIN && !is_announced {
+                is_announced = true;
+                info!("waiting for the server to drain; Ctrl-C ends it at once");
             }
             thread::sleep(EXIT_POLL_INTERVAL);
         };
         if !status.success() {
             return Err(io::Error::other(format!("the server failed: {status}")));
         }
-        let mut output = String::new();
-        self.stdout.read_to_string(&mut output)?;
-        Ok(output.trim_end().to_owned())
+        let rest = self.output.recv();
+        let rest = rest.unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into()))?;
+        Ok(rest.trim_end().to_owned())
     }
+}
+
+/// Reads the first line of a child's output, and then the rest of it.
+fn read_in_a_thread(stdout: ChildStdout) -> io::Result<Receiver<io::Result<String>>> {
+    let (sender, receiver) = mpsc::channel();
+    let read = move || {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        let first = stdout.read_line(&mut line).map(|_| line);
+        // If nobody receives it, nobody wants it.
+        let _ = sender.send(first);
+        let mut rest = String::new();
+        let rest = stdout.read_to_string(&mut rest).map(|_| rest);
+        let _ = sender.send(rest);
+    };
+    thread::Builder::new()
+        .name("server output".to_owned())
+        .spawn(read)?;
+    Ok(receiver)
 }
 
 #[derive(Debug)]

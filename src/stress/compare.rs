@@ -170,7 +170,7 @@ fn one_run(
     interrupt: &Interrupt,
     on_progress: &mut dyn FnMut(&Shared, Time),
 ) -> io::Result<Result<Report, String>> {
-    let server = match SpawnedServer::start(flags) {
+    let server = match SpawnedServer::start(flags, interrupt) {
         Ok(server) => server,
         Err(error) => return Ok(Err(error.to_string())),
     };
@@ -179,7 +179,7 @@ fn one_run(
         ..plan.clone()
     };
     let run = run(plan, Some(server.id()), interrupt, on_progress)?;
-    let stopped = server.stop();
+    let stopped = server.stop(&|| interrupt.is_set());
     let report = Report::new(&run, &[]);
     Ok(if report.interrupted {
         Err("interrupted".to_owned())

@@ -174,9 +174,9 @@ pub struct Counters {
     /// Bytes and system calls.
     pub traffic: Traffic,
     /// Measured messages answered for the best-served client.
-    pub best_served: u32,
+    pub best_served: u64,
     /// The same for the worst-served client; `None` until the first client has finished.
-    pub worst_served: Option<u32>,
+    pub worst_served: Option<u64>,
     /// Datagrams that were not simply answered.
     pub datagrams: DatagramCounts,
     /// How late the loop is for its own ticks.
@@ -228,13 +228,13 @@ impl Counters {
 
     /// Measured messages that began at `begun` are given up: their latency is at least the time
     /// waited.
-    pub fn note_unanswered(&mut self, begun: Time, now: Time, count: u32) {
-        self.unanswered += u64::from(count);
-        self.latency.record_many(now.since(begun), count.into());
+    pub fn note_unanswered(&mut self, begun: Time, now: Time, count: u64) {
+        self.unanswered += count;
+        self.latency.record_many(now.since(begun), count);
     }
 
     /// An active client has finished with this many measured messages answered.
-    pub fn note_served(&mut self, messages: u32) {
+    pub fn note_served(&mut self, messages: u64) {
         self.best_served = self.best_served.max(messages);
         self.worst_served = Some(
             self.worst_served

@@ -130,7 +130,7 @@ pub(crate) fn microseconds(duration: Duration) -> f64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lateness {
     count: u64,
-    sum: Duration,
+    sum_nanoseconds: u128,
     /// The maximum.
     pub max: Duration,
 }
@@ -139,9 +139,11 @@ impl Lateness {
     /// Records `count` evenly spaced events that were all handled now, the first `oldest` too
     /// late, the last `newest`. So a stall weighs as much as the events that it delayed, although
     /// it is seen only once.
-    pub fn note(&mut self, oldest: Duration, newest: Duration, count: u32) {
-        self.count += u64::from(count);
-        self.sum += (oldest + newest) * count / 2;
+    pub fn note(&mut self, oldest: Duration, newest: Duration, count: u64) {
+        self.count = self.count.saturating_add(count);
+        let twice_the_mean = oldest.as_nanos() + newest.as_nanos();
+        let sum = twice_the_mean.saturating_mul(count.into()) / 2;
+        self.sum_nanoseconds = self.sum_nanoseconds.saturating_add(sum);
         self.max = self.max.max(oldest);
     }
 
@@ -149,7 +151,7 @@ impl Lateness {
     #[must_use]
     pub fn mean(&self) -> Duration {
         let count = u128::from(self.count.max(1));
-        Duration::from_nanos((self.sum.as_nanos() / count) as u64)
+        Duration::from_nanos((self.sum_nanoseconds / count) as u64)
     }
 }
 
@@ -184,5 +186,17 @@ mod tests {
             (lateness.mean(), lateness.max),
             (Duration::from_micros(1_750), milliseconds(3))
         );
+    }
+
+    #[test]
+    fn lateness_of_any_number_of_events_has_a_mean() {
+        let mut lateness = Lateness::default();
+        let hour = Duration::from_secs(3_600);
+        for _ in 0..3 {
+            lateness.note(hour, hour, u64::MAX / 3);
+        }
+        assert_eq!(lateness.mean(), hour);
+        lateness.note(Duration::MAX, Duration::MAX, u64::MAX);
+        assert_eq!(lateness.max, Duration::MAX);
     }
 }

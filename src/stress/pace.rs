@@ -72,19 +72,17 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// The number of messages of the active client `index` that are due up to and including `now`.
     #[must_use]
-    pub(crate) fn due_count(&self, index: u32, now: Time) -> u32 {
+    pub(crate) fn due_count(&self, index: u32, now: Time) -> u64 {
         let due = self.pace.due_count(now).min(self.end);
-        let own = due
-            .saturating_sub(index.into())
-            .div_ceil(self.clients.into());
-        u32::try_from(own).unwrap_or(u32::MAX)
+        due.saturating_sub(index.into())
+            .div_ceil(self.clients.into())
     }
 
     /// When the active client `index` is due to send its message `number`.
     #[must_use]
-    pub(crate) fn due_time(&self, index: u32, number: u32) -> Time {
-        let number = u64::from(number) * u64::from(self.clients) + u64::from(index);
-        self.pace.due_time(number)
+    pub(crate) fn due_time(&self, index: u32, number: u64) -> Time {
+        let number = number.saturating_mul(self.clients.into());
+        self.pace.due_time(number.saturating_add(index.into()))
     }
 }
 
@@ -146,6 +144,21 @@ mod tests {
         assert_eq!(due(at(4)), [2, 2, 1]);
         assert_eq!(due(at(100)), [3, 3, 2]);
         assert_eq!(schedule.due_time(1, 2), at(7));
+    }
+
+    #[test]
+    fn one_client_may_have_more_than_32_bits_of_messages() {
+        let schedule = Schedule {
+            pace: pace(10_000_000_000),
+            clients: 2,
+            end: u64::MAX,
+        };
+        let second = schedule.pace.start.after(Duration::from_secs(1));
+        assert_eq!(schedule.due_count(0, second), 5_000_000_001);
+        assert_eq!(schedule.due_time(0, 5_000_000_000), second);
+        let never = Time::ZERO.after(Duration::MAX);
+        assert_eq!(schedule.due_count(1, never), u64::MAX / 2);
+        assert_eq!(schedule.due_time(1, u64::MAX).after(Duration::MAX), never);
     }
 
     proptest! {

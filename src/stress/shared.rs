@@ -110,14 +110,15 @@ impl Shared {
     pub(crate) fn sendable(
         &self,
         index: u32,
-        sent: u32,
+        sent: u64,
         in_flight: u32,
         max_in_flight: u32,
         now: impl FnOnce() -> Time,
     ) -> u32 {
         if let Some(schedule) = &self.schedule {
             let due = schedule.due_count(index, now());
-            return due.saturating_sub(sent).min(max_in_flight - in_flight);
+            let room = max_in_flight - in_flight;
+            return u32::try_from(due.saturating_sub(sent)).map_or(room, |due| due.min(room));
         }
         match self.stage {
             Stage::WarmingUp(_) | Stage::Running if in_flight == 0 => {
@@ -131,7 +132,7 @@ impl Shared {
     /// When message `number` of the active client `index` began: in the closed loop when it was
     /// sent, in the open loop when it was due.
     #[must_use]
-    pub(crate) fn begun_at(&self, index: u32, number: u32, sent_at: Time) -> Time {
+    pub(crate) fn begun_at(&self, index: u32, number: u64, sent_at: Time) -> Time {
         self.schedule
             .as_ref()
             .map_or(sent_at, |schedule| schedule.due_time(index, number))

@@ -1,13 +1,13 @@
-//! Ctrl-C and SIGTERM: the first ends the run and its report is printed, the second ends the
-//! process.
+//! Ctrl-C, SIGTERM and SIGHUP: the first ends the run and its report is printed, the second ends
+//! the process.
 //!
-//! **Owns** the handlers of both signals. **Must never touch** the loop: a handler sets a flag
+//! **Owns** the handlers of these signals. **Must never touch** the loop: a handler sets a flag
 //! that [`run`](super::run) checks in every turn, at least once per
 //! [`TICK_INTERVAL`](super::conductor::TICK_INTERVAL). **Invariant**: no signal is missed,
 //! however early it comes; after the first one, the next ends the process at once, even if the
 //! loop is stuck.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crate::net::system::stop_signals;
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Interrupt {
     ///
     /// The system refused to install one.
     pub(crate) fn install(&self) -> io::Result<()> {
-        for signal in [SIGINT, SIGTERM] {
+        for signal in stop_signals() {
             // Handlers run in the order of registration: the first one finds the flag unset at
             // the first signal, and then the second one sets it.
             flag::register_conditional_shutdown(
@@ -38,6 +38,12 @@ impl Interrupt {
             flag::register(signal, Arc::clone(&self.0))?;
         }
         Ok(())
+    }
+
+    /// Makes the next signal end the process at once, whether there was one or not: the run is over,
+    /// and what is left, such as a report into a pipe that nobody reads, may block.
+    pub(crate) fn end_at_next_signal(&self) {
+        self.0.store(true, Relaxed);
     }
 
     /// Whether a signal was received.

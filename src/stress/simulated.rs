@@ -112,6 +112,29 @@ impl<W: Wire> Run<W> {
 
     /// One millisecond, in which the server does nothing if it is `silent`.
     fn step(&mut self, silent: bool) {
+        self.conduct();
+        self.exchange(silent);
+        self.now = self.now.after(Duration::from_millis(1));
+        let marks = self.marks.drain(..);
+        self.reactor.step(self.now, marks, &mut self.shared);
+    }
+
+    /// The load generator is stopped for so long, the server is not. After it the poll reports what
+    /// has happened in batches, as the real one does, in an order of its own.
+    fn pause(&mut self, length: Duration) {
+        const BATCH_EVENTS: usize = 1_024;
+        self.exchange(false);
+        self.marks.reverse();
+        self.now = self.now.after(length);
+        while !self.marks.is_empty() && self.shared.stage != Stage::Over {
+            let batch = BATCH_EVENTS.min(self.marks.len());
+            let marks = self.marks.drain(..batch);
+            self.reactor.step(self.now, marks, &mut self.shared);
+            self.conduct();
+        }
+    }
+
+    fn conduct(&mut self) {
         let conductor = self.conductor;
         self.reactor.with_source(
             conductor,
@@ -121,6 +144,10 @@ impl<W: Wire> Run<W> {
                 LoadSource::Caller(_) | LoadSource::UdpCaller(_) => Verdict::Hold,
             },
         );
+    }
+
+    /// The server handles what it was sent, unless it is `silent`; the events become marks.
+    fn exchange(&mut self, silent: bool) {
         for (token, wire) in &self.wires {
             let mut wire = wire.borrow_mut();
             if !silent {
@@ -131,9 +158,6 @@ impl<W: Wire> Run<W> {
                 self.marks.push((*token, readiness));
             }
         }
-        self.now = self.now.after(Duration::from_millis(1));
-        let marks = self.marks.drain(..);
-        self.reactor.step(self.now, marks, &mut self.shared);
     }
 
     /// Steps until the run is over, the server being silent in the given milliseconds.

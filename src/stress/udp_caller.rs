@@ -19,10 +19,10 @@
 
 use super::Shared;
 use super::counters::{Counters, Reached};
-use super::plan::NUMBER_BYTES;
+use super::number::{last_with, read_number, write_number};
 use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 /// The budget of one client per turn: more datagrams than are usually in flight. A server that
@@ -32,7 +32,7 @@ const DATAGRAMS_PER_TURN: usize = 16;
 /// The most datagrams of one client in flight (open loop). Further ones that are due wait.
 const MAX_IN_FLIGHT_DATAGRAMS: u32 = 64;
 
-/// Undecided datagrams that a client remembers: 2 KiB at most. Even with the most in flight, a
+/// Undecided datagrams that a client remembers: 3 KiB at most. Even with the most in flight, a
 /// late reply is recognised for one more timeout.
 const MAX_UNDECIDED_DATAGRAMS: usize = 2 * MAX_IN_FLIGHT_DATAGRAMS as usize;
 
@@ -88,11 +88,11 @@ struct Exchange {
     /// The client's index among the active ones.
     index: u32,
     /// Datagrams sent, which is the number of the next one.
-    sent: u32,
+    sent: u64,
     /// Datagrams answered.
-    answered: u32,
+    answered: u64,
     /// Measured datagrams answered.
-    measured: u32,
+    measured: u64,
     /// In the order of their numbers, so those given up come before those in flight.
     undecided: Vec<Datagram>,
 }
@@ -100,7 +100,7 @@ struct Exchange {
 /// A datagram whose fate is undecided.
 #[derive(Debug)]
 struct Datagram {
-    number: u32,
+    number: u64,
     state: DatagramState,
     measured: bool,
     begun: Time,
@@ -137,10 +137,16 @@ impl<U: ConnectedUdp> UdpCaller<U> {
     }
 
     /// Checks the replies received, then gives up what has timed out, then sends what may be sent.
-    /// In this order a reply that is already there is never late because this loop was.
+    /// In this order, and because the socket is read before anything is given up, a reply that is
+    /// already there is never late because this loop was (pitfall 20).
     pub(crate) fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
-        if matches!(self.state, UdpCallerState::Opening) {
-            self.open(cx);
+        match &self.state {
+            UdpCallerState::Opening => self.open(cx),
+            // The event of a reply may be in a later batch.
+            UdpCallerState::Active(exchange) if exchange.is_overdue(cx) => {
+                cx.readiness.insert(Readiness::READABLE);
+            }
+            UdpCallerState::Active(_) | UdpCallerState::Idle => {}
         }
         let received = self.receive_replies(cx);
         let result = received.and_then(|()| match &mut self.state {
@@ -199,18 +205,17 @@ impl<U: ConnectedUdp> UdpCaller<U> {
     fn check_reply(&mut self, count: usize, now: Time, shared: &mut Shared) {
         shared.counters.traffic.bytes_in += count as u64;
         let counted = u64::from(shared.is_measuring());
-        let number = read_number(&shared.input[..count], &shared.script.reply);
-        match (&mut self.state, number) {
-            (UdpCallerState::Active(exchange), Some(number)) if number < exchange.sent => {
-                if !exchange.note_reply(number, now, &mut shared.counters) {
-                    shared.counters.datagrams.duplicates += counted;
-                }
+        let written = read_number(&shared.input[..count], &shared.script.reply);
+        if let UdpCallerState::Active(exchange) = &mut self.state
+            && let Some(number) = written.and_then(|bits| last_with(bits, exchange.sent))
+        {
+            if !exchange.note_reply(number, now, &mut shared.counters) {
+                shared.counters.datagrams.duplicates += counted;
             }
-            _ => {
-                shared.note_wrong_bytes(0, count);
-                shared.counters.datagrams.wrong += counted;
-            }
+            return;
         }
+        shared.note_wrong_bytes(0, count);
+        shared.counters.datagrams.wrong += counted;
     }
 
     fn lose(&mut self, error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdict {
@@ -296,7 +301,7 @@ impl Exchange {
     }
 
     /// A reply to datagram `number` was received. Returns whether it decided a fate.
-    fn note_reply(&mut self, number: u32, now: Time, counters: &mut Counters) -> bool {
+    fn note_reply(&mut self, number: u64, now: Time, counters: &mut Counters) -> bool {
         let found = self
             .undecided
             .binary_search_by_key(&number, |datagram| datagram.number);
@@ -307,6 +312,12 @@ impl Exchange {
         };
         self.decide(position, fate, now, counters);
         true
+    }
+
+    /// Whether a datagram has been in flight for the timeout.
+    fn is_overdue(&self, cx: &Context<'_, Shared>) -> bool {
+        let oldest = self.undecided.get(self.first_in_flight());
+        oldest.is_some_and(|oldest| cx.clock_now().since(oldest.begun) >= cx.shared.plan.timeout)
     }
 
     /// Gives up the datagrams that have been in flight for `timeout`.
@@ -334,7 +345,7 @@ impl Exchange {
                 counters.note_reply(begun, now, measured);
                 counters.answered_once += u32::from(self.answered == 0);
                 self.answered += 1;
-                self.measured += u32::from(measured);
+                self.measured += u64::from(measured);
             }
             Fate::Late => counters.datagrams.late += u64::from(measured),
             Fate::Lost => counters.datagrams.lost += u64::from(measured),
@@ -373,46 +384,32 @@ fn retry(
     }
 }
 
-/// Writes `number` as the last eight hexadecimal digits of `datagram`.
-fn write_number(number: u32, datagram: &mut [u8]) {
-    let start = datagram.len() - NUMBER_BYTES;
-    // Cannot fail: eight digits fit eight bytes.
-    let _ = write!(&mut datagram[start..], "{number:08x}");
-}
-
-/// The number in `reply`, if the rest of it is as `expected`.
-fn read_number(reply: &[u8], expected: &[u8]) -> Option<u32> {
-    let prefix = &expected[..expected.len() - NUMBER_BYTES - b"!".len()];
-    let digits = reply.strip_prefix(prefix)?.strip_suffix(b"!")?;
-    let digits: &[u8; NUMBER_BYTES] = digits.try_into().ok()?;
-    digits.iter().try_fold(0, |number, byte| {
-        let digit = b"0123456789abcdef".iter().position(|digit| digit == byte)?;
-        Some(number << 4 | digit as u32)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::plan::tests::plan;
     use super::*;
 
     #[test]
-    fn a_number_is_read_as_it_was_written() {
-        let expected = b"Hello, abc00000000!";
-        for number in [0, 1, 0xdead_beef, u32::MAX] {
-            let mut datagram = b"abc00000000".to_vec();
-            write_number(number, &mut datagram);
-            let reply = [b"Hello, ", &datagram[..], b"!"].concat();
-            assert_eq!(read_number(&reply, expected), Some(number));
+    fn a_reply_is_matched_beyond_four_thousand_million_datagrams() {
+        let mut shared = Shared::new(plan());
+        let mut exchange = Exchange {
+            sent: u64::from(u32::MAX) - 1,
+            answered: u64::from(u32::MAX) - 1,
+            measured: u64::from(u32::MAX) - 1,
+            ..Exchange::default()
+        };
+        shared.measured_from = Time::ZERO;
+        for _ in 0..5 {
+            shared.note_begun(Time::ZERO);
+            exchange.remember(Time::ZERO, Time::ZERO, &mut shared);
         }
-        for wrong in [
-            &b"Hello, abc00000000"[..],
-            b"Hello, abd00000000!",
-            b"Hello, abc0000000x!",
-            b"Hello, abc0000000A!",
-            b"Hello, abc00000000?",
-            b"",
-        ] {
-            assert_eq!(read_number(wrong, expected), None);
+        for bits in [0, u32::MAX, 2, 1, u32::MAX - 1] {
+            let number = last_with(bits, exchange.sent).expect("it was sent");
+            assert!(exchange.note_reply(number, Time::ZERO, &mut shared.counters));
+            assert!(!exchange.note_reply(number, Time::ZERO, &mut shared.counters));
         }
+        exchange.finish(Time::ZERO, &mut shared.counters);
+        assert_eq!(shared.counters.best_served, u64::from(u32::MAX) + 4);
+        assert_eq!(shared.counters.answered, 5);
     }
 }

@@ -1,10 +1,14 @@
 //! Where a page is saved, and which files are never replaced.
 
+use crate::util::{Process, TIMEOUT, helloop};
 use crate::{Get, message_of, responding_server, server};
 use helloop::testing::client::Error;
+use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn an_existing_file_is_replaced_only_with_force() {
@@ -79,4 +83,47 @@ fn without_an_output_file_the_url_names_it() {
     assert_eq!(get.run().1.unwrap().path, Path::new("page.html"));
     assert_eq!(get.files(), ["page.html"]);
     server.join().unwrap();
+}
+
+#[test]
+fn a_hidden_name_in_the_url_does_not_hide_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nalias ls=rm");
+    let url = url.replace("page.html", ".bashrc");
+    let mut command = helloop(&["get", &url]);
+    command.current_dir(folder.path());
+    let ended = Process::start(command).wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.ends_with("saved in _bashrc\n"), "{ended:?}");
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(names.len(), 1);
+    assert!(folder.path().join("_bashrc").exists());
+    server.join().unwrap();
+}
+
+#[test]
+fn a_signal_leaves_no_incomplete_file() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (url, server) = server(|stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")?;
+            // Until the client is gone.
+            std::io::copy(stream, &mut std::io::sink()).map(drop)
+        });
+        let get = Get::new(&url);
+        let page = get.page();
+        let client = Process::start(helloop(&["get", &url, "-o", page.to_str().unwrap()]));
+        let deadline = Instant::now() + TIMEOUT;
+        while get.files().is_empty() {
+            assert!(Instant::now() < deadline, "no incomplete file");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(get.files()[0].ends_with(".part"), "{:?}", get.files());
+        client.signal(signal);
+        let signalled = Instant::now();
+        let ended = client.wait();
+        assert!(signalled.elapsed() < TIMEOUT / 2, "{signal}");
+        assert_eq!(ended.code, None, "the signal ends it: {ended:?}");
+        assert_eq!(get.files(), [""; 0], "{signal}");
+        server.join().unwrap();
+    }
 }

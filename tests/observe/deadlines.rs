@@ -16,6 +16,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 struct ScriptedStream {
     incoming: Rc<RefCell<VecDeque<u8>>>,
+    /// Whether EOF follows the input.
+    is_ended: Rc<RefCell<bool>>,
     written: Rc<RefCell<Vec<u8>>>,
     room: Rc<RefCell<usize>>,
 }
@@ -23,7 +25,7 @@ struct ScriptedStream {
 impl Read for ScriptedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.incoming.borrow_mut().read(buffer)? {
-            0 => Err(io::ErrorKind::WouldBlock.into()),
+            0 if !*self.is_ended.borrow() => Err(io::ErrorKind::WouldBlock.into()),
             count => Ok(count),
         }
     }
@@ -87,7 +89,7 @@ impl Simulation {
         *stream.room.borrow_mut() = room;
         let mut requests = ObserverRequests::default();
         let mut reactor = Reactor::simulated().unwrap();
-        let observer = Observer::new(stream.clone(), false, &mut requests);
+        let observer = Observer::new(stream.clone(), &mut requests);
         let both = Readiness::READABLE | Readiness::WRITABLE;
         let token = reactor.add(OneObserver(observer), both).unwrap();
         Self {
@@ -146,6 +148,8 @@ fn a_slow_request_gets_408_and_an_idle_connection_is_closed() {
 fn an_observer_that_does_not_read_misses_snapshots_and_buffers_one() {
     let mut simulation = Simulation::new(b"GET /events HTTP/1.0\r\n\r\n", 1_000);
     simulation.pass(Duration::ZERO);
+    assert!(!simulation.answer(b"data: too early\n\n"));
+    simulation.pass(SNAPSHOT_PERIOD);
     assert!(simulation.answer(b"data: first\n\n"));
     simulation.pass(Duration::ZERO);
     assert!(simulation.written().ends_with("data: first\n\n"));
@@ -154,7 +158,7 @@ fn an_observer_that_does_not_read_misses_snapshots_and_buffers_one() {
     assert!(simulation.answer(b"data: second\n\n"));
     simulation.pass(Duration::ZERO);
     // While its send buffer is full, no snapshot is requested for it.
-    for _ in 0..100 {
+    for _ in 0..99 {
         simulation.pass(SNAPSHOT_PERIOD);
         assert!(!simulation.answer(b"data: missed\n\n"));
     }
@@ -172,6 +176,60 @@ fn an_observer_that_does_not_read_misses_snapshots_and_buffers_one() {
         (simulation.requests.streams, simulation.requests.observers),
         (1, 1)
     );
+}
+
+#[test]
+fn a_stream_that_takes_nothing_for_ten_seconds_is_closed() {
+    let mut simulation = Simulation::new(b"GET /events HTTP/1.0\r\n\r\n", 500);
+    simulation.pass(Duration::ZERO);
+    simulation.pass(SNAPSHOT_PERIOD);
+    // Each time that it takes a part, the ten seconds begin again.
+    assert!(simulation.answer(&[b'x'; 2_000]));
+    for _ in 0..3 {
+        *simulation.stream.room.borrow_mut() = 1;
+        let has_room = (simulation.token, Readiness::WRITABLE);
+        simulation.pass_with(Duration::ZERO, [has_room]);
+        for _ in 0..99 {
+            simulation.pass(SNAPSHOT_PERIOD);
+            assert!(!simulation.reactor.is_empty());
+        }
+    }
+    simulation.pass(SNAPSHOT_PERIOD);
+    assert!(simulation.reactor.is_empty());
+    assert_eq!(
+        (simulation.requests.streams, simulation.requests.sources),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_stream_whose_client_has_ended_its_input_is_closed() {
+    let mut simulation = Simulation::new(b"GET /events HTTP/1.0\r\n\r\n", 500);
+    simulation.pass(Duration::ZERO);
+    assert_eq!(simulation.requests.streams, 1);
+    *simulation.stream.is_ended.borrow_mut() = true;
+    let ended = Readiness::READABLE | Readiness::CLOSED;
+    simulation.pass_with(Duration::ZERO, [(simulation.token, ended)]);
+    assert!(simulation.reactor.is_empty() && simulation.requests.streams == 0);
+}
+
+#[test]
+fn streams_that_began_at_different_times_ask_at_the_same_time() {
+    let first_ask = |started: Duration| {
+        let mut simulation = Simulation::new(b"GET /events HTTP/1.0\r\n\r\n", 500);
+        simulation.pass(started);
+        assert!(!simulation.answer(b""));
+        let wait = simulation.reactor.poll_timeout(simulation.now).unwrap();
+        simulation.pass(wait);
+        assert!(simulation.answer(b"data: first\n\n"));
+        simulation.now
+    };
+    let expected = Time::ZERO.after(SNAPSHOT_PERIOD);
+    for started in [0, 1, 50, 99] {
+        assert_eq!(first_ask(Duration::from_millis(started)), expected);
+    }
+    let next = first_ask(SNAPSHOT_PERIOD);
+    assert_eq!(next, expected.after(SNAPSHOT_PERIOD));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use crate::util::{
     Server, Setup, TIMEOUT, clients_within_descriptor_limit, connect, expect, read_to_end,
 };
 use helloop::reactor::Readiness;
-use helloop::server::Settings;
-use helloop::server::sources::listener::{ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
+use helloop::server::sources::listener::ACCEPTS_PER_TURN;
 use helloop::server::sources::peer::READS_PER_TURN;
+use helloop::server::{REFUSALS_AT_ONCE, Settings};
 use nix::errno::Errno;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
@@ -197,6 +197,38 @@ fn lingering_refusals_are_bounded() {
         (harness.stats().refused, harness.stats().clients()),
         (100, 1)
     );
+}
+
+/// Two hundred connections of one address, of which ten may be clients. None that is refused hangs
+/// up, and no time passes: the next client in the backlog is served nevertheless.
+#[test]
+fn a_host_beyond_its_limit_delays_no_other() {
+    let mut harness = Harness::new(Settings {
+        max_clients_per_address: Some(10),
+        ..Settings::default()
+    });
+    let (listener, queue) = harness.listener();
+    let flood: Vec<_> = (0..200).map(|_| ScriptedStream::unlimited()).collect();
+    let (flood, remotes): (Vec<_>, Vec<_>) = flood.into_iter().unzip();
+    let (other, other_remote) = ScriptedStream::unlimited();
+    other_remote.borrow_mut().address = Some("[::1]:40000".parse().unwrap());
+    queue.borrow_mut().streams.extend(flood);
+    queue.borrow_mut().streams.push_back(other);
+    harness.step_with(&[(listener, Readiness::READABLE)]);
+    harness.run_until_idle();
+    assert_eq!(other_remote.borrow().written, b"Welcome!");
+    let refusal = b"Busy: 10 of 10 clients of this address connected\n";
+    for remote in &remotes[10..] {
+        assert_eq!(remote.borrow().written, refusal);
+    }
+    let closed = remotes
+        .iter()
+        .filter(|remote| remote.borrow().closed)
+        .count() as u64;
+    assert_eq!(closed, 190 - REFUSALS_AT_ONCE);
+    let stats = harness.stats();
+    assert_eq!((stats.clients(), stats.refusing()), (11, REFUSALS_AT_ONCE));
+    assert_eq!((stats.refused, stats.refused_per_address), (190, 190));
 }
 
 /// Many refusals at once, on real sockets.

@@ -3,19 +3,25 @@
 //! On scripted sockets where the order of events matters, on a real server where the kernel's
 //! behaviour does.
 
+#[macro_use]
+#[path = "../util/mod.rs"]
+mod util;
+
 mod accept;
 mod backpressure;
+mod closing;
 mod deadlines;
 mod ending;
 mod errors;
 #[path = "../util/harness.rs"]
 mod harness;
+mod log;
+mod memory;
+mod observers;
 mod overload;
 mod readiness;
 #[path = "../util/script.rs"]
 mod script;
-#[path = "../util/mod.rs"]
-mod util;
 
 use harness::Harness;
 use helloop::reactor::Readiness;

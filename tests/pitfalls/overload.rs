@@ -105,6 +105,65 @@ fn p20_full_batches_do_not_postpone_deadlines_forever() {
     assert!(clients.iter().any(|client| client.borrow().shut));
 }
 
+/// How many batches the events of all clients fill does not change while the loop takes them: most
+/// clients reset during the pause, and the last batch holds those that sent.
+#[test]
+fn p20_clients_that_close_meanwhile_do_not_hurry_the_deadlines_of_the_rest() {
+    const SENDING_CLIENTS: usize = 2_000;
+    let mut harness = Harness::new(Settings {
+        idle_timeout: Some(2 * SECOND),
+        ..line_settings()
+    });
+    let clients = clients(&mut harness, 8_000);
+    for client in &clients[..SENDING_CLIENTS] {
+        client.borrow_mut().arrive(b"Tracy\n", false);
+    }
+    for client in &clients[SENDING_CLIENTS..] {
+        client.borrow_mut().reset_by_client();
+    }
+    resume_after(&mut harness, 3 * SECOND);
+    assert_eq!(harness.closed(CloseCause::IdleTimeout), 0);
+    let written = |client: &Remote| client.borrow().written.ends_with(b"Hello, Tracy!\n");
+    assert!(clients[..SENDING_CLIENTS].iter().all(written));
+}
+
+/// Batch after batch is full, and a client that sends just before its deadline is reported after
+/// it. The batches until then hold what had happened by the first one, and no more.
+#[test]
+fn p20_a_client_is_not_late_because_its_event_is_in_a_later_batch() {
+    let mut harness = Harness::new(Settings {
+        idle_timeout: Some(2 * SECOND),
+        ..line_settings()
+    });
+    let clients = clients(&mut harness, 2 * BATCH_EVENTS);
+    let send = |clients: &[Remote]| {
+        for client in clients {
+            client.borrow_mut().arrive(b"Ada\n", false);
+        }
+    };
+    let others = &clients[1..];
+    send(others);
+    let mut marks = harness.take_marks();
+    harness.advance(19 * SECOND / 10);
+    harness.step_with_only(&marks.split_off(BATCH_EVENTS - 1));
+    // These send again, and only then, still in time, does the first client send.
+    send(others);
+    let again = harness.take_marks();
+    send(&clients[..1]);
+    let last = harness.take_marks();
+    harness.advance(SECOND / 5);
+    marks.extend(again);
+    marks.extend(last);
+    for batch in marks.chunks(BATCH_EVENTS) {
+        harness.step_with_only(batch);
+        harness.advance(SECOND / 10);
+    }
+    harness.run_until_idle();
+    assert_eq!(clients[0].borrow().written, b"Welcome!\nHello, Ada!\n");
+    assert_eq!(harness.closed(CloseCause::IdleTimeout), 0);
+    assert!(others.iter().all(|client| !client.borrow().shut));
+}
+
 /// A client that said `exit` and never stops sending is always queued. Its time to linger ends all
 /// the same.
 #[test]

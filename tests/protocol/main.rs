@@ -12,4 +12,6 @@ mod addresses;
 mod datagrams;
 mod delay;
 mod ending;
+mod limits;
 mod messages;
+mod vanished;

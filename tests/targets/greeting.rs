@@ -4,7 +4,7 @@
 
 use crate::input::expand;
 use crate::model;
-use helloop::protocol::buffer::KEPT_BYTES;
+use helloop::protocol::buffer::{Buffer, SMALL_BYTES};
 use helloop::protocol::greeting::{
     End, Framing, LINE_TOO_LONG, MAX_CHUNK_BYTES, answer_chunk, answer_datagram, answer_last_line,
     answer_lines,
@@ -40,14 +40,15 @@ fn chunks(reads: &[Vec<u8>]) {
 }
 
 fn lines(reads: &[Vec<u8>]) {
-    let (mut partial, mut replies) = (Vec::new(), Framing::Line.welcome().to_vec());
+    let (mut partial, mut replies) = (Buffer::default(), Framing::Line.welcome().to_vec());
     let (mut read, mut messages, mut end) = (Vec::new(), 0, None);
     for piece in reads {
         read.extend_from_slice(piece);
         let found = answer_lines(&mut partial, piece, &mut replies);
         messages += found.messages;
         end = found.end;
-        assert!(partial.capacity() <= partial.len().max(KEPT_BYTES));
+        let pages = partial.len().next_multiple_of(64 * 1_024);
+        assert!(partial.memory() <= pages.max(SMALL_BYTES));
         if read.len() <= COMPARED_EACH_BYTES {
             assert_same(&replies, &model::lines(&read, false));
         }

@@ -295,16 +295,16 @@ impl<'a> Script<'a> {
             let client = clients
                 .find(|client| client.borrow().token == Some(token) && !client.borrow().closed);
             let client = client.expect("a peer has a client").borrow();
-            let state = peer.state();
+            let (state, owed) = (peer.state(), peer.owed(&self.harness.server.shared.pending));
             let what = || {
                 let unread = client.arrived.len();
-                format!("{token} {state:?}, owed {}, unread {unread}", peer.owed())
+                format!("{token} {state:?}, owed {owed}, unread {unread}")
             };
             if matches!(state, PeerState::Held(_)) {
                 continue;
             }
             assert!(!client.reset, "a reset went unnoticed: {}", what());
-            let is_owed = peer.owed() > 0;
+            let is_owed = owed > 0;
             assert!(
                 !is_owed || client.found_full,
                 "replies are kept: {}",
@@ -314,10 +314,15 @@ impl<'a> Script<'a> {
             let may_wait = match state {
                 // No event reports what follows an urgent mark: see `net::stream`.
                 _ if client.faults_seen.contains(&(Call::Read, Fault::Short)) => true,
-                PeerState::Waiting | PeerState::Owed if settings.delay.is_zero() => {
-                    peer.owed() > HIGH_WATER_BYTES
+                PeerState::Waiting | PeerState::Partial(_) | PeerState::Owed
+                    if settings.delay.is_zero() =>
+                {
+                    owed > HIGH_WATER_BYTES
                 }
-                PeerState::Waiting | PeerState::Owed | PeerState::Ending(_) => is_owed,
+                PeerState::Waiting
+                | PeerState::Partial(_)
+                | PeerState::Owed
+                | PeerState::Ending(_) => is_owed,
                 PeerState::Lingering(_) => false,
                 state => panic!("an idle loop has left a client {state:?}"),
             };

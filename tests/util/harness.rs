@@ -17,7 +17,7 @@ use helloop::server::sources::listener::Listener;
 use helloop::server::sources::peer::Peer;
 use helloop::server::stats::{CloseCause, Stats};
 use helloop::server::{Outcome, Server, ServerSource, Settings};
-use helloop::testing::observe::{RecorderMode, TurnRecorder};
+use helloop::testing::observe::{ObserverListener, RecorderMode, TurnRecorder};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,7 +41,10 @@ pub struct Harness {
 impl Harness {
     /// A server whose recorder is off.
     pub fn new(settings: Settings) -> Self {
-        let recorder = TurnRecorder::new(1, RecorderMode::Off);
+        Self::with(TurnRecorder::new(1, RecorderMode::Off), settings)
+    }
+
+    pub fn with(recorder: TurnRecorder, settings: Settings) -> Self {
         let reactor = Reactor::simulated_recorded(recorder).unwrap();
         Self {
             server: Server::on(reactor, settings),
@@ -69,6 +72,14 @@ impl Harness {
         let socket = ScriptedListener::default();
         let queue = socket.0.clone();
         let listener = ServerSource::Listener(Box::new(Listener::new(socket)));
+        (self.server.add(listener).unwrap(), queue)
+    }
+
+    pub fn observer_listener(&mut self) -> (Token, Rc<RefCell<AcceptQueue>>) {
+        let socket = ScriptedListener::default();
+        let queue = socket.0.clone();
+        self.server.shared.observers.sources += 1;
+        let listener = ServerSource::ObserverListener(Box::new(ObserverListener::new(socket)));
         (self.server.add(listener).unwrap(), queue)
     }
 

@@ -28,8 +28,9 @@ pub fn check(harness: &Harness) {
     let stats = harness.stats();
     let (mut peers, mut buffered) = (0, 0);
     for (_, peer) in harness.peers() {
-        assert!(peer.buffered() <= MAX_PEER_BYTES);
-        buffered += peer.buffered();
+        let bytes = peer.buffered(&harness.server.shared.pending);
+        assert!(bytes <= MAX_PEER_BYTES);
+        buffered += bytes;
         peers += 1;
     }
     assert_eq!((stats.buffered, stats.open()), (buffered, peers));
@@ -44,10 +45,7 @@ pub fn compare_sent(connection: &Connection, settings: &Settings) -> Sent {
     let written = &connection.written;
     let was_refused = written.starts_with(b"B");
     let owed = match settings.framing {
-        _ if was_refused => {
-            let max = settings.max_clients;
-            format!("Busy: {max} of {max} clients connected\n").into_bytes()
-        }
+        _ if was_refused => refusal(connection, settings),
         Framing::Chunk => model::chunks(&connection.reads),
         Framing::Line => model::lines(&connection.reads.concat(), connection.eof_read),
     };
@@ -61,13 +59,28 @@ pub fn compare_sent(connection: &Connection, settings: &Settings) -> Sent {
     );
     let is_all = written.len() == owed.len();
     assert!(is_all || !connection.shut, "FIN before {}", tail(&owed));
-    if is_all || connection.reset {
+    if is_all || connection.reset || connection.fails_to_register {
         Sent::All
     } else if was_refused || written.is_empty() {
         Sent::PartOfRefusal
     } else {
         Sent::Part
     }
+}
+
+/// What a client is sent beyond one of the limits: the one that its refusal so far names.
+fn refusal(connection: &Connection, settings: &Settings) -> Vec<u8> {
+    let max = settings.max_clients;
+    let mut refusal = format!("Busy: {max} of {max} clients connected\n");
+    if let (Some(max), Some(address)) = (settings.max_clients_per_address, connection.address) {
+        let is_network = address.is_ipv6() && address.ip().to_canonical().is_ipv6();
+        let whose = if is_network { "/64 network" } else { "address" };
+        let by_address = format!("Busy: {max} of {max} clients of this {whose} connected\n");
+        if by_address.as_bytes().starts_with(&connection.written) {
+            refusal = by_address;
+        }
+    }
+    refusal.into_bytes()
 }
 
 /// The last bytes, for a message.

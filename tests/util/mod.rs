@@ -28,6 +28,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// The program under test.
 pub const HELLOOP: &str = env!("CARGO_BIN_EXE_helloop");
 
+/// Whether the code for Linux is tested, and not the one for other systems.
+pub const IS_LINUX_CODE: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
+
 /// The server models. Both speak the same protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {

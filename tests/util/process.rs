@@ -81,6 +81,11 @@ impl Process {
         signal::kill(id, which).unwrap();
     }
 
+    /// Whether it has exited.
+    pub fn has_exited(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Closes its standard input and waits until it exits.
     #[track_caller]
     pub fn wait(mut self) -> Ended {
@@ -117,7 +122,7 @@ struct Collected {
 }
 
 impl Lines {
-    fn collect(stream: impl Read + Send + 'static) -> Self {
+    pub fn collect(stream: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
         let writer = lines.clone();
         thread::spawn(move || {

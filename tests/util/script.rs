@@ -15,7 +15,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A network of scripted sockets.
 #[derive(Debug)]
@@ -66,6 +68,8 @@ pub type Remote = Rc<RefCell<Connection>>;
 /// The connection of a scripted stream: both kernels, and the client.
 #[derive(Debug, Default)]
 pub struct Connection {
+    /// The client's address; `None`: 127.0.0.1.
+    pub address: Option<SocketAddr>,
     /// The token that the stream is registered under.
     pub token: Option<Token>,
     /// Bytes that have arrived and are unread.
@@ -230,16 +234,31 @@ impl Connection {
     }
 }
 
+thread_local! {
+    /// Which descriptors are open. As a kernel does, the lowest free one is used next.
+    static OPEN: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
+}
+
+fn open_descriptor() -> RawFd {
+    OPEN.with_borrow_mut(|open| {
+        let free = open.iter().position(|is_open| !is_open);
+        let descriptor = free.unwrap_or(open.len());
+        open.resize(open.len().max(descriptor + 1), false);
+        open[descriptor] = true;
+        RawFd::try_from(descriptor).unwrap()
+    })
+}
+
 /// The server's end of a scripted connection.
 #[derive(Debug)]
-pub struct ScriptedStream(Remote);
+pub struct ScriptedStream(Remote, RawFd);
 
 impl ScriptedStream {
     /// A stream whose send buffer takes `room` bytes, and its remote end.
     pub fn with_room(room: usize) -> (Self, Remote) {
         let remote = Remote::default();
         remote.borrow_mut().room = room;
-        (Self(remote.clone()), remote)
+        (Self(remote.clone(), open_descriptor()), remote)
     }
 
     /// A stream whose send buffer never fills, and its remote end.
@@ -251,6 +270,13 @@ impl ScriptedStream {
 impl Drop for ScriptedStream {
     fn drop(&mut self) {
         self.0.borrow_mut().closed = true;
+        OPEN.with_borrow_mut(|open| open[self.1 as usize] = false);
+    }
+}
+
+impl AsRawFd for ScriptedStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.1
     }
 }
 
@@ -274,6 +300,11 @@ impl Stream for ScriptedStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shutdown()
     }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let is_reset = self.0.borrow().reset;
+        Ok(is_reset.then(|| ErrorKind::ConnectionReset.into()))
+    }
 }
 
 /// The accept queue of a scripted listener.
@@ -285,6 +316,8 @@ pub struct AcceptQueue {
     pub errors: VecDeque<io::Error>,
     /// Calls of `accept` so far.
     pub calls: u64,
+    /// How long half-done handshakes take, if the listener can drop new ones.
+    pub handshake: Option<Duration>,
 }
 
 /// A listening socket that accepts from its queue.
@@ -301,7 +334,13 @@ impl Accept for ScriptedListener {
             return Err(error);
         }
         let stream = queue.streams.pop_front().ok_or(ErrorKind::WouldBlock)?;
-        Ok((stream, SocketAddr::from(([127, 0, 0, 1], 40_000))))
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        let address = stream.0.borrow().address.unwrap_or(loopback);
+        Ok((stream, address))
+    }
+
+    fn drop_new_handshakes(&self) -> Option<Duration> {
+        self.0.borrow().handshake
     }
 }
 

@@ -16,7 +16,8 @@ use std::time::Instant;
 pub struct Setup {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    descriptors: Option<u32>,
+    /// What a shell does before it starts the server.
+    prelude: Vec<String>,
     listen: Vec<String>,
 }
 
@@ -25,7 +26,7 @@ impl Setup {
         let setup = Self {
             flags: Vec::new(),
             environment: Vec::new(),
-            descriptors: None,
+            prelude: Vec::new(),
             listen: vec!["127.0.0.1:0".to_owned()],
         };
         setup.flags(flags)
@@ -44,7 +45,19 @@ impl Setup {
 
     /// Limits the server's descriptors: `ulimit -n`, soft and hard.
     pub fn descriptors(mut self, limit: u32) -> Self {
-        self.descriptors = Some(limit);
+        self.prelude.push(format!("ulimit -n {limit}"));
+        self
+    }
+
+    /// Lets no write to a file succeed, as on a full disk: the error is EFBIG in place of ENOSPC.
+    pub fn full_disk(mut self) -> Self {
+        self.prelude.push("trap '' XFSZ; ulimit -f 0".to_owned());
+        self
+    }
+
+    /// Starts the server with SIGHUP ignored, as nohup(1) does.
+    pub fn ignoring_hangup(mut self) -> Self {
+        self.prelude.push("trap '' HUP".to_owned());
         self
     }
 
@@ -59,14 +72,13 @@ impl Setup {
 
     /// The command that starts the server.
     pub fn command(&self) -> Command {
-        let mut command = match self.descriptors {
-            None => Command::new(HELLOOP),
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"]);
-                shell.arg(HELLOOP);
-                shell
-            }
+        let mut command = if self.prelude.is_empty() {
+            Command::new(HELLOOP)
+        } else {
+            let script = format!("{}; exec \"$@\"", self.prelude.join("; "));
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script, "sh", HELLOOP]);
+            shell
         };
         clear_environment(&mut command);
         command.arg("serve");

@@ -4,18 +4,43 @@
 //! file. **Invariant**: the temporary file is gone when its [`PartFile`] is dropped; the target is
 //! never a partial body, and an existing file is replaced only on request.
 //!
-//! A killed process leaves the temporary file, `.helloop-….part`, and never a partial target.
+//! The command removes the temporary file if a signal ends it: see [`abandon`]. Only a killed process
+//! leaves it, `.helloop-….part`, and never a partial target.
 
 use super::Error;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use tempfile::{NamedTempFile, PersistError};
 
 /// The mode of a new file, before the umask applies: that of any program's output. A temporary file
 /// would otherwise be readable by its owner alone.
 const FILE_MODE: u32 = 0o666;
+
+/// The temporary files that this process has created. Those that were renamed or removed since do not
+/// exist any more, and their names are random, so that nothing else has them.
+static PART_FILES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the temporary files, then calls `end`, which ends the process. Until then none is created.
+pub(crate) fn abandon(end: impl FnOnce()) {
+    let files = PART_FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in files.iter() {
+        // Best effort: the process ends anyway.
+        let _ = fs::remove_file(path);
+    }
+    end();
+}
+
+/// The name under which a segment of a URL is saved: a leading dot would hide the file, and `.bashrc`
+/// and its like configure programs. Browsers replace it too.
+pub(super) fn visible_name(segment: &str) -> PathBuf {
+    match segment.strip_prefix('.') {
+        Some(rest) => format!("_{rest}").into(),
+        None => segment.into(),
+    }
+}
 
 /// Checks that the body can be saved under this name, as far as that is known in advance.
 pub(super) fn check_target(path: &Path, force: bool) -> Result<(), Error> {
@@ -50,6 +75,8 @@ pub(super) struct PartFile {
 impl PartFile {
     /// Creates the temporary file in the folder of the target: a rename cannot cross file systems.
     pub(super) fn create(target: &Path) -> Result<Self, Error> {
+        // Locked before the file exists, so that no signal comes between.
+        let mut files = PART_FILES.lock().unwrap_or_else(PoisonError::into_inner);
         // Its name is not derived from the target's, which may have the maximum length.
         let file = tempfile::Builder::new()
             .prefix(".helloop-")
@@ -57,6 +84,7 @@ impl PartFile {
             .permissions(Permissions::from_mode(FILE_MODE))
             .tempfile_in(folder(target))
             .map_err(|error| failed(target, error))?;
+        files.push(file.path().to_owned());
         Ok(Self {
             file: BufWriter::new(file),
             target: target.to_owned(),
@@ -131,6 +159,18 @@ fn folder(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_saved_file_is_never_hidden() {
+        for (segment, name) in [
+            ("page.html", "page.html"),
+            (".bashrc", "_bashrc"),
+            ("..", "_."),
+            ("a.b", "a.b"),
+        ] {
+            assert_eq!(visible_name(segment), Path::new(name));
+        }
+    }
 
     type Rename = fn(NamedTempFile, &Path) -> Result<File, PersistError>;
     const BOTH_WAYS: [Rename; 2] = [rename_new, claim_and_rename];

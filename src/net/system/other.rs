@@ -7,7 +7,8 @@ use super::ProcessUsage;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
@@ -43,14 +44,38 @@ fn copy_options(listener: &SockRef<'_>, accepted: &SockRef<'_>) -> io::Result<()
         return Ok(());
     }
     let keepalive = TcpKeepalive::new();
-    // OpenBSD has one idle time for all sockets.
+    // OpenBSD has one idle time, interval and number of probes for all sockets.
     #[cfg(not(target_os = "openbsd"))]
-    let keepalive = keepalive.with_time(listener.tcp_keepalive_time()?);
+    let keepalive = keepalive
+        .with_time(listener.tcp_keepalive_time()?)
+        .with_interval(listener.tcp_keepalive_interval()?)
+        .with_retries(listener.tcp_keepalive_retries()?);
     accepted.set_tcp_keepalive(&keepalive)
+}
+
+/// Does nothing: few systems have such a limit per socket.
+pub(crate) fn limit_unacknowledged(_socket: &impl AsFd, _limit: Duration) -> io::Result<()> {
+    Ok(())
+}
+
+/// Does nothing: no other system has a filter that both socket2 and the system support.
+pub(crate) fn drop_new_handshakes(_listener: &impl AsFd) -> Option<Duration> {
+    None
+}
+
+/// Unknown.
+pub(super) fn ignored_signals() -> Option<u64> {
+    None
 }
 
 /// Does nothing: `bind(2)` chooses the port.
 pub(crate) fn bind_address_no_port(_socket: &impl AsFd) {}
+
+/// No way: opening `/dev/fd/2` shares the flags of the description, as dup(2) does.
+#[must_use]
+pub(crate) fn open_nonblocking(_descriptor: &impl AsFd) -> Option<OwnedFd> {
+    None
+}
 
 /// Unknown.
 #[must_use]
@@ -62,11 +87,11 @@ pub(crate) fn listening_process(_address: SocketAddr) -> Option<u32> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
-    use std::time::Duration;
 
     #[test]
     fn an_accepted_socket_gets_the_options_of_its_listener() {
         const IDLE: Duration = Duration::from_secs(77);
+        const INTERVAL: Duration = Duration::from_secs(7);
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let _client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
         let (accepted, _) = listener.accept().expect("connected");
@@ -74,12 +99,18 @@ mod tests {
         let socket = SockRef::from(&listener);
         socket.set_tcp_nodelay(true).expect("an option");
         let keepalive = TcpKeepalive::new().with_time(IDLE);
+        #[cfg(not(target_os = "openbsd"))]
+        let keepalive = keepalive.with_interval(INTERVAL).with_retries(3);
         socket.set_tcp_keepalive(&keepalive).expect("an option");
         let socket = SockRef::from(&accepted);
         assert!(!socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
         inherit_options(&listener, &accepted);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         #[cfg(not(target_os = "openbsd"))]
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), IDLE);
+        {
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), IDLE);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), INTERVAL);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        }
     }
 }

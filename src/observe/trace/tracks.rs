@@ -1,18 +1,18 @@
 //! Lays out the tracks of a recording, entry by entry.
 //!
 //! **Owns** which slices are open. **Must never touch** the format or the recorder.
-//! **Invariant**: a slice is added when it begins, so that an outer slice precedes its inner
-//! ones, and gets its duration when it ends. A slice that is still open at the end of the recording
-//! ends there.
+//! **Invariant**: events come in chronological order, an outer slice begins before its inner ones,
+//! and what is kept is a few bytes per slot, however long the recording is: a slice that lasts has
+//! an event where it begins and one where it ends, so it need not be kept until then. A slice that
+//! is still open at the end of the recording ends there.
 
 use super::{Event, EventType};
 use crate::observe::State;
 use crate::observe::describe::{CallRecord, Detail, PHASES, phase_index, wait_text};
 use crate::observe::microseconds;
-use crate::observe::recorder::{Entry, EventKind, TurnRecorder};
+use crate::observe::recorder::{Entry, EventKind, KnownSource};
 use crate::reactor::{Time, Token, TurnPhase};
-use std::collections::{BTreeMap, HashMap};
-use std::mem;
+use std::time::Duration;
 
 /// The only process of a recording.
 const PROCESS: u32 = 1;
@@ -24,60 +24,120 @@ fn track(slot: u32) -> u64 {
     u64::from(slot) + 1
 }
 
-/// The events so far, and the slices that have no duration yet.
+/// What is known of a slot while its track is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum SlotTrack {
+    /// Nothing, so far.
+    #[default]
+    Unknown,
+    /// There is no source in it.
+    Free,
+    /// A source was there in this state, when the recording begins.
+    Occupied { generation: u32, state: State },
+    /// The slices of a lifetime and of a state are open.
+    Open,
+}
+
+/// Generation and state of a source.
+type Present = (u32, State);
+
+/// What is kept per slot: 8 MiB for half a million slots.
+const BYTES_PER_SLOT: usize = size_of::<SlotTrack>() + size_of::<Option<Present>>();
+const _: () = assert!(BYTES_PER_SLOT <= 16);
+
+/// The events that have not been written yet, and the slices that are open.
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
-    events: Vec<Event>,
+    /// To be taken by the writer after each step.
+    pub(super) events: Vec<Event>,
     now: Time,
     turn: Option<u64>,
-    /// By track: the open slices as indices of `events`, outermost first. That is a turn, a phase
-    /// and a call for the loop; a lifetime, a state and a call for a slot.
-    open: HashMap<u64, Vec<usize>>,
+    /// Open slices of the loop: a turn, and in it a phase.
+    loop_open: Vec<Detail>,
+    slots: Vec<SlotTrack>,
+    /// The sources when the recording ended. They may change while it is written.
+    present: Vec<Option<Present>>,
 }
 
 impl Tracks {
-    /// All events of a recording.
-    pub(super) fn of(recorder: &TurnRecorder) -> Vec<Event> {
-        let mut tracks = Self::default();
-        tracks.name("process_name", LOOP_TRACK, "helloop".to_owned());
-        tracks.name("thread_name", LOOP_TRACK, "the loop".to_owned());
-        let first = recorder.entries().next();
-        tracks.now = first.map_or(Time::ZERO, |entry| entry.at);
-        tracks.begin_earlier_lifetimes(recorder);
-        for entry in recorder.entries() {
-            tracks.add(entry);
+    /// Names the process and the loop's track. `present` are the sources that are there now.
+    pub(super) fn begin<'a>(&mut self, now: Time, present: impl Iterator<Item = &'a KnownSource>) {
+        self.now = now;
+        for KnownSource { token, state, .. } in present {
+            let index = token.key as usize;
+            self.present.resize(self.present.len().max(index + 1), None);
+            self.present[index] = Some((token.generation, *state));
         }
-        tracks.now = tracks.now.max(recorder.last());
-        for track in tracks.open.keys().copied().collect::<Vec<_>>() {
-            tracks.end_to(track, 0);
-        }
-        tracks.events
+        self.name("process_name", LOOP_TRACK, "helloop".to_owned());
+        self.name("thread_name", LOOP_TRACK, "the loop".to_owned());
     }
 
-    /// Names the track of each slot, and begins the lifetime of each source that is older than
-    /// the ring. Its state is the one before its first recorded call, or the current one if there is
-    /// no such call.
-    fn begin_earlier_lifetimes(&mut self, recorder: &TurnRecorder) {
-        let recorded = recorder.entries().filter_map(|entry| match entry.kind {
-            EventKind::Called { call, .. } => Some((call.token, Some(call.was))),
-            EventKind::Born(token, _) => Some((token, None)),
-            _ => None,
-        });
-        let present = recorder.known_sources();
-        let present = present.map(|known| (known.token, Some(known.state)));
-        let mut first = BTreeMap::new();
-        for (token, state) in recorded.chain(present) {
-            first.entry(token.key).or_insert((token, state));
-        }
-        for (slot, (token, state)) in first {
-            self.name("thread_name", track(slot), format!("slot {slot}"));
-            if let Some(state) = state {
-                self.begin_lifetime(token, state);
+    /// Learns from an entry what was in its slot when the recording began: the state before its
+    /// first call.
+    pub(super) fn survey(&mut self, entry: &Entry) {
+        let (slot, found) = match entry.kind {
+            EventKind::Called { call, .. } => {
+                let CallRecord { token, was, .. } = call;
+                let generation = token.generation;
+                let state = was;
+                (token.key, SlotTrack::Occupied { generation, state })
             }
+            EventKind::Born(token, _) => (token.key, SlotTrack::Free),
+            _ => return,
+        };
+        let known = self.slot_mut(slot);
+        if *known == SlotTrack::Unknown {
+            *known = found;
         }
     }
 
-    fn add(&mut self, entry: &Entry) {
+    /// The number of slots that are known of.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len().max(self.present.len())
+    }
+
+    /// Names the track of a slot, and begins the lifetime of a source that is older than the
+    /// recording. If nothing was recorded of the slot from here to the end, the source that is there
+    /// now has been there all the time.
+    pub(super) fn begin_slot(&mut self, slot: u32, is_to_the_end: bool) {
+        let mut found = *self.slot_mut(slot);
+        let present = self.present.get(slot as usize).copied().flatten();
+        if let (SlotTrack::Unknown, Some((generation, state)), true) =
+            (found, present, is_to_the_end)
+        {
+            found = SlotTrack::Occupied { generation, state };
+        }
+        if found != SlotTrack::Unknown {
+            self.name("thread_name", track(slot), format!("slot {slot}"));
+        }
+        if let SlotTrack::Occupied { generation, state } = found {
+            let key = slot;
+            self.begin_lifetime(Token { key, generation }, state);
+        }
+    }
+
+    /// Ends what is open in a slot, and forgets the slot.
+    pub(super) fn end_slot(&mut self, slot: u32) {
+        self.end_lifetime(slot);
+        *self.slot_mut(slot) = SlotTrack::Unknown;
+    }
+
+    /// Ends what is open in the loop at `now`, unless it is later already.
+    pub(super) fn end_loop(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.end_loop_to(0);
+        self.turn = None;
+    }
+
+    /// Nothing was recorded until `until`. The loop and all slots must be ended.
+    pub(super) fn pause(&mut self, until: Time) {
+        let lasted = until.since(self.now);
+        let name = "recording paused".to_owned();
+        self.slice(LOOP_TRACK, self.now, lasted, name, Detail::Pause {});
+        self.now = self.now.max(until);
+    }
+
+    pub(super) fn add(&mut self, entry: &Entry) {
         self.now = entry.at;
         match entry.kind {
             EventKind::TurnPhase(turn, phase) => self.begin_phase(turn, phase),
@@ -101,7 +161,7 @@ impl Tracks {
             }
             EventKind::Died(token) => {
                 self.instant(format!("{token} gone"), Detail::Died { token });
-                self.end_to(track(token.key), 0);
+                self.end_lifetime(token.key);
             }
             EventKind::Counted {
                 clients,
@@ -112,14 +172,16 @@ impl Tracks {
                 self.count("owed bytes", owed);
                 self.count("events a turn", u64::from(events));
             }
+            // It separates what was recorded before from what was recorded after: see `pause`.
+            EventKind::Paused { .. } => {}
         }
     }
 
     fn begin_phase(&mut self, turn: u64, phase: TurnPhase) {
-        self.end_to(LOOP_TRACK, 1);
+        self.end_loop_to(1);
         if self.turn.replace(turn) != Some(turn) {
-            self.end_to(LOOP_TRACK, 0);
-            self.begin(LOOP_TRACK, format!("turn {turn}"), Detail::Turn { turn });
+            self.end_loop_to(0);
+            self.open_in_loop(format!("turn {turn}"), Detail::Turn { turn });
         }
         let mut name = PHASES[phase_index(phase)].to_owned();
         let mut detail = Detail::Phase {};
@@ -128,48 +190,78 @@ impl Tracks {
             name = format!("{name} {}", wait_text(timeout_us));
             detail = Detail::Wait { timeout_us };
         }
-        self.begin(LOOP_TRACK, name, detail);
+        self.open_in_loop(name, detail);
+    }
+
+    fn open_in_loop(&mut self, name: String, detail: Detail) {
+        self.loop_open.push(detail.clone());
+        self.open(LOOP_TRACK, name, detail);
+    }
+
+    /// Ends the slices of the loop but the `depth` outer ones.
+    fn end_loop_to(&mut self, depth: usize) {
+        while self.loop_open.len() > depth {
+            if let Some(detail) = self.loop_open.pop() {
+                self.close(LOOP_TRACK, detail);
+            }
+        }
     }
 
     /// The slices of a call on the loop's track and on the slot's, and the change of state.
     fn call(&mut self, began: Time, call: CallRecord) {
-        let (ended, work) = (mem::replace(&mut self.now, began), call.work());
+        let (lasted, work) = (self.now.since(began), call.work());
         let CallRecord { token, was, is, .. } = call;
         let slot = track(token.key);
-        let on_loop = self.begin(LOOP_TRACK, format!("{token} {work}"), Detail::Call(call));
-        let on_slot = self.begin(slot, work, Detail::Work {});
-        self.now = ended;
-        self.end_to(LOOP_TRACK, on_loop);
-        self.end_to(slot, on_slot);
+        let name = format!("{token} {work}");
+        self.slice(LOOP_TRACK, began, lasted, name, Detail::Call(call));
+        self.slice(slot, began, lasted, work, Detail::Work {});
         if was != is {
-            self.end_to(slot, 1);
-            self.begin(slot, is.to_string(), Detail::State {});
+            self.close(slot, Detail::State {});
+            self.open(slot, is.to_string(), Detail::State {});
         }
     }
 
     fn begin_lifetime(&mut self, token: Token, state: State) {
         let slot = track(token.key);
-        self.end_to(slot, 0);
-        self.begin(slot, token.to_string(), Detail::Lifetime {});
-        self.begin(slot, state.to_string(), Detail::State {});
+        self.end_lifetime(token.key);
+        self.open(slot, token.to_string(), Detail::Lifetime {});
+        self.open(slot, state.to_string(), Detail::State {});
+        *self.slot_mut(token.key) = SlotTrack::Open;
     }
 
-    /// Opens a slice inside the open ones of its track, and returns how many were open before.
-    fn begin(&mut self, track: u64, name: String, detail: Detail) -> usize {
-        let open = self.open.entry(track).or_default();
-        open.push(self.events.len());
-        let depth = open.len() - 1;
+    fn end_lifetime(&mut self, slot: u32) {
+        if *self.slot_mut(slot) == SlotTrack::Open {
+            self.close(track(slot), Detail::State {});
+            self.close(track(slot), Detail::Lifetime {});
+            *self.slot_mut(slot) = SlotTrack::Free;
+        }
+    }
+
+    fn slot_mut(&mut self, slot: u32) -> &mut SlotTrack {
+        let index = slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, SlotTrack::Unknown);
+        }
+        &mut self.slots[index]
+    }
+
+    /// Begins a slice inside the open ones of its track.
+    fn open(&mut self, track: u64, name: String, detail: Detail) {
+        self.push(EventType::Begin, track, name, detail);
+    }
+
+    /// Ends the innermost open slice of a track, which began with this detail: Perfetto ends none of
+    /// another category.
+    fn close(&mut self, track: u64, detail: Detail) {
+        self.push(EventType::End, track, String::new(), detail);
+    }
+
+    /// A whole slice, which may begin before now.
+    fn slice(&mut self, track: u64, began: Time, lasted: Duration, name: String, detail: Detail) {
         self.push(EventType::Slice, track, name, detail);
-        depth
-    }
-
-    /// Ends all slices of a track but the `depth` outer ones.
-    fn end_to(&mut self, track: u64, depth: usize) {
-        let now = microseconds(self.now.since(Time::ZERO));
-        let open = self.open.entry(track).or_default();
-        for slice in open.drain(depth.min(open.len())..) {
-            let event = &mut self.events[slice];
-            event.lasts_us = Some(now - event.begins_us);
+        if let Some(event) = self.events.last_mut() {
+            event.begins_us = microseconds(began.since(Time::ZERO));
+            event.lasts_us = Some(microseconds(lasted));
         }
     }
 

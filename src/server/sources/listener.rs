@@ -12,24 +12,25 @@
 //!   whenever a connection closes.
 //! - A storm of connects must not starve the clients (5): accepts per turn are bounded.
 //! - A connection that failed in the backlog affects no other (18).
+//! - Closing a listener resets the connections in its backlog, and the handshakes that are half
+//!   done (22). In a drain it begins no further ones where the system can do that, accepts until
+//!   those under way have had the time to complete, and closes in the same call in which the
+//!   backlog is found empty.
 
 use super::ServerSource;
 use super::peer::Peer;
-use crate::net::{ACCEPT_RETRY, Accept, Net};
-use crate::reactor::{Births, Context, Readiness, Verdict};
+use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure, Net};
+use crate::reactor::{Births, Context, Readiness, Time, Verdict};
 use crate::server::Shared;
+use crate::server::shared::REFUSALS_AT_ONCE;
 use crate::warn_limited;
-use nix::errno::Errno;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 
 /// Accepts per turn. Connected clients must not wait for a storm of connects, nor new clients for
 /// connected ones: the listener is one source among others.
 pub const ACCEPTS_PER_TURN: usize = 64;
-
-/// Refused connections that may linger at once. Beyond that the backlog holds the others: a storm
-/// of refusals must not use up the descriptors promised to clients.
-pub const REFUSALS_AT_ONCE: u64 = 16;
 
 /// Accepts per drain: far more than wait when the server is asked to stop (by default Linux cuts
 /// the backlog at 4,096). Clients may arrive as fast as they are accepted, and a drain must end.
@@ -38,48 +39,57 @@ pub const ACCEPTS_PER_DRAIN: u32 = 65_536;
 /// One listening socket.
 #[derive(Debug)]
 pub struct Listener<N: Net> {
-    socket: N::Listener,
+    /// `None` once a drain has closed it.
+    socket: Option<N::Listener>,
     /// Accepts left in a drain.
     left: u32,
+    /// In a drain: when all handshakes that had begun are complete.
+    closes_at: Option<Time>,
 }
 
 impl<N: Net> Listener<N> {
     /// Listens on `socket`.
     pub fn new(socket: N::Listener) -> Self {
         Self {
-            socket,
+            socket: Some(socket),
             left: ACCEPTS_PER_DRAIN,
+            closes_at: None,
         }
     }
 
     /// The socket, to register it.
-    pub fn socket_mut(&mut self) -> &mut N::Listener {
-        &mut self.socket
+    pub fn socket_mut(&mut self) -> Option<&mut N::Listener> {
+        self.socket.as_mut()
     }
 
-    /// Accepts waiting connections within the budget.
+    /// Accepts waiting connections within the budget. In a drain, closes the socket once no further
+    /// connection can follow.
     pub fn drive(
         &mut self,
         cx: &mut Context<'_, Shared>,
         births: &mut Births<ServerSource<N>>,
     ) -> Verdict {
+        let Some(socket) = &self.socket else {
+            return Verdict::Close;
+        };
+        let is_draining = cx.shared.is_draining();
+        if is_draining && self.closes_at.is_none() {
+            let handshake = socket.drop_new_handshakes().unwrap_or_default();
+            self.closes_at = Some(cx.turn_start.after(handshake));
+        }
         for _ in 0..ACCEPTS_PER_TURN {
             if !cx.readiness.contains(Readiness::READABLE) {
                 break;
             }
             let is_over = cx.shared.stats.clients() >= cx.shared.settings.max_clients;
-            if is_over && cx.shared.stats.refusing() >= REFUSALS_AT_ONCE {
-                // Clients that cannot be refused in time are refused when the listener closes.
-                if cx.shared.is_draining() {
-                    return Verdict::Close;
-                }
+            if is_over && !is_draining && cx.shared.stats.refusing() >= REFUSALS_AT_ONCE {
                 cx.shared.wait_for_close(cx.token);
                 return Verdict::Hold;
             }
-            if cx.shared.is_draining() {
+            if is_draining {
                 self.left = self.left.saturating_sub(1);
             }
-            match self.socket.accept() {
+            match socket.accept() {
                 Ok((stream, address)) => admit(stream, address, is_over, cx, births),
                 Err(error) => match AcceptFailure::of(&error) {
                     AcceptFailure::Blocked => cx.readiness.remove(Readiness::READABLE),
@@ -92,15 +102,23 @@ impl<N: Net> Listener<N> {
         if cx.readiness.contains(Readiness::READABLE) && self.left > 0 {
             return Verdict::Again;
         }
-        // In a drain, the backlog has now been accepted.
-        if cx.shared.is_draining() {
-            return Verdict::Close;
+        let Some(closes_at) = self.closes_at else {
+            return Verdict::Park;
+        };
+        if closes_at > cx.turn_start && self.left > 0 {
+            cx.set_deadline(closes_at.since(cx.turn_start));
+            return Verdict::Park;
         }
-        Verdict::Park
+        // Now, and not when the turn ends: what completes between the last accept and the close is
+        // reset.
+        self.socket = None;
+        Verdict::Close
     }
 
-    /// The retry deadline has passed.
-    pub fn expire(&self) -> Verdict {
+    /// It is time to retry, or to accept for the last time. Only accept shows whether a connection
+    /// waits.
+    pub fn expire(&self, cx: &mut Context<'_, Shared>) -> Verdict {
+        cx.readiness.insert(Readiness::READABLE);
         Verdict::Again
     }
 }
@@ -112,22 +130,15 @@ fn admit<N: Net>(
     cx: &mut Context<'_, Shared>,
     births: &mut Births<ServerSource<N>>,
 ) {
-    cx.shared.stats.accepted += 1;
     // A new socket can take a welcome. Its first event says whether it holds a message already,
     // except that a draining server reads every client once, event or not.
     let mut readiness = Readiness::WRITABLE;
     readiness.set(Readiness::READABLE, cx.shared.is_draining());
-    let peer = if is_over {
-        cx.shared.stats.refused += 1;
-        let limit = cx.shared.settings.max_clients;
-        warn_limited!(
-            cx.shared.limiters.refused,
-            cx.turn_start,
-            "refused {address}: --max-clients {limit} is reached"
-        );
-        Peer::refused(stream)
-    } else {
-        Peer::new(stream)
+    let descriptor = stream.as_raw_fd();
+    let admitted = cx.shared.admit(descriptor, address, is_over, cx.turn_start);
+    let peer = match admitted {
+        Ok(()) => Peer::new(stream),
+        Err(refusal) => Peer::refused(stream, refusal),
     };
     births.push(ServerSource::Peer(peer), readiness);
 }
@@ -143,45 +154,4 @@ fn wait_for_resources(error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdic
     cx.shared.wait_for_close(cx.token);
     cx.set_deadline(ACCEPT_RETRY);
     Verdict::Hold
-}
-
-/// What an error of accept(2) concerns.
-enum AcceptFailure {
-    /// The backlog is empty.
-    Blocked,
-    /// A signal arrived: retry.
-    Interrupted,
-    /// That one connection failed while it waited: try the next. Linux reports errors that are
-    /// pending on the new socket, and recommends to treat them as a retry (accept(2), "Error
-    /// handling").
-    Connection,
-    /// No descriptor or memory is left, or something unknown is wrong: the next try would fail in
-    /// the same way.
-    Resources,
-}
-
-impl AcceptFailure {
-    fn of(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => return Self::Blocked,
-            io::ErrorKind::Interrupted => return Self::Interrupted,
-            _ => {}
-        }
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(
-                Errno::ECONNABORTED
-                | Errno::ECONNRESET
-                | Errno::EPROTO
-                | Errno::ENOPROTOOPT
-                | Errno::EOPNOTSUPP
-                | Errno::EPERM
-                | Errno::ENETDOWN
-                | Errno::ENETUNREACH
-                | Errno::EHOSTDOWN
-                | Errno::EHOSTUNREACH
-                | Errno::ETIMEDOUT,
-            ) => Self::Connection,
-            _ => Self::Resources,
-        }
-    }
 }

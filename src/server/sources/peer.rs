@@ -20,14 +20,16 @@ pub use state::PeerState;
 
 use crate::net::stream::{self, Received, Stream};
 use crate::protocol::greeting::{self, Answered, Framing, LINE_READ_BYTES};
+use crate::protocol::refusal::Refusal;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
-use crate::server::pending::{Pending, PendingPool};
-use crate::server::shared::Scratch;
+use crate::server::pending::{PendingKey, PendingTable};
 use crate::server::stats::CloseCause;
 use crate::warn_limited;
-use state::{Deadline, Moved, deadline};
+use state::{Deadline, LineStart, Moved, deadline};
 use std::io;
+use std::mem;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The high-water mark: while a client is owed more than this it is not read, so a client that does
@@ -58,28 +60,32 @@ const _: () = assert!(
 );
 const _: () = assert!(LINE_READ_BYTES >= greeting::MAX_CHUNK_BYTES);
 
-/// One client. When idle it is a descriptor, a state and a null pointer.
+/// One client. When idle it is a descriptor and a state.
 #[derive(Debug)]
 pub struct Peer<T> {
     stream: T,
-    pending: Option<Box<Pending>>,
+    /// What is kept for the client, if anything is.
+    pending: Option<PendingKey>,
     state: PeerState,
+    /// Turns of a drain in which the client was read.
+    turns_drained: u8,
 }
 
-impl<T: Stream> Peer<T> {
+impl<T: Stream + AsRawFd> Peer<T> {
     /// A client to be welcomed.
     pub fn new(stream: T) -> Self {
         Self {
             stream,
             pending: None,
             state: PeerState::Greeting,
+            turns_drained: 0,
         }
     }
 
-    /// A client beyond the limit: it is sent the refusal and then FIN.
-    pub fn refused(stream: T) -> Self {
+    /// A client beyond a limit: it is sent the refusal and then FIN.
+    pub fn refused(stream: T, refusal: Refusal) -> Self {
         Self {
-            state: PeerState::Refusing,
+            state: PeerState::Refusing(refusal),
             ..Self::new(stream)
         }
     }
@@ -94,15 +100,24 @@ impl<T: Stream> Peer<T> {
         &mut self.stream
     }
 
+    /// Whether anything is kept for this client.
+    #[inline]
+    pub fn has_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// The memory kept for this client, in bytes: unsent replies, and an incomplete line.
-    pub fn buffered(&self) -> usize {
-        let pending = self.pending.as_ref();
-        pending.map_or(0, |pending| pending.memory())
+    #[inline]
+    pub fn buffered(&self, table: &PendingTable) -> usize {
+        table
+            .get(self.pending)
+            .map_or(0, |pending| pending.memory())
     }
 
     /// The replies that the client is owed, in bytes.
-    pub fn owed(&self) -> usize {
-        let pending = self.pending.as_ref();
+    #[inline]
+    pub fn owed(&self, table: &PendingTable) -> usize {
+        let pending = table.get(self.pending);
         pending.map_or(0, |pending| pending.outbox.len())
     }
 
@@ -113,38 +128,33 @@ impl<T: Stream> Peer<T> {
 
     /// The peer's one deadline has passed; the state says what that means.
     pub fn expire(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
-        self.step(None, cx, |peer, cx| match peer.state {
-            PeerState::Held(end) => {
-                peer.state = end.map_or(PeerState::Owed, PeerState::Ending);
-                peer.work(cx)
+        let line_timeout = cx.shared.settings.line_timeout.unwrap_or(Duration::MAX);
+        self.step(None, cx, |peer, cx| {
+            let (cause, reason) = match peer.state {
+                PeerState::Held(end) => {
+                    peer.state = end.map_or(PeerState::Owed, PeerState::Ending);
+                    cx.readiness.insert(Readiness::WRITABLE); // see `held`
+                    return peer.work(cx);
+                }
+                PeerState::Lingering(cause) => return Err(cause),
+                PeerState::Partial(begun) if begun.age(cx.turn_start) >= line_timeout => (
+                    CloseCause::LineTimeout,
+                    "did not end its line within --line-timeout",
+                ),
+                PeerState::Waiting | PeerState::Partial(_) => {
+                    (CloseCause::IdleTimeout, "sent nothing for --idle-timeout")
+                }
+                _ => (
+                    CloseCause::WriteTimeout,
+                    "read none of its replies for --write-timeout",
+                ),
+            };
+            let limiter = &mut cx.shared.limiters.timed_out;
+            warn_limited!(limiter, cx.turn_start, "ending {}: it {reason}", cx.token);
+            match cause {
+                CloseCause::WriteTimeout => Err(cause),
+                _ => peer.finish(cause, cx),
             }
-            PeerState::Lingering(cause) => Err(cause),
-            PeerState::Waiting => {
-                warn_limited!(
-                    cx.shared.limiters.timed_out,
-                    cx.turn_start,
-                    "ending {}: it sent nothing for --idle-timeout",
-                    cx.token
-                );
-                peer.finish(CloseCause::IdleTimeout, cx)
-            }
-            PeerState::Greeting | PeerState::Refusing | PeerState::Owed | PeerState::Ending(_) => {
-                warn_limited!(
-                    cx.shared.limiters.timed_out,
-                    cx.turn_start,
-                    "closing {}: it read none of its replies for --write-timeout",
-                    cx.token
-                );
-                Err(CloseCause::WriteTimeout)
-            }
-        })
-    }
-
-    /// Frees the memory kept for this client that no byte needs.
-    pub fn trim(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
-        self.step(Some(self.state), cx, |peer, _| {
-            peer.pending.iter_mut().for_each(|pending| pending.trim());
-            Ok(Moved::default())
         })
     }
 
@@ -157,48 +167,58 @@ impl<T: Stream> Peer<T> {
         cx: &mut Context<'_, Shared>,
         work: impl FnOnce(&mut Self, &mut Context<'_, Shared>) -> Result<Moved, CloseCause>,
     ) -> Verdict {
-        let buffered_before = self.buffered();
-        let (verdict, buffered) = match work(self, cx) {
+        let buffered_before = self.buffered(&cx.shared.pending);
+        let verdict = match work(self, cx) {
             Ok(moved) => {
+                let pending = &mut cx.shared.pending;
+                pending.settle(&mut self.pending, moved.sent, moved.messages);
                 cx.charge(moved.sent + moved.received);
-                match deadline(before, self.state, moved, &cx.shared.settings) {
+                let settings = &cx.shared.settings;
+                match deadline(before, self.state, moved, settings, cx.turn_start) {
                     Deadline::Keep => {}
                     Deadline::Clear => cx.clear_deadline(),
                     Deadline::Set(timeout) => cx.set_deadline(timeout),
                 }
-                (self.verdict(cx), self.buffered())
+                self.verdict(cx)
             }
             Err(cause) => {
                 self.count_closed(cause, cx);
-                (Verdict::Close, 0)
+                cx.shared.pending.remove(&mut self.pending);
+                Verdict::Close
             }
         };
+        let buffered = self.buffered(&cx.shared.pending);
         let total = &mut cx.shared.stats.buffered;
         *total = *total - buffered_before + buffered;
         verdict
     }
 
+    #[inline]
     fn verdict(&self, cx: &Context<'_, Shared>) -> Verdict {
         if !cx.readiness.contains(Readiness::READABLE) {
             return Verdict::Park;
         }
         match self.state {
             PeerState::Lingering(_) => Verdict::Again,
-            PeerState::Waiting | PeerState::Owed if self.may_read(cx) => Verdict::Again,
+            PeerState::Waiting | PeerState::Partial(_) | PeerState::Owed if self.may_read(cx) => {
+                Verdict::Again
+            }
             _ => Verdict::Hold,
         }
     }
 
     fn work(&mut self, cx: &mut Context<'_, Shared>) -> Result<Moved, CloseCause> {
         match self.state {
-            PeerState::Refusing => {
-                let refusal = greeting::refusal(cx.shared.settings.max_clients);
-                self.send(refusal.as_bytes(), cx)?;
+            PeerState::Refusing(refusal) => {
+                let text = refusal.text(cx.shared.settings.limit(refusal));
+                self.send(text.as_bytes(), cx)?;
                 self.state = PeerState::Ending(CloseCause::Busy);
                 self.finish(CloseCause::Busy, cx)
             }
-            PeerState::Greeting | PeerState::Waiting | PeerState::Owed => self.converse(cx),
-            PeerState::Held(_) => Ok(Moved::default()),
+            PeerState::Greeting | PeerState::Waiting | PeerState::Partial(_) | PeerState::Owed => {
+                self.converse(cx)
+            }
+            PeerState::Held(_) => self.held(cx),
             PeerState::Ending(cause) => self.finish(cause, cx),
             PeerState::Lingering(cause) => self.discard(cause, cx),
         }
@@ -211,10 +231,14 @@ impl<T: Stream> Peer<T> {
             PeerState::Greeting => self.send(cx.shared.settings.framing.welcome(), cx)?,
             _ => self.flush(cx)?,
         };
-        let mut moved = Moved { sent, received: 0 };
+        let mut moved = Moved {
+            sent,
+            ..Moved::default()
+        };
         let mut end = None;
         for _ in 0..READS_PER_TURN {
-            if !self.may_read(cx) || moved.received >= BYTES_PER_TURN || end.is_some() {
+            let may_read = self.may_read(cx) && cx.shared.has_room(self.has_pending());
+            if !may_read || moved.received >= BYTES_PER_TURN || end.is_some() {
                 break;
             }
             let answered = match self.receive(cx) {
@@ -229,6 +253,7 @@ impl<T: Stream> Peer<T> {
                 Received::Blocked => break,
                 Received::Failed(error) => return Err(error.into()),
             };
+            moved.messages += u64::from(answered.messages);
             cx.shared.stats.messages += u64::from(answered.messages);
             end = answered.end.map(CloseCause::from).or(end);
             if answered.is_empty() {
@@ -240,19 +265,28 @@ impl<T: Stream> Peer<T> {
                 self.hold_replies(cx);
             }
         }
-        // In a drain that was the last read. A client that is owed nothing lingers too: its last
-        // reply may still be in flight.
         if cx.shared.is_draining() {
-            end = end.or(Some(CloseCause::Drained));
+            end = end.or_else(|| self.drained(moved.received, cx));
         }
         match (self.state, end) {
-            (PeerState::Held(_), end) => self.state = PeerState::Held(end),
+            (PeerState::Held(_), end) => {
+                self.state = PeerState::Held(end);
+                moved = moved.and(self.held(cx)?);
+            }
             (_, Some(cause)) => {
                 self.state = PeerState::Ending(cause);
                 moved = moved.and(self.finish(cause, cx)?);
             }
-            (_, None) if self.owed() > 0 => self.state = PeerState::Owed,
-            (_, None) => self.state = PeerState::Waiting,
+            (_, None) => {
+                self.state = match cx.shared.pending.get(self.pending) {
+                    Some(pending) if !pending.outbox.is_empty() => PeerState::Owed,
+                    Some(pending) if !pending.partial.is_empty() => match self.state {
+                        PeerState::Partial(_) if moved.messages == 0 => self.state,
+                        _ => PeerState::Partial(LineStart::at(cx.turn_start)),
+                    },
+                    _ => PeerState::Waiting,
+                }
+            }
         }
         Ok(moved)
     }
@@ -270,7 +304,7 @@ impl<T: Stream> Peer<T> {
             _ if cx.shared.settings.delay.is_zero() => HIGH_WATER_BYTES,
             _ => 0,
         };
-        self.owed() <= high_water_bytes
+        self.owed(&cx.shared.pending) <= high_water_bytes
     }
 
     fn receive(&mut self, cx: &mut Context<'_, Shared>) -> Received {
@@ -281,41 +315,44 @@ impl<T: Stream> Peer<T> {
 
     /// Answers the first `count` bytes of the scratch input into the scratch replies.
     fn answer(&mut self, count: usize, cx: &mut Context<'_, Shared>) -> Answered {
-        let Scratch {
-            input,
-            replies,
-            pool,
-        } = &mut cx.shared.scratch;
-        let input = &input[..count];
+        let Shared {
+            settings,
+            scratch,
+            pending,
+            ..
+        } = &mut *cx.shared;
+        let (input, replies) = (&scratch.input[..count], &mut scratch.replies);
         replies.clear();
-        match cx.shared.settings.framing {
-            Framing::Chunk => greeting::answer_chunk(input, replies),
-            Framing::Line => {
-                let partial = &mut self.pending_mut(pool).partial;
-                let answered = greeting::answer_lines(partial, input, replies);
-                self.release_pending(pool);
-                answered
-            }
+        if settings.framing == Framing::Chunk {
+            return greeting::answer_chunk(input, replies);
         }
+        if let Some(pending) = pending.get_mut(self.pending) {
+            return greeting::answer_lines(&mut pending.partial, input, replies);
+        }
+        let answered = greeting::answer_lines(&mut scratch.partial, input, replies);
+        if !scratch.partial.is_empty() {
+            let pending = pending.entry(&mut self.pending, cx.token);
+            mem::swap(&mut pending.partial, &mut scratch.partial);
+        }
+        answered
     }
 
     /// Answers a last line that EOF completes.
     fn answer_last_line(&mut self, cx: &mut Context<'_, Shared>) -> Answered {
-        let Scratch { replies, pool, .. } = &mut cx.shared.scratch;
+        let replies = &mut cx.shared.scratch.replies;
         replies.clear();
-        let Some(pending) = &mut self.pending else {
-            return Answered::default();
-        };
-        let answered = greeting::answer_last_line(&mut pending.partial, replies);
-        self.release_pending(pool);
-        answered
+        let pending = cx.shared.pending.get_mut(self.pending);
+        pending.map_or_else(Answered::default, |pending| {
+            greeting::answer_last_line(&mut pending.partial, replies)
+        })
     }
 
     /// Keeps the scratch replies until the delay has passed.
     fn hold_replies(&mut self, cx: &mut Context<'_, Shared>) {
-        let Scratch { replies, pool, .. } = &mut cx.shared.scratch;
+        let replies = &cx.shared.scratch.replies;
         if !replies.is_empty() {
-            self.pending_mut(pool).outbox.push(replies);
+            let pending = cx.shared.pending.entry(&mut self.pending, cx.token);
+            pending.outbox.push(replies);
         }
         self.state = PeerState::Held(None);
     }
@@ -332,40 +369,27 @@ impl<T: Stream> Peer<T> {
     /// (pitfall 6), and returns how many bytes it took.
     #[inline]
     fn send_replies(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<usize> {
-        let Scratch { replies, pool, .. } = &mut cx.shared.scratch;
+        let replies = &cx.shared.scratch.replies;
         let traffic = &mut cx.shared.stats.traffic;
-        if let Some(pending) = &mut self.pending {
+        if let Some(pending) = cx.shared.pending.get_mut(self.pending) {
             let outbox = &mut pending.outbox;
             return outbox.send(replies, &mut self.stream, cx.readiness, traffic);
         }
         let sent = stream::send(&mut self.stream, cx.readiness, replies, traffic)?;
         if sent < replies.len() {
-            self.pending_mut(pool).outbox.push(&replies[sent..]);
+            let pending = cx.shared.pending.entry(&mut self.pending, cx.token);
+            pending.outbox.push(&replies[sent..]);
         }
         Ok(sent)
     }
 
     /// Sends what is owed as far as the socket takes it, and returns how many bytes it took.
     fn flush(&mut self, cx: &mut Context<'_, Shared>) -> io::Result<usize> {
-        let Some(pending) = &mut self.pending else {
+        let Some(pending) = cx.shared.pending.get_mut(self.pending) else {
             return Ok(0);
         };
         let traffic = &mut cx.shared.stats.traffic;
-        let sent = pending
-            .outbox
-            .flush(&mut self.stream, cx.readiness, traffic)?;
-        self.release_pending(&mut cx.shared.scratch.pool);
-        Ok(sent)
-    }
-
-    fn pending_mut(&mut self, pool: &mut PendingPool) -> &mut Pending {
-        self.pending.get_or_insert_with(|| pool.take())
-    }
-
-    /// Gives an empty buffer back to the pool: an idle client keeps none.
-    fn release_pending(&mut self, pool: &mut PendingPool) {
-        if let Some(pending) = self.pending.take_if(|pending| pending.is_empty()) {
-            pool.put(pending);
-        }
+        let outbox = &mut pending.outbox;
+        outbox.flush(&mut self.stream, cx.readiness, traffic)
     }
 }

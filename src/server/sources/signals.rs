@@ -4,11 +4,12 @@
 //! connection: it records the request in [`Shared`], and the server acts on it between turns.
 //! **Invariant**: the first request to stop drains, the second ends the process at once.
 
+use crate::net::system::stop_signals;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::outcome::plural;
 use crate::server::{Lifecycle, Shared};
 use log::info;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals as Pipe;
 use std::fmt;
@@ -29,15 +30,15 @@ impl fmt::Debug for Signals {
 }
 
 /// Leaves the first request to stop to the program, and makes the second end the process with the
-/// exit code a shell expects: 130 for SIGINT, 143 for SIGTERM. It works from within the handler,
-/// whatever the program is blocked in: a write to a log pipe that is full, for example.
+/// exit code a shell expects: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM. It works from within
+/// the handler, whatever the program is blocked in: a write to a log pipe that is full, for example.
 ///
 /// # Errors
 ///
 /// The handlers cannot be installed.
 pub fn exit_on_second_signal() -> io::Result<()> {
     let is_second = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in stop_signals() {
         // Handlers run in the order of registration: check the flag, then set it.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
         flag::register(signal, Arc::clone(&is_second))?;
@@ -46,7 +47,7 @@ pub fn exit_on_second_signal() -> io::Result<()> {
 }
 
 impl Signals {
-    /// Handles SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 from now on.
+    /// Handles the signals to stop, SIGUSR1 and SIGUSR2 from now on.
     ///
     /// # Errors
     ///
@@ -54,7 +55,7 @@ impl Signals {
     pub fn new() -> io::Result<Self> {
         exit_on_second_signal()?;
         Ok(Self {
-            pipe: Pipe::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?,
+            pipe: Pipe::new(stop_signals().chain([SIGUSR1, SIGUSR2]))?,
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! **Owns** the pipe whose other end a parent process holds. **Must never touch** a connection:
 //! [`signals`](super::signals) decides what stopping means. **Invariant**: the pipe closes when the
-//! parent ends, even by SIGKILL, and that counts as a SIGTERM.
+//! parent ends, even by SIGKILL, and that ends this process at once, in a drain too: a parent that
+//! wants a drain sends SIGTERM.
 
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
@@ -40,11 +41,8 @@ impl StdinWatch {
         &mut self.pipe
     }
 
-    /// Discards input; asks the server to stop at EOF.
+    /// Discards input; ends the process at EOF.
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
-        if cx.shared.is_draining() {
-            return Verdict::Close;
-        }
         match self.pipe.read(&mut [0; READ_BYTES]) {
             Ok(1..) => Verdict::Again,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Verdict::Again,
@@ -54,7 +52,7 @@ impl StdinWatch {
             }
             // An error is as good as EOF.
             Ok(0) | Err(_) => {
-                stop();
+                end();
                 Verdict::Close
             }
         }
@@ -70,7 +68,7 @@ pub fn watch_by_thread() -> io::Result<()> {
     let watch = || {
         // An error is as good as EOF.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        stop();
+        end();
     };
     thread::Builder::new()
         .name("stdin".to_owned())
@@ -78,8 +76,10 @@ pub fn watch_by_thread() -> io::Result<()> {
         .map(drop)
 }
 
-fn stop() {
-    info!("stopping: EOF on standard input");
-    // The signal exists and has a handler, so raising it cannot fail.
-    let _ = low_level::raise(SIGTERM);
+fn end() {
+    info!("ending: EOF on standard input");
+    // The second signal ends the process at once. Raising cannot fail: the signal has a handler.
+    for _ in 0..2 {
+        let _ = low_level::raise(SIGTERM);
+    }
 }

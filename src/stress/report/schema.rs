@@ -195,9 +195,9 @@ pub(crate) struct SecondReport {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Served {
     /// To the client served best.
-    pub best: u32,
+    pub best: u64,
     /// To the client served worst.
-    pub worst: u32,
+    pub worst: u64,
 }
 
 /// What happened to datagrams that were not simply answered.

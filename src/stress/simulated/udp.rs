@@ -127,7 +127,7 @@ fn start(plan: Plan, script: Script) -> Run {
         let wire = Rc::new(RefCell::new(Wire {
             script,
             requests: Vec::with_capacity(100),
-            replies: Vec::with_capacity(1_000),
+            replies: Vec::with_capacity(300),
             now: Time::ZERO,
             full: 0..0,
             blocked: false,
@@ -232,6 +232,28 @@ fn a_reply_is_not_late_because_the_client_was() {
     run.finish(0..0);
     let counters = &run.shared.counters;
     assert_eq!(fates(counters), (100, 0, 0, 0, 0));
+}
+
+/// So many clients that those of the last batch are driven before their events are reported.
+#[test]
+fn a_reply_is_not_late_because_its_event_is_in_a_later_batch() {
+    const CLIENTS: u32 = 8_000;
+    for rate in [None, NonZeroU64::new(1_000_000)] {
+        let plan = Plan {
+            rate,
+            ..closed(CLIENTS, 10 * u64::from(CLIENTS))
+        };
+        let mut run = start(plan, ANSWER);
+        for _ in 0..50 {
+            run.step(true);
+        }
+        assert_eq!(run.shared.counters.answered_once, 0);
+        assert!(run.shared.counters.in_flight >= u64::from(CLIENTS));
+        run.pause(Duration::from_millis(150));
+        run.finish(0..0);
+        let sent = run.shared.counters.sent;
+        assert_eq!(fates(&run.shared.counters), (sent, 0, 0, 0, 0));
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! or the loop's timers. **Invariant**: [`deadline`] is a pure function.
 
 use super::LINGER;
+use crate::protocol::refusal::Refusal;
+use crate::reactor::Time;
 use crate::server::Settings;
 use crate::server::stats::CloseCause;
 use std::time::Duration;
@@ -13,11 +15,14 @@ use std::time::Duration;
 pub enum PeerState {
     /// Accepted; the welcome is still to be sent. Lasts until the first drive; no deadline.
     Greeting,
-    /// Accepted beyond `--max-clients`; the refusal is still to be sent. Lasts until the first
-    /// drive; no deadline.
-    Refusing,
+    /// Accepted beyond a limit; the refusal is still to be sent. Lasts until the first drive; no
+    /// deadline.
+    Refusing(Refusal),
     /// Owed nothing: the client speaks next. Deadline: the idle timeout, from the last byte.
     Waiting,
+    /// Owed nothing, and a line has begun. Deadline: the line timeout, from its first byte, or the
+    /// idle timeout, from the last one; the earlier of them.
+    Partial(LineStart),
     /// Replies wait for the socket to take them; below the high-water mark the client is still
     /// read. Deadline: the write timeout, from the last byte sent.
     Owed,
@@ -31,11 +36,36 @@ pub enum PeerState {
     Lingering(CloseCause),
 }
 
-/// The bytes that one call moved.
+/// When a line began, in milliseconds of 32 bits, as unaligned bytes so that a client's slot does
+/// not grow. Wraps after 49 days, which no line timeout reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineStart([u8; 4]);
+
+impl LineStart {
+    #[expect(clippy::cast_possible_truncation, reason = "the age wraps with it")]
+    pub(super) fn at(time: Time) -> Self {
+        Self((time.since(Time::ZERO).as_millis() as u32).to_ne_bytes())
+    }
+
+    pub(super) fn age(self, now: Time) -> Duration {
+        let [begun, now] = [self, Self::at(now)].map(|start| u32::from_ne_bytes(start.0));
+        Duration::from_millis(now.wrapping_sub(begun).into())
+    }
+
+    #[cold]
+    fn time_left(self, settings: &Settings, now: Time) -> Option<Duration> {
+        let line_timeout = settings.line_timeout;
+        let left = line_timeout.map(|timeout| timeout.saturating_sub(self.age(now)));
+        left.into_iter().chain(settings.idle_timeout).min()
+    }
+}
+
+/// The bytes that one call moved, and the messages that it completed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moved {
     pub(super) sent: usize,
     pub(super) received: usize,
+    pub(super) messages: u64,
 }
 
 impl Moved {
@@ -43,6 +73,7 @@ impl Moved {
         Self {
             sent: self.sent + next.sent,
             received: self.received + next.received,
+            messages: self.messages + next.messages,
         }
     }
 }
@@ -58,18 +89,22 @@ pub(super) enum Deadline {
     Set(Duration),
 }
 
-/// The deadline after a call that moved these bytes and took the peer from state `before` (`None`
+/// The deadline after a call at `now` that moved these bytes and took the peer from state `before` (`None`
 /// if the deadline has just fired) to `after`. A call that moved nothing, such as a spurious
 /// wakeup, changes no deadline.
+#[inline]
 pub(super) fn deadline(
     before: Option<PeerState>,
     after: PeerState,
     moved: Moved,
     settings: &Settings,
+    now: Time,
 ) -> Deadline {
+    let has_moved = moved.sent + moved.received > 0;
     let (timeout, has_progressed) = match after {
-        PeerState::Greeting | PeerState::Refusing => (None, false),
-        PeerState::Waiting => (settings.idle_timeout, moved.sent + moved.received > 0),
+        PeerState::Greeting | PeerState::Refusing(_) => (None, false),
+        PeerState::Waiting => (settings.idle_timeout, has_moved),
+        PeerState::Partial(begun) => (begun.time_left(settings, now), has_moved),
         PeerState::Owed | PeerState::Ending(_) => (Some(settings.write_timeout), moved.sent > 0),
         PeerState::Held(_) => (Some(settings.delay), false),
         PeerState::Lingering(_) => (Some(LINGER), false),
@@ -86,21 +121,40 @@ pub(super) fn deadline(
 mod tests {
     use super::*;
     use CloseCause::{Exit, Reset};
-    use PeerState::{Ending, Greeting, Held, Lingering, Owed, Waiting};
+    use PeerState::{Ending, Greeting, Held, Lingering, Owed, Partial, Waiting};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[test]
-    fn the_deadline_follows_from_the_state_and_the_bytes_moved() {
-        let settings = |idle_timeout| Settings {
+    fn settings(idle_timeout: Option<Duration>, line_timeout: Option<Duration>) -> Settings {
+        Settings {
             idle_timeout,
+            line_timeout,
             write_timeout: 30 * SECOND,
             delay: SECOND,
             ..Settings::default()
-        };
-        let (idle, never) = (settings(Some(60 * SECOND)), settings(None));
-        let moved = |sent, received| Moved { sent, received };
-        let [none, sent, received] = [moved(0, 0), moved(1, 0), moved(0, 1)];
+        }
+    }
+
+    fn moved(sent: usize, received: usize, messages: u64) -> Moved {
+        Moved {
+            sent,
+            received,
+            messages,
+        }
+    }
+
+    fn at(seconds: u32) -> Time {
+        Time::ZERO.after(seconds * SECOND)
+    }
+
+    #[test]
+    fn the_deadline_follows_from_the_state_and_the_bytes_moved() {
+        let line_timeout = Some(20 * SECOND);
+        let (idle, never) = (
+            settings(Some(60 * SECOND), line_timeout),
+            settings(None, line_timeout),
+        );
+        let [none, sent, received] = [moved(0, 0, 0), moved(1, 0, 0), moved(0, 1, 0)];
         let set = |seconds| Deadline::Set(seconds * SECOND);
         for (before, after, moved, settings, expected) in [
             // A client that is owed nothing: any byte restarts the idle timeout.
@@ -143,8 +197,43 @@ mod tests {
                 Deadline::Keep,
             ),
         ] {
-            let found = deadline(before, after, moved, settings);
+            let found = deadline(before, after, moved, settings, at(90));
             assert_eq!(found, expected, "{before:?} -> {after:?}, {moved:?}");
         }
+    }
+
+    #[test]
+    fn a_line_has_a_deadline_that_only_its_end_restarts() {
+        let line_timeout = Some(20 * SECOND);
+        let idle = settings(Some(60 * SECOND), line_timeout);
+        let never = settings(None, line_timeout);
+        let hurried = settings(Some(5 * SECOND), line_timeout);
+        let untimed = settings(Some(60 * SECOND), None);
+        let patient = settings(None, None);
+        let [none, received] = [moved(0, 0, 0), moved(0, 1, 0)];
+        let line = |seconds| Partial(LineStart::at(at(seconds)));
+        let set = |seconds| Deadline::Set(seconds * SECOND);
+        for (before, after, moved, settings, expected) in [
+            (Waiting, line(90), received, &idle, set(20)),
+            (line(80), line(80), received, &idle, set(10)),
+            (line(80), line(80), none, &idle, Deadline::Keep),
+            (line(80), line(90), moved(9, 9, 1), &idle, set(20)),
+            (line(80), Waiting, moved(9, 9, 1), &idle, set(60)),
+            (line(80), line(80), received, &untimed, set(60)),
+            (line(80), line(80), received, &hurried, set(5)),
+            (line(69), line(69), received, &idle, set(0)),
+            (Waiting, line(90), received, &never, set(20)),
+            (Waiting, line(90), received, &patient, Deadline::Clear),
+        ] {
+            let found = deadline(Some(before), after, moved, settings, at(90));
+            assert_eq!(found, expected, "{before:?} -> {after:?}, {moved:?}");
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_line_survives_the_wrap_of_its_start() {
+        let begun = Time::ZERO.after(Duration::from_millis(u64::from(u32::MAX) - 999));
+        let age = LineStart::at(begun).age(begun.after(30 * SECOND));
+        assert_eq!(age, 30 * SECOND);
     }
 }

@@ -1,0 +1,137 @@
+//! TCP keepalive: a client that has vanished without a FIN or a RST is closed after a given time.
+//!
+//! **Owns** how that time is divided among the options of the kernel. **Must never touch** a socket
+//! but to set these options. **Invariant**: the idle time and the intervals add up to the time
+//! given.
+//!
+//! The idle time alone is not enough: the kernel's defaults for the interval and the number of
+//! probes (75 s and 9 on Linux) add eleven minutes to it. Nor is keepalive: it does not run while
+//! sent data is unacknowledged, and retransmission gives up after fifteen minutes. On Linux
+//! `TCP_USER_TIMEOUT` limits that time too (tcp(7)).
+
+use super::system;
+use socket2::{Socket, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+
+/// The most probes: a few may be lost before a client that is alive is closed.
+const MAX_TRIES: u32 = 5;
+
+/// All times are whole seconds, as in the kernel, and at least this one.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// When a client is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Probing {
+    /// The time without a sign of the client after which the first probe is sent.
+    idle: Duration,
+    /// The time that each probe has to be answered.
+    interval: Duration,
+    /// The number of probes; after the last interval the connection is closed.
+    tries: u32,
+}
+
+impl Probing {
+    /// Probing that closes a client after `limit`, or after two seconds if that is shorter. For half
+    /// of the time nothing is sent.
+    fn within(limit: Duration) -> Self {
+        let seconds = limit.as_secs();
+        let interval = (seconds / u64::from(2 * MAX_TRIES)).max(1);
+        let tries = (seconds.saturating_sub(1) / interval).clamp(1, MAX_TRIES.into());
+        let idle = seconds.saturating_sub(interval * tries).max(1);
+        Self {
+            idle: Duration::from_secs(idle),
+            interval: Duration::from_secs(interval),
+            tries: tries as u32,
+        }
+    }
+}
+
+/// Makes the kernel close a connection about `limit` after its peer has vanished. A listener passes
+/// this on to the connections that it accepts.
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
+pub(super) fn close_vanished(socket: &Socket, limit: Duration) -> io::Result<()> {
+    let limit = limit.max(SHORTEST);
+    let probing = Probing::within(limit);
+    let keepalive = TcpKeepalive::new().with_time(probing.idle);
+    // OpenBSD has one interval and one number for all sockets.
+    #[cfg(not(target_os = "openbsd"))]
+    let keepalive = keepalive
+        .with_interval(probing.interval)
+        .with_retries(probing.tries);
+    socket.set_tcp_keepalive(&keepalive)?;
+    system::limit_unacknowledged(socket, limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, SockRef, Type};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+    #[test]
+    fn an_accepted_socket_has_all_of_the_options() {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        close_vanished(&listener, Duration::from_secs(300)).unwrap();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any_port.into()).unwrap();
+        listener.listen(1).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        system::inherit_options(&listener, &accepted);
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap());
+        #[cfg(not(target_os = "openbsd"))]
+        {
+            let [idle, interval] = [150, 30].map(Duration::from_secs);
+            assert_eq!(accepted.tcp_keepalive_time().unwrap(), idle);
+            assert_eq!(accepted.tcp_keepalive_interval().unwrap(), interval);
+            assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 5);
+        }
+        #[cfg(all(target_os = "linux", not(feature = "portable")))]
+        assert_eq!(
+            accepted.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(300))
+        );
+    }
+
+    #[test]
+    fn the_idle_time_and_the_intervals_add_up_to_the_limit() {
+        for (limit, idle, interval, tries) in [
+            (300, 150, 30, 5),
+            (32_767, 16_387, 3_276, 5),
+            (60, 30, 6, 5),
+            (19, 14, 1, 5),
+            (10, 5, 1, 5),
+            (5, 1, 1, 4),
+            (2, 1, 1, 1),
+        ] {
+            let probing = Probing::within(Duration::from_secs(limit));
+            assert_eq!(
+                (
+                    probing.idle.as_secs(),
+                    probing.interval.as_secs(),
+                    probing.tries
+                ),
+                (idle, interval, tries),
+                "{limit}"
+            );
+        }
+        for limit in 2..=32_767 {
+            let limit = Duration::from_secs(limit);
+            let probing = Probing::within(limit);
+            let total = probing.idle + probing.interval * probing.tries;
+            assert_eq!(total, limit, "{probing:?}");
+        }
+        for limit in [Duration::ZERO, Duration::from_millis(1_999), SHORTEST] {
+            let two = Duration::from_secs(2);
+            assert_eq!(Probing::within(limit), Probing::within(two), "{limit:?}");
+        }
+        let most = Probing::within(Duration::MAX);
+        assert_eq!(most.tries, MAX_TRIES);
+    }
+}

@@ -1,0 +1,344 @@
+//! Standard output and standard error, written without waiting for their readers.
+//!
+//! **Owns** how a log line reaches standard error, and the number of lines that did not.
+//! **Must never touch** what a line says. **Invariant**: a log line that cannot be written at once
+//! is dropped and counted, so a log that is not read never stops the loop (pitfall 26).
+//!
+//! `O_NONBLOCK` belongs to the open file description, which the program shares with its parent and
+//! its siblings: set on standard error, it would break the shell's terminal. So the flag is left
+//! alone, and one of two ways is taken:
+//!
+//! - On Linux, a pipe or a terminal is opened a second time, through `/proc`, as a description of
+//!   the program's own with `O_NONBLOCK`.
+//! - Elsewhere, and for sockets and files, poll(2) tells before each write whether there is room. A
+//!   pipe with room takes `PIPE_BUF` bytes at once, and no more are written. What remains: another
+//!   process that writes to the same pipe can take the room in between, and a terminal may have
+//!   room for less than a line. The write then waits for the reader. A file never waits for one.
+
+use crate::net::system;
+use nix::errno::Errno;
+use nix::libc::PIPE_BUF;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd;
+use std::io::{self, Stderr, Write};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long the program waits for the reader of its last lines before it ends without them: long
+/// enough for a slow reader, short enough for a person at the terminal.
+pub(crate) const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A standard stream.
+#[derive(Debug)]
+pub(crate) struct Output<S> {
+    stream: S,
+    /// The same pipe or terminal, opened a second time without blocking.
+    own: Option<OwnedFd>,
+}
+
+impl<S: AsFd> Output<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        let own = system::open_nonblocking(&stream);
+        Self { stream, own }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        let own = self.own.as_ref().map(AsFd::as_fd);
+        own.unwrap_or_else(|| self.stream.as_fd())
+    }
+
+    /// Writes one piece of `bytes`, and returns its length.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room now, or those of write(2).
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.own.is_none() && !self.has_room_within(Duration::ZERO) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let piece = &bytes[..bytes.len().min(PIPE_BUF)];
+        loop {
+            match unistd::write(self.descriptor(), piece) {
+                Err(Errno::EINTR) => {}
+                Ok(0) if !piece.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    /// Writes all of `bytes`, and waits for room until `timeout` has passed.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there was no room in time, or those of write(2).
+    pub(crate) fn write_within(&self, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + timeout;
+        while !bytes.is_empty() {
+            match self.write_now(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if !self.has_room_within(left) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is room, or a write would fail at once.
+    fn has_room_within(&self, timeout: Duration) -> bool {
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
+        loop {
+            match poll(&mut polled, timeout) {
+                Err(Errno::EINTR) => {}
+                ready => return ready.is_ok_and(|count| count > 0),
+            }
+        }
+    }
+}
+
+/// The log on its way to a stream: whole lines, or none of a line.
+#[derive(Debug)]
+struct Log<S> {
+    output: Output<S>,
+    /// The end of a line of which only the start could be written.
+    rest: Vec<u8>,
+    /// Lines dropped so far.
+    dropped: u64,
+    /// Of these, lines that the log does not mention yet.
+    unreported: u64,
+}
+
+impl<S: AsFd> Log<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            output: Output::new(stream),
+            rest: Vec::new(),
+            dropped: 0,
+            unreported: 0,
+        }
+    }
+
+    /// Writes a line, or drops and counts it.
+    fn add(&mut self, line: &[u8]) {
+        if !(self.catch_up() && self.begin(line)) {
+            self.dropped += 1;
+            self.unreported += 1;
+        }
+    }
+
+    /// Writes what comes before the next line: the rest of the last one, and the number of lines
+    /// dropped in between. Returns whether it did.
+    fn catch_up(&mut self) -> bool {
+        let rest = mem::take(&mut self.rest);
+        if !rest.is_empty() {
+            self.write_or_keep(&rest);
+        }
+        if self.rest.is_empty() && self.unreported > 0 && self.begin(self.note().as_bytes()) {
+            self.unreported = 0;
+        }
+        self.rest.is_empty() && self.unreported == 0
+    }
+
+    /// Starts a line: returns whether a first piece of it was written. What is left is kept.
+    fn begin(&mut self, line: &[u8]) -> bool {
+        self.write_or_keep(line);
+        if self.rest.len() == line.len() {
+            self.rest.clear();
+            return false;
+        }
+        true
+    }
+
+    /// Writes as much of `bytes` as there is room for, and keeps the rest.
+    fn write_or_keep(&mut self, bytes: &[u8]) {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.output.write_now(&bytes[written..]) {
+                Ok(count) => written += count,
+                Err(_) => break,
+            }
+        }
+        self.rest.extend_from_slice(&bytes[written..]);
+    }
+
+    /// In the form of the logger's own lines.
+    fn note(&self) -> String {
+        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        let count = self.unreported;
+        format!("[{now} WARN  helloop::output] log lines dropped: {count}; stderr had no room\n")
+    }
+
+    /// Writes what is left to write, if there is room in time.
+    fn finish(&mut self, timeout: Duration) {
+        let mut left = mem::take(&mut self.rest);
+        if self.unreported > 0 {
+            left.extend_from_slice(self.note().as_bytes());
+            self.unreported = 0;
+        }
+        // If there is no room, there is nowhere left to report it.
+        let _ = self.output.write_within(&left, timeout);
+    }
+}
+
+/// The program has one log, as it has one logger.
+static LOG: LazyLock<Mutex<Log<Stderr>>> = LazyLock::new(|| Mutex::new(Log::new(io::stderr())));
+
+fn log() -> MutexGuard<'static, Log<Stderr>> {
+    // Nothing panics while it is locked.
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where the logger writes: each write is one line.
+#[derive(Debug)]
+pub(crate) struct LogWriter(());
+
+impl LogWriter {
+    /// Opens the log now, before clients can take the descriptors.
+    pub(crate) fn new() -> Self {
+        LazyLock::force(&LOG);
+        Self(())
+    }
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        log().add(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log lines dropped so far.
+pub(crate) fn dropped_log_lines() -> u64 {
+    log().dropped
+}
+
+/// Ends the log, and then writes the last line to standard error, unless it is empty. Waits at most
+/// [`LAST_LINES_TIMEOUT`] for each.
+pub(crate) fn end_log(last_line: &str) {
+    let mut log = log();
+    log.finish(LAST_LINES_TIMEOUT);
+    // If standard error is stuck or closed, there is nowhere left to report it.
+    let _ = log
+        .output
+        .write_within(last_line.as_bytes(), LAST_LINES_TIMEOUT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use std::io::{PipeReader, PipeWriter, Read};
+    use std::os::unix::net::UnixStream;
+
+    /// A log into a full pipe.
+    fn full() -> (PipeReader, Log<PipeWriter>) {
+        let (reader, writer) = io::pipe().expect("two descriptors");
+        let mut log = Log::new(writer);
+        let line = [&[b'x'; PIPE_BUF - 1][..], b"\n"].concat();
+        while log.dropped == 0 {
+            log.add(&line);
+        }
+        (reader, log)
+    }
+
+    #[test]
+    fn a_line_without_room_is_dropped_and_the_next_one_that_fits_tells_the_count() {
+        let (mut reader, mut log) = full();
+        for _ in 0..9 {
+            log.add(b"lost\n");
+        }
+        assert_eq!((log.dropped, log.unreported, log.rest.len()), (10, 10, 0));
+        reader.read_exact(&mut vec![0; 2 * PIPE_BUF]).expect("full");
+        log.add(b"found\n");
+        assert_eq!((log.dropped, log.unreported), (10, 0));
+        drop(log);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        let last: Vec<&str> = text.lines().rev().take(2).collect();
+        assert_eq!(last[0], "found");
+        assert!(last[1].contains("WARN  helloop::output] log lines dropped: 10;"));
+        assert!(!text.contains("lost"), "{text}");
+    }
+
+    #[test]
+    fn the_start_of_a_long_line_is_followed_by_its_rest() {
+        let (mut reader, mut log) = full();
+        reader.read_exact(&mut vec![0; 2 * PIPE_BUF]).expect("full");
+        log.unreported = 0;
+        let long = [&vec![b'y'; 3 * PIPE_BUF][..], b"\n"].concat();
+        log.add(&long);
+        assert!(!log.rest.is_empty(), "all of the line was written");
+        log.add(b"lost\n");
+        assert_eq!(log.dropped, 2, "a line within another");
+        reader.read_exact(&mut vec![0; 4 * PIPE_BUF]).expect("full");
+        log.add(b"found\n");
+        drop(log);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.trim_start_matches('x'))
+            .collect();
+        let long = String::from_utf8(long).expect("ASCII");
+        assert!(lines.contains(&long.trim_end()), "the line is not whole");
+        assert_eq!(lines.last(), Some(&"found"));
+    }
+
+    #[test]
+    fn the_last_lines_wait_for_a_slow_reader_and_not_forever() {
+        let (mut reader, mut log) = full();
+        log.finish(Duration::from_millis(20));
+        log.unreported = 7;
+        let slow = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        log.finish(Duration::from_secs(30));
+        drop(log);
+        let text = slow.join().expect("no panic").expect("text");
+        assert!(text.ends_with("log lines dropped: 7; stderr had no room\n"));
+    }
+
+    #[test]
+    fn the_flags_that_are_shared_with_other_processes_stay_unchanged() {
+        let (_reader, log) = full();
+        let shared = log.output.stream.try_clone().expect("a descriptor");
+        let flags = fcntl(&shared, FcntlArg::F_GETFL).expect("flags");
+        assert_eq!(flags & nix::libc::O_NONBLOCK, 0);
+    }
+
+    #[test]
+    fn a_socket_that_is_not_read_takes_whole_lines_only() {
+        // systemd's journal is such a socket.
+        let (mut reader, writer) = UnixStream::pair().expect("two descriptors");
+        let mut log = Log::new(writer);
+        let mut lines = 0;
+        while log.dropped == 0 {
+            log.add(b"a line\n");
+            lines += 1;
+        }
+        drop(log);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        assert_eq!(text, "a line\n".repeat(lines - 1));
+    }
+
+    #[test]
+    fn a_log_that_no_one_can_read_any_more_is_counted_as_dropped() {
+        let (reader, mut log) = full();
+        drop(reader);
+        log.add(b"lost\n");
+        assert_eq!(log.dropped, 2);
+    }
+}
