@@ -32,6 +32,15 @@ const MAX_CLIENTS: usize = 24;
 /// takes a tenth.
 const MAX_STEPS: usize = 20_000;
 
+/// Where clients connect from: the second is the address of the first, and the last is in the network
+/// of the third.
+const ADDRESSES: [&str; 4] = [
+    "10.0.0.1",
+    "::ffff:10.0.0.1",
+    "2001:db8::1",
+    "2001:db8::ffff:1",
+];
+
 /// Bytes that clients send in one script, so that one run stays fast.
 const MAX_SENT_BYTES: usize = 1 << 20;
 
@@ -74,6 +83,8 @@ impl<'a> Script<'a> {
             max_clients: if is_set(3) { 2 } else { 20 },
             max_buffered: if is_set(4) { 80_000 } else { 64 << 20 },
             max_datagram: 64,
+            max_clients_per_address: is_set(5).then_some(3),
+            line_timeout: is_set(6).then_some(Duration::from_secs(4)),
             ..Settings::default()
         });
         let (listener, queue) = harness.listener();
@@ -140,7 +151,10 @@ impl<'a> Script<'a> {
         if self.clients.len() < MAX_CLIENTS {
             let room = self.input.pick(&[1 << 20, 0, 5, 100, 40_000]);
             let (stream, remote) = ScriptedStream::with_room(room);
-            remote.borrow_mut().fails_to_register = self.input.byte() == 0xff;
+            let what = self.input.byte();
+            remote.borrow_mut().fails_to_register = what == 0xff;
+            let address = ADDRESSES[usize::from(what) % ADDRESSES.len()];
+            remote.borrow_mut().address = Some(SocketAddr::new(address.parse().unwrap(), 40_000));
             self.harness.add_remote(&remote);
             self.clients.push(remote);
             self.queue.borrow_mut().streams.push_back(stream);

@@ -338,7 +338,7 @@ impl<T: Stream + AsRawFd> Peer<T> {
     }
 
     /// Answers a last line that EOF completes.
-    fn answer_last_line(&mut self, cx: &mut Context<'_, Shared>) -> Answered {
+    fn answer_last_line(&self, cx: &mut Context<'_, Shared>) -> Answered {
         let replies = &mut cx.shared.scratch.replies;
         replies.clear();
         let pending = cx.shared.pending.get_mut(self.pending);
