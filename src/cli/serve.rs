@@ -124,7 +124,7 @@ pub(super) struct Serve {
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
-    /// Close a client whose line takes longer; 0s: never.
+    /// End a line that takes longer; 0s: never.
     ///
     /// Counts from the first byte of the line, whatever the client sends. Line framing only.
     #[arg(long, env = "HELLOOP_LINE_TIMEOUT", value_name = "TIME", default_value = "30s",
@@ -136,7 +136,7 @@ pub(super) struct Serve {
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = nonzero_duration, help_heading = "Limits")]
     write_timeout: Duration,
-    /// Close a client that has vanished, about so long after; 0s: never.
+    /// Close a vanished client after this; 0s: never.
     ///
     /// TCP keepalive: the system probes a client that has been silent for half of this time, up to
     /// five times, and closes it if no probe is answered. On Linux the same limit holds for replies
@@ -307,27 +307,29 @@ impl Serve {
         };
         print_last_line(summary)?;
         match outcome {
-            Outcome::Drained => {
-                saved.map_err(Failure::new)?;
-                Ok(outcome.exit_code())
-            }
+            Outcome::Drained => saved.map_err(Failure::new).map(|()| outcome.exit_code()),
             Outcome::CutOff(clients) => {
                 if let Err(error) = saved {
                     error!("{error}");
                 }
                 Err(Failure {
-                    message: format!(
-                        "{} cut off with replies owed: --drain-timeout ({}){} ran out, or more than \
-                         {} KiB of one client had arrived",
-                        plural(clients, "client"),
-                        humantime::format_duration(self.drain_timeout),
-                        self.write_timeout_ran_out(),
-                        DRAIN_BYTES_PER_CLIENT / 1_024,
-                    ),
+                    message: self.cut_off(clients),
                     code: outcome.exit_code(),
                 })
             }
         }
+    }
+
+    /// Why a drain left replies unsent.
+    fn cut_off(&self, clients: u64) -> String {
+        format!(
+            "{} cut off with replies owed: --drain-timeout ({}){} ran out, or more than {} KiB of one \
+             client had arrived",
+            plural(clients, "client"),
+            humantime::format_duration(self.drain_timeout),
+            self.write_timeout_ran_out(),
+            DRAIN_BYTES_PER_CLIENT / 1_024,
+        )
     }
 
     /// The other timeout that may end a client in a drain; the threads have none.
