@@ -136,11 +136,11 @@ pub(super) struct Serve {
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = nonzero_duration, help_heading = "Limits")]
     write_timeout: Duration,
-    /// Close a vanished client after this; 0s: never.
+    /// Close a client that has vanished; 0s: never.
     ///
-    /// TCP keepalive: the system probes a client that has been silent for half of this time, up to
-    /// five times, and closes it if no probe is answered. On Linux the same limit holds for replies
-    /// that are not acknowledged.
+    /// About this time after its last sign. TCP keepalive: the system probes a client that has been
+    /// silent for half of it, up to five times, and closes it if no probe is answered. On Linux the
+    /// same limit holds for replies that are not acknowledged.
     #[arg(long, env = "HELLOOP_KEEPALIVE", value_name = "TIME", default_value = "300s",
           value_parser = keepalive, help_heading = "Limits")]
     keepalive: Duration,

@@ -8,13 +8,13 @@
 
 use super::signals::Interrupt;
 use log::info;
+use mio::unix::pipe::Receiver;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,16 +28,15 @@ const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// A drain that takes longer is announced, because nothing else is shown meanwhile.
 const SILENT_DRAIN: Duration = Duration::from_secs(1);
 
-/// How often to check whether the child has exited, or the run is interrupted.
-const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// How often to check whether the child has printed its line, or has exited, and whether the run is
+/// interrupted.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A running server. Killed when dropped, unless it was [stopped](Self::stop).
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
     child: KilledOnDrop,
-    /// What it prints: the first line, then the rest. A thread reads it, so that waiting for it can
-    /// be interrupted.
-    output: Receiver<io::Result<String>>,
+    stdout: Receiver,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -70,17 +69,9 @@ impl SpawnedServer {
             .spawn()?;
         let mut child = KilledOnDrop(child);
         let stdout = child.0.stdout.take();
-        let output = read_in_a_thread(stdout.ok_or(io::ErrorKind::BrokenPipe)?)?;
-        let line = loop {
-            match output.recv_timeout(EXIT_POLL_INTERVAL) {
-                Ok(line) => break line?,
-                Err(RecvTimeoutError::Timeout) if interrupt.is_set() => {
-                    return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break String::new(),
-            }
-        };
+        let mut stdout = Receiver::from(stdout.ok_or(io::ErrorKind::BrokenPipe)?);
+        stdout.set_nonblocking(true)?;
+        let line = first_line(&mut stdout, interrupt)?;
         let address = line
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split_whitespace().next())
@@ -88,7 +79,7 @@ impl SpawnedServer {
             .ok_or_else(|| io::Error::other("it exited before it listened"))?;
         Ok(Self {
             child,
-            output,
+            stdout,
             address,
         })
     }
@@ -132,34 +123,37 @@ impl SpawnedServer {
                 is_announced = true;
                 info!("waiting for the server to drain; Ctrl-C ends it at once");
             }
-            thread::sleep(EXIT_POLL_INTERVAL);
+            thread::sleep(POLL_INTERVAL);
         };
         if !status.success() {
             return Err(io::Error::other(format!("the server failed: {status}")));
         }
-        let rest = self.output.recv();
-        let rest = rest.unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into()))?;
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest)?;
         Ok(rest.trim_end().to_owned())
     }
 }
 
-/// Reads the first line of a child's output, and then the rest of it.
-fn read_in_a_thread(stdout: ChildStdout) -> io::Result<Receiver<io::Result<String>>> {
-    let (sender, receiver) = mpsc::channel();
-    let read = move || {
-        let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        let first = stdout.read_line(&mut line).map(|_| line);
-        // The receiver is gone if the server was given up meanwhile.
-        let _ = sender.send(first);
-        let mut rest = String::new();
-        let rest = stdout.read_to_string(&mut rest).map(|_| rest);
-        let _ = sender.send(rest);
-    };
-    thread::Builder::new()
-        .name("server output".to_owned())
-        .spawn(read)?;
-    Ok(receiver)
+/// Reads the first line of a child's output; without a line ending if the child ends first. A child
+/// that prints nothing can be waited for until the run is interrupted.
+fn first_line(stdout: &mut Receiver, interrupt: &Interrupt) -> io::Result<String> {
+    let mut line = String::new();
+    while !line.ends_with('\n') {
+        let mut byte = [0];
+        match stdout.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => line.push(byte[0].into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !interrupt.is_set() => {
+                thread::sleep(POLL_INTERVAL);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(line)
 }
 
 #[derive(Debug)]

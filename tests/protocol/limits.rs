@@ -26,8 +26,8 @@ fn connect_from(source: IpAddr, server: SocketAddr) -> TcpStream {
 fn an_address_has_as_many_clients_as_it_may_have(model: Model) {
     let server = model.start(&["--max-clients-per-address", "2"]);
     let stays = server.connect();
+    let mut leaves = server.connect();
     for end in ["exit", "EOF", "reset"] {
-        let mut leaves = server.connect();
         let mut refused = connect(server.tcp_address());
         let refusal = read_to_end(&mut refused);
         assert_eq!(refusal, b"Busy: 2 of 2 clients of this address connected\n");
@@ -37,20 +37,24 @@ fn an_address_has_as_many_clients_as_it_may_have(model: Model) {
             _ => {}
         }
         drop(leaves);
-        wait_for_place(&server);
+        leaves = wait_for_place(&server);
     }
     let warning = server.stderr().wait_for("refused 127.0.0.1:");
     let limit = "--max-clients-per-address 2 is reached";
     assert!(warning.ends_with(limit), "{warning}");
-    drop(stays);
+    drop((stays, leaves));
     let ended = server.stop();
     assert_eq!(ended.code, Some(0));
 }
 
-/// Connects until the server has seen that a client left.
-fn wait_for_place(server: &Server) {
+/// Connects until the server has seen that a client left, and returns the one in its place.
+fn wait_for_place(server: &Server) -> TcpStream {
     let deadline = Instant::now() + TIMEOUT;
-    while read_exactly(&mut connect(server.tcp_address()), 1) != b"W" {
+    loop {
+        let mut client = connect(server.tcp_address());
+        if read_exactly(&mut client, 8) == b"Welcome!" {
+            return client;
+        }
         assert!(Instant::now() < deadline, "its place is still taken");
         thread::yield_now();
     }
