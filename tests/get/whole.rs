@@ -127,7 +127,7 @@ fn a_redirect_is_printed_and_not_followed() {
 #[test]
 fn an_error_status_saves_its_body_and_exits_22() {
     // RFC 9110, section 15: an invalid status counts as an error of the server.
-    for status in [400, 404, 503, 999] {
+    for status in [400, 404, 503, 999, 0, 99] {
         let (url, server) = responding_server(format!(
             "HTTP/1.1 {status:03} X\r\nContent-Length: 4\r\n\r\ngone"
         ));

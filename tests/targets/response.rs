@@ -34,7 +34,7 @@ fn fetch<'a>(mut reads: impl Iterator<Item = &'a [u8]>) -> Result<Response, Resp
             break found;
         }
     };
-    assert!(head.bytes.len() <= MAX_HEAD_BYTES && head.status >= 200);
+    assert!(head.bytes.len() <= MAX_HEAD_BYTES && !(100..=199).contains(&head.status));
     let mut data = Vec::new();
     let (mut body, announced) = (head.body.clone(), head.body.announced());
     decode(&mut body, [&rest[..]].into_iter(), &mut data)?;

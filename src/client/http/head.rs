@@ -11,7 +11,7 @@ use crate::protocol::escape::excerpt;
 /// The head of a final response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The status code: 200 or above.
+    /// The status code: that of no interim response.
     pub status: u16,
     /// The framing of the body, of which nothing is decoded yet.
     pub body: Body,
@@ -42,8 +42,6 @@ impl HeadParser {
                 return Err(ResponseError::HeadTooLong);
             }
             match head.status {
-                // RFC 9110, section 15: a status has three digits, of which the first is not 0.
-                0..=99 => return Err(ResponseError::NotHttp(httparse::Error::Status)),
                 101 => return Err(ResponseError::SwitchedProtocols),
                 100..=199 => {
                     self.bytes.drain(..length);
@@ -252,11 +250,6 @@ mod tests {
             Err(ResponseError::NotHttp(_))
         ));
         assert!(matches!(feed(b"Welcome!"), Err(ResponseError::NotHttp(_))));
-        for status in ["000", "010", "099"] {
-            let text = format!("HTTP/1.1 {status} X\r\n\r\n");
-            let no_status = ResponseError::NotHttp(httparse::Error::Status);
-            assert_eq!(feed(text.as_bytes()), Err(no_status), "{status}");
-        }
 
         let mut short = HeadParser::default();
         assert_eq!(short.feed(b"HTTP/1.1 200 OK\r\n"), Ok(None));
