@@ -42,7 +42,7 @@ const ADDRESSES: [&str; 4] = [
 ];
 
 /// Bytes that clients send in one script, so that one run stays fast.
-const MAX_SENT_BYTES: usize = 1 << 20;
+const MAX_SENT_BYTES: usize = 256 * 1_024;
 
 pub(crate) fn run(bytes: &[u8]) {
     let mut script = Script::new(Input(bytes));
