@@ -41,6 +41,8 @@ fn recording() -> (TempDir, PathBuf) {
 
 fn assert_times_rise(events: &[Event]) {
     assert!(events.len() > 10, "{events:?}");
+    // Perfetto takes thread 0 for the main thread of the process, as well as the thread of its number.
+    assert!(events.iter().all(|event| event.tid > 0));
     for pair in events.windows(2) {
         assert!(pair[0].begins_us <= pair[1].begins_us, "{pair:?}");
     }

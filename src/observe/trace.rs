@@ -4,8 +4,8 @@
 //! is what the [`TurnRecorder`] holds. **Invariant**: events are in chronological order, and the
 //! slices of a track nest. Writing takes a bounded time per part, and memory for the slots alone.
 //!
-//! Track 0 is the loop: a slice per turn, in it a slice per phase, and in those the calls of
-//! sources. Track N + 1 is slot N: a slice per source, in it a slice per state, and in those the
+//! Track 1 is the loop: a slice per turn, in it a slice per phase, and in those the calls of
+//! sources. Track N + 2 is slot N: a slice per source, in it a slice per state, and in those the
 //! calls. A call that changes the state is in the slice of the state before it. While a recording was
 //! saved, nothing was recorded: the file saved next has a slice for that pause, in which nothing is
 //! known of any slot.

@@ -17,11 +17,12 @@ use std::time::Duration;
 /// The only process of a recording.
 const PROCESS: u32 = 1;
 
-/// The loop's track; slot N has track N + 1.
-const LOOP_TRACK: u64 = 0;
+/// The loop's track; slot N has track N + 2. Perfetto draws thread 0 and the thread with the number of
+/// the process into one track, the main thread's: so there is no thread 0.
+const LOOP_TRACK: u64 = PROCESS as u64;
 
 fn track(slot: u32) -> u64 {
-    u64::from(slot) + 1
+    LOOP_TRACK + 1 + u64::from(slot)
 }
 
 /// What is known of a slot while its track is laid out.
