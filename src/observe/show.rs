@@ -148,6 +148,7 @@ impl<W: Write> Ladder<'_, W> {
 
     /// Prints one line: the turn's number only once, and the time only where it changes.
     fn print(&mut self, at_us: f64, line: &Line) -> io::Result<()> {
+        let at_us = at_us.round(); // as it is shown
         if self.shown_turn.is_none() {
             writeln!(self.out, "    seconds    turn  token   what happened")?;
         }
