@@ -247,8 +247,8 @@ fn printed(written: io::Result<()>) -> Result<bool, Failure> {
     }
 }
 
-/// Prints the last line of a program that must end even if standard output is not read: without
-/// that line then.
+/// Prints the last line of a program. If standard output does not take it within
+/// [`LAST_LINES_TIMEOUT`], the program ends without it.
 fn print_last_line(line: impl fmt::Display) -> Result<(), Failure> {
     let out = Output::new(io::stdout());
     match out.write_within(format!("{line}\n").as_bytes(), LAST_LINES_TIMEOUT) {

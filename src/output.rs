@@ -10,10 +10,10 @@
 //!
 //! - On Linux, a pipe or a terminal is opened a second time, through `/proc`, as a description of
 //!   the program's own with `O_NONBLOCK`.
-//! - Elsewhere, and for sockets and files, poll(2) tells before each write whether there is room. A
+//! - Elsewhere, and for sockets and files, poll(2) is asked for room before each write. A
 //!   pipe with room takes `PIPE_BUF` bytes at once, and no more are written. What remains: another
 //!   process that writes to the same pipe can take the room in between, and a terminal may have
-//!   room for less than a line. The write then waits for the reader. A file never waits for one.
+//!   room for less than a line. The write then waits for the reader. A file has no reader to wait for.
 
 use crate::net::system;
 use nix::errno::Errno;
@@ -80,7 +80,7 @@ impl<S: AsFd> Output<S> {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    if !self.has_room_within(left) {
+                    if left.is_zero() || !self.has_room_within(left) {
                         return Err(error);
                     }
                 }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_room_is_dropped_and_the_next_one_that_fits_tells_the_count() {
+    fn a_line_without_room_is_dropped_and_the_count_precedes_the_next_line() {
         let (mut reader, mut log) = full();
         for _ in 0..9 {
             log.add(b"lost\n");

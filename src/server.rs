@@ -43,8 +43,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 
-/// Clients closed per turn because of `--max-buffered`: 3 ms. They free more than a turn can add,
-/// since clients that have something buffered are not read meanwhile.
+/// Clients closed per turn because of `--max-buffered`: 3 ms. They may free less than one turn adds;
+/// the bound is [`Shared::has_room`]: over the cap, clients that have something buffered are not read,
+/// and an eighth above it no client is.
 const CAPPED_CLIENTS_PER_TURN: usize = 256;
 /// Sources closed per turn once a drain is out of time: 8 µs each, and all 15,000 clients at once
 /// took 120 ms, in which no observer got an answer.
@@ -156,8 +157,9 @@ impl<N: Net> Server<N> {
     /// The work that concerns all sources, done while none is driven. Returns how the run ended,
     /// once it has.
     pub fn between_turns(&mut self) -> Option<Outcome> {
-        self.wake_waiting_listeners();
         self.cap_buffered();
+        // After what closes clients between turns: the next turn may block.
+        self.wake_waiting_listeners();
         self.answer_observers();
         if mem::take(&mut self.shared.requested.report) {
             self.report();
@@ -225,18 +227,23 @@ impl<N: Net> Server<N> {
 
     /// Closes what is left, a bounded number per turn.
     fn cut_off(&mut self) -> Option<Outcome> {
-        let left = self.reactor.sources().take(CUT_OFF_SOURCES_PER_TURN);
-        let left: Vec<_> = left.map(|(token, _)| token).collect();
+        use ServerSource::{Datagrams, Listener, Peer};
+        let sources = self.reactor.sources();
+        let left: Vec<_> = sources
+            .filter(|(_, source)| matches!(source, Peer(_) | Listener(_) | Datagrams(_)))
+            .map(|(token, _)| token)
+            .take(CUT_OFF_SOURCES_PER_TURN)
+            .collect();
         for token in left {
             let close = |source: &mut ServerSource<N>, cx: &mut Context<'_, Shared>, _: &mut _| {
                 match source {
-                    ServerSource::Peer(peer) => peer.cut_off(cx),
+                    Peer(peer) => peer.cut_off(cx),
                     _ => Verdict::Close,
                 }
             };
             self.reactor.with_source(token, &mut self.shared, close);
         }
-        if self.reactor.is_empty() {
+        if self.reactor.len() <= self.lasting_sources() {
             return Some(self.outcome());
         }
         self.reactor.skip_next_wait();

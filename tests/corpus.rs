@@ -68,7 +68,7 @@ macro_rules! targets {
     };
 }
 
-mod finds_nothing_in {
+mod no_failure_in {
     use super::run_all;
 
     targets!(

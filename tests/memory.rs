@@ -120,7 +120,7 @@ fn assert_given_back(server: &Server, start: u64) {
 /// Three times over, since an allocator may give back what it took only the first time.
 #[test]
 #[ignore = "15,000 clients for ten seconds"]
-fn fifteen_thousand_begun_lines_stay_within_the_cap_and_the_polite_are_served() {
+fn fifteen_thousand_incomplete_lines_stay_within_the_cap_and_other_clients_are_served() {
     let _alone = ALONE.lock();
     let server = server(&[]);
     let start = server.resident_bytes();

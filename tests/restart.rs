@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use util::{IS_LINUX_CODE, Model, TIMEOUT, clients_within_descriptor_limit, reset};
 
 both_models! {
+    #[ignore = "depends on the time of a retransmission"]
     a_handshake_half_done_at_the_signal_completes,
     #[ignore = "15,000 clients, and a storm of connects"]
     a_drain_resets_no_connect,

@@ -111,7 +111,7 @@ fn is_closed(stream: &mut mio::net::TcpStream) -> bool {
 
 #[test]
 #[ignore = "takes 1,000 descriptors and some seconds"]
-fn health_and_metrics_answer_truly_beside_a_thousand_other_observers() {
+fn health_and_metrics_answer_correctly_beside_a_thousand_other_observers() {
     let _alone = ALONE.lock();
     let server = util::Server::start(&["--observe", "127.0.0.1:0"]);
     let address = http::observe_address(&server);
@@ -148,8 +148,11 @@ fn health_and_metrics_answer_truly_beside_a_thousand_other_observers() {
                         longest = longest.max(asked.elapsed());
                     }
                     let observers = server.open_descriptors() - before;
-                    // The client of this test has one too.
-                    assert!(observers <= OBSERVER_DESCRIPTORS, "{observers} descriptors");
+                    // `before` has the listener already; the client of this test is no observer.
+                    assert!(
+                        observers < OBSERVER_DESCRIPTORS + 1,
+                        "{observers} descriptors"
+                    );
                     if started.elapsed() > Duration::from_secs(1) {
                         return (round, longest);
                     }

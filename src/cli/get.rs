@@ -7,9 +7,9 @@ use super::greet::output;
 use super::values::{nonzero_duration, positive};
 use super::{Failure, print_line};
 use crate::client::http;
+use crate::net::system::stop_signals;
 use crate::server::outcome::plural;
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::io;
@@ -68,14 +68,14 @@ impl Get {
     }
 }
 
-/// On Ctrl-C or SIGTERM removes the incomplete file, then lets the signal end the process as usual. A
+/// On a signal to stop, removes the incomplete file, then lets the signal end the process as usual. A
 /// thread of its own does that at once, whatever the fetch waits for.
 fn remove_part_file_on_signals() -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new(stop_signals())?;
     let wait = move || {
         for signal in signals.forever() {
             http::abandon(|| {
-                // It cannot fail: both signals end the process by default.
+                // It cannot fail: these signals end the process by default.
                 let _ = emulate_default_handler(signal);
             });
         }

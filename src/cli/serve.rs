@@ -4,7 +4,7 @@
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
 use super::observe::{self, ObserveFlags, page_line};
-use super::values::{between, duration, keepalive, nonzero_duration, positive};
+use super::values::{between, duration, keepalive, line_timeout, nonzero_duration, positive};
 use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
@@ -19,7 +19,7 @@ use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{error, info, warn};
 use std::time::Duration;
 
-/// Serve greetings over TCP and UDP until Ctrl-C or SIGTERM (the default).
+/// Serve greetings over TCP and UDP until a signal stops it (the default).
 ///
 /// On Ctrl-C, SIGTERM or SIGHUP the server drains: it accepts the connections under way and no later
 /// ones, answers what has arrived (at most 128 KiB per client), sends what it owes and exits. A
@@ -33,7 +33,7 @@ use std::time::Duration;
 /// or SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop serve --delay 1s -v               # the tutorial's pause, each client's story told\n  \
+    helloop serve --delay 1s -v               # the tutorial's pause, log every client\n  \
     helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
     helloop serve --observe 127.0.0.1:9998    # the loop at work, on a page\n  \
     helloop serve --record loop.json          # the last turns, for `helloop show`\n  \
@@ -63,9 +63,9 @@ pub(super) struct Serve {
           value_parser = |text: &str| between::<u32>(text, 1, i32::MAX as u64),
           help_heading = "Listening")]
     backlog: u32,
-    /// Share the ports with further processes that do so too.
+    /// Share the ports with other processes that also set this flag.
     ///
-    /// The system shares new clients out among them.
+    /// The system distributes new clients among them.
     #[arg(long, env = "HELLOOP_REUSE_PORT", action = ArgAction::SetTrue,
           value_parser = FalseyValueParser::new(), help_heading = "Listening")]
     reuse_port: bool,
@@ -81,7 +81,7 @@ pub(super) struct Serve {
         help_heading = "Protocol"
     )]
     framing: FramingName,
-    /// Hold replies for so long, as the tutorial's sleep does.
+    /// Hold each reply for this long, as the tutorial's sleep does.
     ///
     /// What one read asked for is held together, and that client alone waits. Datagrams are
     /// never delayed.
@@ -110,29 +110,30 @@ pub(super) struct Serve {
           value_parser = |text: &str| between::<u32>(text, 1, u32::MAX.into()),
           help_heading = "Limits")]
     max_clients_per_address: Option<u32>,
-    /// Bytes kept for all clients together.
+    /// Memory buffered for all clients together.
     ///
     /// Above that, clients that add to it are not read, and those that have made no progress for
-    /// longest are closed: the oldest line begun, the oldest reply not taken.
+    /// longest are closed: the oldest line begun, the oldest reply not read. Above 255MiB, raise
+    /// vm.max_map_count on Linux.
     #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
           value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
           help_heading = "Limits")]
     max_buffered: usize,
-    /// Close a client silent for so long; 0s: never.
+    /// Close a client that sends nothing for this; 0s: never.
     ///
     /// Without it silent clients hold their slots forever: set it where anybody can connect.
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
-    /// End a line that takes longer; 0s: never.
+    /// Close a client whose line takes longer; 0s: never.
     ///
     /// Counts from the first byte of the line, whatever the client sends. Line framing only.
     #[arg(long, env = "HELLOOP_LINE_TIMEOUT", value_name = "TIME", default_value = "30s",
-          value_parser = duration, help_heading = "Limits")]
+          value_parser = line_timeout, help_heading = "Limits")]
     line_timeout: Duration,
-    /// Close a client that takes nothing it is owed.
+    /// Close a client that reads none of its replies.
     ///
-    /// After so long in which it took not one byte of its replies.
+    /// After this long since its socket took the last byte of them.
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = nonzero_duration, help_heading = "Limits")]
     write_timeout: Duration,
@@ -197,12 +198,12 @@ enum Model {
     /// One thread, one poll.
     #[default]
     Reactor,
-    /// A thread a client, to compare with.
+    /// One thread per client, for comparison.
     Threads,
 }
 
 /// The flags that `--model threads` supports.
-const FLAGS_OF_THREADS: [&str; 9] = [
+const FLAGS_OF_THREADS: [&str; 10] = [
     "listen",
     "no-udp",
     "backlog",
@@ -210,6 +211,7 @@ const FLAGS_OF_THREADS: [&str; 9] = [
     "delay",
     "max-datagram",
     "max-clients-per-address",
+    "keepalive",
     "drain-timeout",
     "model",
 ];
@@ -327,17 +329,18 @@ impl Serve {
              client had arrived",
             plural(clients, "client"),
             humantime::format_duration(self.drain_timeout),
-            self.write_timeout_ran_out(),
+            self.reactor_limits(),
             DRAIN_BYTES_PER_CLIENT / 1_024,
         )
     }
 
-    /// The other timeout that may end a client in a drain; the threads have none.
-    fn write_timeout_ran_out(&self) -> String {
+    /// The other limits that can end a client in a drain; the threads have none of them.
+    fn reactor_limits(&self) -> String {
         match self.model {
             Model::Reactor => format!(
-                " or --write-timeout ({})",
-                humantime::format_duration(self.write_timeout)
+                ", --write-timeout ({}) or --max-buffered ({} bytes)",
+                humantime::format_duration(self.write_timeout),
+                self.max_buffered
             ),
             Model::Threads => String::new(),
         }

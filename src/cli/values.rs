@@ -32,6 +32,15 @@ pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The time that a line may take, or zero. It is measured in 32 bits of milliseconds.
+pub(super) fn line_timeout(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+    match duration(text)? {
+        time if time > MAX => Err("must be at most 30d".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// `10000`, `10k`, `64KiB`: decimal and binary prefixes.
 pub(super) fn count(text: &str) -> Result<u64, String> {
     parse_size::parse_size(text)

@@ -1,8 +1,9 @@
 //! The operating system: limits, processes, and what only Linux has.
 //!
 //! **Owns** the system calls that concern a process or the machine, and the socket options that
-//! only Linux has. **Must never touch** the data of a socket. **Invariant**: no function fails:
-//! what the system does not provide is `None`, and what it does not allow stays unchanged.
+//! only Linux has. **Must never touch** the data of a socket. **Invariant**: what the system does
+//! not provide is `None` or has no effect, and what it does not allow stays unchanged. Only
+//! [`limit_unacknowledged`] can fail: it applies a limit that the user has asked for.
 //!
 //! # Portability
 //!

@@ -25,12 +25,12 @@ const FILE_MODE: u32 = 0o666;
 pub struct RecordingFile {
     path: PathBuf,
     /// The recording that is being saved, if any.
-    partial: Option<Partial>,
+    partial: Option<Unfinished>,
 }
 
 /// A recording of which a part is written. Its file is removed when it is dropped.
 #[derive(Debug)]
-struct Partial {
+struct Unfinished {
     out: BufWriter<NamedTempFile>,
     writer: TraceWriter,
 }
@@ -70,7 +70,7 @@ impl RecordingFile {
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.partial = None;
         let file = create(&self.path).map_err(|error| self.failed(&error))?;
-        self.partial = Some(Partial {
+        self.partial = Some(Unfinished {
             out: BufWriter::with_capacity(BUFFER_BYTES, file),
             writer: TraceWriter::default(),
         });
@@ -90,7 +90,7 @@ impl RecordingFile {
         let Some(mut partial) = self.partial.take() else {
             return Ok(true);
         };
-        let Partial { out, writer } = &mut partial;
+        let Unfinished { out, writer } = &mut partial;
         let written = writer.write_part(recorder, out, max_entries);
         if !written.map_err(|error| self.failed(&error))? {
             self.partial = Some(partial);

@@ -82,7 +82,7 @@ pub enum After {
 
 /// The host that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Host {
+pub(crate) enum RequestHost {
     /// HTTP/1.0 without a `Host` field.
     None,
     /// An IP address: the client did not look up a name.
@@ -91,7 +91,7 @@ pub(crate) enum Host {
     Name(String),
 }
 
-impl Host {
+impl RequestHost {
     /// The host in `authority`, which may have a port: `name:9998`, `[::1]:9998`.
     fn of(authority: &[u8]) -> Self {
         let authority = String::from_utf8_lossy(authority.trim_ascii()).to_lowercase();
@@ -137,7 +137,7 @@ pub struct Request {
     /// The path, without the query.
     pub path: String,
     /// The host that is addressed, without its port.
-    pub(crate) host: Host,
+    pub(crate) host: RequestHost,
     /// What happens to the connection after the response.
     pub after: After,
     /// The length of the head in bytes.
@@ -199,7 +199,7 @@ fn interpret(request: &httparse::Request<'_, '_>, length: usize) -> Result<Reque
             _ => Method::Other,
         },
         path: path_of(target).to_owned(),
-        host: host.map_or(Host::None, Host::of),
+        host: host.map_or(RequestHost::None, RequestHost::of),
         after,
         length,
     })
@@ -407,7 +407,7 @@ mod tests {
         assert!(none.host.is_allowed(&[]));
         let absolute = b"GET http://evil.example:80/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let absolute = parse(absolute).unwrap().unwrap();
-        assert_eq!(absolute.host, Host::Name("evil.example".to_owned()));
+        assert_eq!(absolute.host, RequestHost::Name("evil.example".to_owned()));
     }
 
     proptest! {

@@ -7,10 +7,9 @@
 
 use super::observer::Observer;
 use super::requests::{MAX_OBSERVERS, OBSERVER_ACCEPTS_PER_TURN, ObserverRequests};
-use crate::net::{ACCEPT_RETRY, Accept};
+use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure};
 use crate::reactor::{Context, Readiness, Verdict};
 use log::debug;
-use std::io;
 
 /// A listening socket for observers.
 #[derive(Debug)]
@@ -48,11 +47,11 @@ impl<A: Accept> ObserverListener<A> {
                     debug!("accepted observer {address}");
                     admit(Observer::new(stream, cx.shared));
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => cx.readiness.remove(Readiness::READABLE),
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    // For example no free descriptor, which the clients' listeners log.
-                    _ => {
+                Err(error) => match AcceptFailure::of(&error) {
+                    AcceptFailure::Blocked => cx.readiness.remove(Readiness::READABLE),
+                    AcceptFailure::Interrupted | AcceptFailure::Connection => {}
+                    // The clients' listeners log it.
+                    AcceptFailure::Resources => {
                         cx.set_deadline(ACCEPT_RETRY);
                         return Verdict::Hold;
                     }
@@ -62,7 +61,7 @@ impl<A: Accept> ObserverListener<A> {
         if cx.shared.observers < MAX_OBSERVERS {
             return Verdict::Again;
         }
-        // More may wait in the backlog: the next turn has room for them.
+        // More may wait in the backlog, and only accept(2) shows it: the next turn has room for them.
         cx.shared.wait_for_place(cx.token);
         Verdict::Hold
     }

@@ -2,7 +2,8 @@
 //!
 //! **Owns** the format: it writes and reads recordings. **Must never touch** the loop: its input
 //! is what the [`TurnRecorder`] holds. **Invariant**: events are in chronological order, and the
-//! slices of a track nest. Writing takes a bounded time per part, and memory for the slots alone.
+//! slices of a track nest. Writing takes a bounded time per part, but for the first, which
+//! copies 8 bytes per slot; and memory for the slots alone.
 //!
 //! Track 1 is the loop: a slice per turn, in it a slice per phase, and in those the calls of
 //! sources. Track N + 2 is slot N: a slice per source, in it a slice per state, and in those the
@@ -76,7 +77,7 @@ const SURVEYED_ENTRIES: usize = 16;
 
 /// What the writer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum WriterStep {
     /// Writes the head of the file.
     Head,
     /// Looks at the entries up to the next pause, which begin with number `first`, for what was there
@@ -96,7 +97,7 @@ enum Stage {
 /// Writes a recording a part at a time, in bounded memory. The recorder must not change meanwhile.
 #[derive(Debug)]
 pub struct TraceWriter {
-    stage: Stage,
+    step: WriterStep,
     tracks: Tracks,
     /// Whether an event has been written.
     has_events: bool,
@@ -105,7 +106,7 @@ pub struct TraceWriter {
 impl Default for TraceWriter {
     fn default() -> Self {
         Self {
-            stage: Stage::Head,
+            step: WriterStep::Head,
             tracks: Tracks::default(),
             has_events: false,
         }
@@ -126,24 +127,24 @@ impl TraceWriter {
         max_entries: usize,
     ) -> io::Result<bool> {
         for _ in 0..max_entries {
-            self.stage = match self.stage {
-                Stage::Head => self.head(recorder, out)?,
-                Stage::Survey { first, next } => self.survey(recorder, first, next),
-                Stage::Begin { first, next } => self.begin(recorder, first, next),
-                Stage::Entries(index) => self.entry(recorder, index),
-                Stage::End { next, after } => self.end(recorder, next, after),
-                Stage::Done => return Ok(true),
+            self.step = match self.step {
+                WriterStep::Head => self.head(recorder, out)?,
+                WriterStep::Survey { first, next } => self.survey(recorder, first, next),
+                WriterStep::Begin { first, next } => self.begin(recorder, first, next),
+                WriterStep::Entries(index) => self.entry(recorder, index),
+                WriterStep::End { next, after } => self.end(recorder, next, after),
+                WriterStep::Done => return Ok(true),
             };
             self.write_events(out)?;
-            if self.stage == Stage::Done {
+            if self.step == WriterStep::Done {
                 out.write_all(b"\n]}\n")?;
                 out.flush()?;
             }
         }
-        Ok(self.stage == Stage::Done)
+        Ok(self.step == WriterStep::Done)
     }
 
-    fn head(&mut self, recorder: &TurnRecorder, out: &mut impl Write) -> io::Result<Stage> {
+    fn head(&mut self, recorder: &TurnRecorder, out: &mut impl Write) -> io::Result<WriterStep> {
         write!(
             out,
             "{{\"displayTimeUnit\":\"ns\",\"otherData\":{{\"producer\":\"helloop {}\"}},\"traceEvents\":[",
@@ -151,35 +152,35 @@ impl TraceWriter {
         )?;
         let first = recorder.entry(0).map_or(Time::ZERO, |entry| entry.at);
         self.tracks.begin(first, recorder.known_sources());
-        Ok(Stage::Survey { first: 0, next: 0 })
+        Ok(WriterStep::Survey { first: 0, next: 0 })
     }
 
-    fn survey(&mut self, recorder: &TurnRecorder, first: usize, next: usize) -> Stage {
+    fn survey(&mut self, recorder: &TurnRecorder, first: usize, next: usize) -> WriterStep {
         for index in next..next + SURVEYED_ENTRIES {
             match recorder.entry(index) {
                 Some(entry) if !is_pause(entry) => self.tracks.survey(entry),
-                _ => return Stage::Begin { first, next: 0 },
+                _ => return WriterStep::Begin { first, next: 0 },
             }
         }
         let next = next + SURVEYED_ENTRIES;
-        Stage::Survey { first, next }
+        WriterStep::Survey { first, next }
     }
 
-    fn begin(&mut self, recorder: &TurnRecorder, first: usize, next: usize) -> Stage {
+    fn begin(&mut self, recorder: &TurnRecorder, first: usize, next: usize) -> WriterStep {
         if next >= self.tracks.slots() {
-            return Stage::Entries(first);
+            return WriterStep::Entries(first);
         }
         let is_to_the_end = !recorder.has_pause_since(first);
         self.tracks.begin_slot(next as u32, is_to_the_end);
         let next = next + 1;
-        Stage::Begin { first, next }
+        WriterStep::Begin { first, next }
     }
 
-    fn entry(&mut self, recorder: &TurnRecorder, index: usize) -> Stage {
+    fn entry(&mut self, recorder: &TurnRecorder, index: usize) -> WriterStep {
         let after = match recorder.entry(index) {
             Some(entry) if !is_pause(entry) => {
                 self.tracks.add(entry);
-                return Stage::Entries(index + 1);
+                return WriterStep::Entries(index + 1);
             }
             Some(entry) => {
                 self.tracks.end_loop(entry.at);
@@ -190,24 +191,24 @@ impl TraceWriter {
                 None
             }
         };
-        Stage::End { next: 0, after }
+        WriterStep::End { next: 0, after }
     }
 
-    fn end(&mut self, recorder: &TurnRecorder, next: usize, after: Option<usize>) -> Stage {
+    fn end(&mut self, recorder: &TurnRecorder, next: usize, after: Option<usize>) -> WriterStep {
         if next < self.tracks.slots() {
             self.tracks.end_slot(next as u32);
             let next = next + 1;
-            return Stage::End { next, after };
+            return WriterStep::End { next, after };
         }
         let Some(first) = after else {
-            return Stage::Done;
+            return WriterStep::Done;
         };
         if let Some(EventKind::Paused { until }) = recorder.entry(first - 1).map(|entry| entry.kind)
         {
             self.tracks.pause(until);
         }
         let next = first;
-        Stage::Survey { first, next }
+        WriterStep::Survey { first, next }
     }
 
     fn write_events(&mut self, out: &mut impl Write) -> io::Result<()> {

@@ -19,8 +19,8 @@ use std::sync::LazyLock;
 /// system calls, 2 µs in all.
 pub const SMALL_BYTES: usize = 120;
 
-/// The size of a mapping: address space, not memory. Larger than all that a client may have in one
-/// buffer; longer buffers take a multiple.
+/// The size of a mapping: address space, not memory. More than a client ever has in one buffer; an
+/// answer to an observer can be longer, and takes a multiple.
 pub const MAPPING_BYTES: usize = 144 * 1_024;
 
 /// Memory is resident in pages.
@@ -58,7 +58,9 @@ impl Default for Storage {
 }
 
 impl Storage {
-    /// Room for `bytes`. Where the system grants no mapping, the heap has to do.
+    /// Room for `bytes`; if the system grants no mapping, on the heap. Linux allows 65,530 mappings per
+    /// process (`vm.max_map_count`), and each holds at least a page, so that a cap of up to 255 MiB
+    /// cannot reach that.
     fn with_room(bytes: usize) -> Self {
         if bytes > SMALL_BYTES
             && let Ok(mapping) = MmapMut::map_anon(bytes.next_multiple_of(MAPPING_BYTES))

@@ -2,7 +2,7 @@
 //!
 //! **Owns** the order of the phases, and what a verdict means. **Must never touch** a protocol.
 //! **Invariant**: [`Reactor::step`] neither waits nor reads a clock, so the real loop also runs in
-//! virtual time; a turn does a bounded amount of work, and blocks only in its wait.
+//! virtual time; a turn does a bounded amount of work, and waits for events only in its wait.
 
 use super::ready::Queue;
 use super::record::CallReport;

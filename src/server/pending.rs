@@ -6,10 +6,11 @@
 //! the list leads from the entry without progress for longest to the newest.
 //!
 //! When all clients together have too much buffered, some must go, and it must not be those who
-//! only happen to be slow, or large: an attacker chooses its size (pitfall 21). So each entry moves
-//! to the end of a list whenever what was there at its last move is settled: the line that had
-//! begun has ended, and the replies that were owed are sent. A client that takes a byte of its
-//! replies now and then, or sends one of its line, stays where it is, and comes to the front.
+//! only happen to be slow, or large: an attacker chooses its size (pitfall 21). So an entry
+//! moves to the end of the list once everything that was pending at its last move is done: the line
+//! that had begun has ended, and the replies that were owed have been sent. Reading one byte of its
+//! replies now and then, or sending one byte of a line, does not move a client, so it drifts to the
+//! front.
 
 use crate::net::outbox::Outbox;
 use crate::protocol::buffer::{Buffer, SMALL_BYTES};
@@ -18,7 +19,7 @@ use slab::Slab;
 use std::num::NonZeroU32;
 
 /// Small buffers kept for reuse, so that lines in pieces and replies that a delay holds back
-/// allocate nothing. More are in use at once only if many clients are slow, and the cost of an
+/// allocate nothing. More are in use only if many clients are slow or their replies are held, and the cost of an
 /// allocation does not matter then.
 pub(super) const MAX_POOLED_BUFFERS: usize = 64;
 
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn who_settles_what_was_owed_goes_to_the_end_and_nobody_else_does() {
+    fn only_a_client_that_settles_all_it_was_owed_moves_to_the_end() {
         let (mut table, mut keys) = (PendingTable::default(), [None; 4]);
         for (index, key) in (0..).zip(&mut keys) {
             let pending = table.entry(key, token(index));

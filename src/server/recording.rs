@@ -4,8 +4,8 @@
 //! the format. **Invariant**: between two turns a bounded number of entries is written, and nothing
 //! is recorded until all are, so that the ring does not change meanwhile.
 //!
-//! A write to a file is the one call of the loop's thread that may block: the system takes the bytes
-//! into its page cache, as a rule at once. If it first has to wait for a slow disk, all clients wait
+//! A write to a file may block the loop's thread, as only a write to the log can elsewhere (see
+//! [`crate::output`]): the system takes the bytes into its page cache, as a rule at once. If it first has to wait for a slow disk, all clients wait
 //! with it. So at most some 100 KiB are written per turn, and nothing is synchronised to the disk.
 
 use super::{RecordingFile, Server};

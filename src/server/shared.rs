@@ -254,9 +254,9 @@ impl Shared {
         }
     }
 
-    /// Whether a client may be read, as far as the memory of all clients goes. Over
-    /// `--max-buffered`, clients that have something buffered wait until the server has made room,
-    /// after the turn. The others are served on, up to an eighth more (pitfall 21).
+    /// Whether `--max-buffered` allows a client to be read. Over the cap, clients that have something
+    /// buffered wait until the server has made room after the turn; the others are still read, up to
+    /// an eighth above the cap (pitfall 21).
     #[must_use]
     #[inline]
     pub fn has_room(&self, has_pending: bool) -> bool {

@@ -6,8 +6,9 @@
 //!
 //! Each client has a stack, an entry in the scheduler and, with `--delay`, a sleep of its own. That
 //! is simple to write, which is why the tutorial does it. The comparison is fair: nothing here is
-//! slower than it must be. The only limit on clients is that of each address, which is counted when
-//! a client is accepted. There is no timeout: each thread is blocked in a call.
+//! slower than it must be. The only limits on clients are that of each address, which is counted when
+//! a client is accepted, and TCP keepalive, which the kernel enforces. There is no other timeout: each
+//! thread is blocked in a call.
 
 mod accept;
 

@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 /// How long a child may take to drain: longer than its own limit, which is 10 s by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The same once the run is interrupted: enough for a server that owes nothing. Delayed replies are
-/// of no use any more, and the user waits for the prompt.
-const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// The same once the run is interrupted: longer than the half second for which a draining listener
+/// still accepts. Delayed replies are of no use any more, and the user waits for the prompt.
+const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A drain that takes longer is announced, because nothing else is shown meanwhile.
 const SILENT_DRAIN: Duration = Duration::from_secs(1);
@@ -113,7 +113,7 @@ impl SpawnedServer {
             }
             if interrupted_at.is_some_and(|at| at.elapsed() > INTERRUPTED_DRAIN_TIMEOUT) {
                 return Err(io::Error::other(
-                    "the server still had delayed replies, and was killed",
+                    "the server had not drained yet, and was killed",
                 ));
             }
             if started.elapsed() > DRAIN_TIMEOUT {

@@ -390,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_matched_beyond_four_thousand_million_datagrams() {
+    fn a_reply_is_matched_beyond_four_billion_datagrams() {
         let mut shared = Shared::new(plan());
         let mut exchange = Exchange {
             sent: u64::from(u32::MAX) - 1,

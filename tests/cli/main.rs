@@ -101,7 +101,7 @@ const FLAGS_OF_THE_REACTOR: [(&str, &str); 6] = [
     ("--max-buffered", "1MiB"),
     ("--idle-timeout", "1s"),
     ("--write-timeout", "1s"),
-    ("--keepalive", "1s"),
+    ("--line-timeout", "1s"),
 ];
 
 /// A limit that is requested and ignored would be worse than none.

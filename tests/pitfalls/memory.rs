@@ -76,7 +76,7 @@ fn p21_the_cap_holds_when_all_exceed_it_at_once() {
 /// Clients hold nearly all of the memory with lines that they never complete. Others send legal
 /// lines of 60,000 bytes, in pieces: they are answered, and those without progress make room.
 #[test]
-fn p21_who_makes_no_progress_makes_room_for_who_does() {
+fn p21_clients_without_progress_make_room_for_those_with_progress() {
     let mut harness = harness();
     let holders = clients(&mut harness, 1_050, usize::MAX / 2);
     for client in &holders {
@@ -112,7 +112,7 @@ fn p21_who_makes_no_progress_makes_room_for_who_does() {
 /// The same with replies: those are closed that have not taken theirs for longest, though they take
 /// a byte now and then, and not those that read what they are sent.
 #[test]
-fn p21_who_takes_no_reply_makes_room_for_who_does() {
+fn p21_clients_that_read_no_replies_make_room_for_those_that_do() {
     let mut harness = harness();
     let holders = clients(&mut harness, 95, 9);
     for client in &holders {

@@ -108,7 +108,7 @@ fn p20_full_batches_do_not_postpone_deadlines_forever() {
 /// How many batches the events of all clients fill does not change while the loop takes them: most
 /// clients reset during the pause, and the last batch holds those that sent.
 #[test]
-fn p20_clients_that_close_meanwhile_do_not_hurry_the_deadlines_of_the_rest() {
+fn p20_clients_that_close_meanwhile_do_not_advance_the_deadlines_of_the_rest() {
     const SENDING_CLIENTS: usize = 2_000;
     let mut harness = Harness::new(Settings {
         idle_timeout: Some(2 * SECOND),
@@ -300,7 +300,7 @@ fn p23_a_drain_out_of_time_closes_a_bounded_number_of_clients_per_turn() {
         let before = harness.server.reactor.len();
         harness.step();
         let closed = before - harness.server.reactor.len();
-        assert!((1..=512).contains(&closed), "{closed} in one turn");
+        assert!((1..=256 + 1).contains(&closed), "{closed} in one turn");
         let timeout = harness.server.reactor.poll_timeout(harness.now);
         assert!(harness.outcome.is_some() || timeout == Some(Duration::ZERO));
     }

@@ -4,8 +4,8 @@
 //! file. **Invariant**: the temporary file is gone when its [`PartFile`] is dropped; the target is
 //! never a partial body, and an existing file is replaced only on request.
 //!
-//! The command removes the temporary file if a signal ends it: see [`abandon`]. Only a killed process
-//! leaves it, `.helloop-….part`, and never a partial target.
+//! On a signal to stop the command removes the temporary file: see [`abandon`]. Only SIGKILL, or a
+//! signal that is not handled, leaves it, `.helloop-….part`, and never a partial target.
 
 use super::Error;
 use std::fs::{self, File, Permissions};

@@ -86,8 +86,8 @@ pub(crate) fn backlog_limit() -> Option<u32> {
 /// nothing to do, which saves system calls: the socket inherits them.
 pub(crate) fn inherit_options(_listener: &impl AsFd, _accepted: &impl AsFd) {}
 
-/// Closes a connection whose sent data is unacknowledged for `limit`, or whose peer has had no room
-/// for it for so long.
+/// Closes a connection whose sent data is unacknowledged for `limit`, or whose peer has advertised a
+/// zero window for as long.
 ///
 /// # Errors
 ///

@@ -19,6 +19,7 @@ mod state;
 pub use state::PeerState;
 
 use crate::net::stream::{self, Received, Stream};
+use crate::protocol::buffer::MAPPING_BYTES;
 use crate::protocol::greeting::{self, Answered, Framing, LINE_READ_BYTES};
 use crate::protocol::refusal::Refusal;
 use crate::reactor::{Context, Readiness, Verdict};
@@ -57,6 +58,12 @@ const _: () = assert!(
         + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES)
         + (greeting::MAX_LINE_BYTES + 1 + LINE_READ_BYTES)
         <= MAX_PEER_BYTES
+);
+const _: () = assert!(
+    HIGH_WATER_BYTES
+        + LINE_READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
+        + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES)
+        <= MAPPING_BYTES
 );
 const _: () = assert!(LINE_READ_BYTES >= greeting::MAX_CHUNK_BYTES);
 
@@ -137,10 +144,15 @@ impl<T: Stream + AsRawFd> Peer<T> {
                     return peer.work(cx);
                 }
                 PeerState::Lingering(cause) => return Err(cause),
-                PeerState::Partial(begun) if begun.age(cx.turn_start) >= line_timeout => (
-                    CloseCause::LineTimeout,
-                    "did not end its line within --line-timeout",
-                ),
+                // The age is in whole milliseconds.
+                PeerState::Partial(begun)
+                    if begun.age(cx.turn_start).as_millis() >= line_timeout.as_millis() =>
+                {
+                    (
+                        CloseCause::LineTimeout,
+                        "did not end its line within --line-timeout",
+                    )
+                }
                 PeerState::Waiting | PeerState::Partial(_) => {
                     (CloseCause::IdleTimeout, "sent nothing for --idle-timeout")
                 }

@@ -83,14 +83,16 @@ fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<
                 system::inherit_options(listener, &stream);
                 admit(stream, address, server, &mut refused, now());
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                warn_limited!(failed, now(), "cannot accept: {error}");
-                if server.is_draining.load(Relaxed) {
-                    return;
+            Err(error) => match AcceptFailure::of(&error) {
+                AcceptFailure::Interrupted | AcceptFailure::Connection => {}
+                AcceptFailure::Blocked | AcceptFailure::Resources => {
+                    warn_limited!(failed, now(), "cannot accept: {error}");
+                    if server.is_draining.load(Relaxed) {
+                        return;
+                    }
+                    thread::sleep(ACCEPT_RETRY);
                 }
-                thread::sleep(ACCEPT_RETRY);
-            }
+            },
         }
     }
     // As in a drain of the reactor (pitfall 22).
@@ -98,7 +100,7 @@ fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<
     let mut admit = |stream, address| admit(stream, address, server, &mut refused, now());
     accept_backlog(listener, &mut admit);
     if let Some(handshake) = handshake {
-        thread::sleep(handshake);
+        thread::sleep(handshake.min(server.settings.drain_timeout));
         accept_backlog(listener, &mut admit);
     }
 }

@@ -69,7 +69,7 @@ impl<T: Stream + AsRawFd> Peer<T> {
         self.abort(cause, cx)
     }
 
-    /// The connection could not be registered with the poll.
+    /// Counts a connection that could not be registered with the poll.
     pub fn unregistered(&mut self, shared: &mut Shared) {
         self.leave(CloseCause::Failed, shared);
     }

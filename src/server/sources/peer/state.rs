@@ -36,8 +36,8 @@ pub enum PeerState {
     Lingering(CloseCause),
 }
 
-/// When a line began, in milliseconds of 32 bits, as unaligned bytes so that a client's slot does
-/// not grow. Wraps after 49 days, which no line timeout reaches.
+/// When a line began, in milliseconds, 32 bits, stored as bytes: alignment would enlarge every
+/// client's slot. Wraps after 49 days, which no line timeout reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineStart([u8; 4]);
 
