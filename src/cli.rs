@@ -20,6 +20,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use env_logger::Target;
 use log::{LevelFilter, warn};
+use nix::errno::Errno;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fmt;
@@ -240,7 +241,13 @@ fn print(bytes: &[u8]) -> Result<bool, Failure> {
 fn printed(written: io::Result<()>) -> Result<bool, Failure> {
     match written {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        // EIO: the terminal was closed, which SIGHUP reports too.
+        Err(error)
+            if error.kind() == io::ErrorKind::BrokenPipe
+                || error.raw_os_error() == Some(Errno::EIO as i32) =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(Failure::new(format_args!(
             "cannot write to standard output: {error}"
         ))),

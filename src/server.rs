@@ -43,6 +43,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 
+/// Clients woken per turn that wait for room.
+const WOKEN_CLIENTS_PER_TURN: usize = 64;
+
 /// Clients closed per turn because of `--max-buffered`: 3 ms. They may free less than one turn adds;
 /// the bound is [`Shared::has_room`]: over the cap, clients that have something buffered are not read,
 /// and an eighth above it no client is.
@@ -160,6 +163,7 @@ impl<N: Net> Server<N> {
         self.cap_buffered();
         // After what closes clients between turns: the next turn may block.
         self.wake_waiting_listeners();
+        self.wake_for_room();
         self.answer_observers();
         if mem::take(&mut self.shared.requested.report) {
             self.report();
@@ -198,22 +202,42 @@ impl<N: Net> Server<N> {
         }
     }
 
+    /// Wakes clients that wait for room for what they have sent, some per turn: the first of them may
+    /// take all of it.
+    fn wake_for_room(&mut self) {
+        if self.shared.has_room(true) {
+            let count = self
+                .shared
+                .waiting_for_room
+                .len()
+                .min(WOKEN_CLIENTS_PER_TURN);
+            for client in self.shared.waiting_for_room.drain(..count) {
+                self.reactor.wake(client);
+            }
+        }
+    }
+
     /// Over the cap on buffered bytes, closes the clients that have made no progress for longest,
-    /// until the rest fits (pitfall 21).
+    /// until an eighth of it is free, so that newcomers do not take all room from those who wait for it
+    /// (pitfall 21). What `--delay` holds is sent anyway: if only such replies are
+    /// left, none is closed, and the clients wait for room.
     fn cap_buffered(&mut self) {
+        let cap = self.shared.settings.max_buffered;
+        if self.shared.stats.buffered <= cap {
+            return;
+        }
         for _ in 0..CAPPED_CLIENTS_PER_TURN {
-            let Some(token) = self.shared.pending.oldest() else {
+            let is_enough = self.shared.stats.buffered <= cap - cap / 8;
+            let oldest = self.shared.pending.oldest().filter(|_| !is_enough);
+            let Some(token) = oldest else {
                 return;
             };
-            if self.shared.has_room(true) {
-                return;
-            }
             warn_limited!(
                 self.shared.limiters.buffered,
                 self.reactor.now(),
                 "closing {token}, which has made no progress for longest: over {} bytes are \
                  buffered for all clients (--max-buffered)",
-                self.shared.settings.max_buffered
+                cap
             );
             self.reactor
                 .with_source(token, &mut self.shared, |source, cx, _| match source {

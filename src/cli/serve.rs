@@ -26,7 +26,7 @@ use std::time::Duration;
 /// second signal ends it at once. SIGHUP has no effect if it was ignored at start, as by nohup.
 /// SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
 ///
-/// Each flag has an environment variable, and wins over it.
+/// Each flag but -v and -q has an environment variable, and wins over it.
 ///
 /// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or a limit ran out in a drain
 /// while replies were owed; 2 wrong usage; 129, 130 and 143 ended by a second signal: SIGHUP, Ctrl-C
@@ -81,7 +81,7 @@ pub(super) struct Serve {
         help_heading = "Protocol"
     )]
     framing: FramingName,
-    /// Hold each reply for this long, as the tutorial's sleep does.
+    /// Hold each reply, as the tutorial's sleep does.
     ///
     /// What one read asked for is held together, and that client alone waits. Datagrams are
     /// never delayed.
@@ -119,15 +119,16 @@ pub(super) struct Serve {
           value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
           help_heading = "Limits")]
     max_buffered: usize,
-    /// Close a client that sends nothing for this; 0s: never.
+    /// Close a client silent for so long; 0s: never.
     ///
     /// Without it silent clients hold their slots forever: set it where anybody can connect.
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
-    /// Close a client whose line takes longer; 0s: never.
+    /// Close a client whose line takes long; 0s: never.
     ///
-    /// Counts from the first byte of the line, whatever the client sends. Line framing only.
+    /// Counts from the first byte of the line, whatever the client sends, but not while a reply is
+    /// held or unread. Line framing only.
     #[arg(long, env = "HELLOOP_LINE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = line_timeout, help_heading = "Limits")]
     line_timeout: Duration,
@@ -375,9 +376,14 @@ fn client_capacity(descriptors: u64, bound: &[Bound], observing: u64) -> u64 {
         .iter()
         .map(|address| 1 + u64::from(address.udp.is_some()))
         .sum();
-    descriptors
-        .saturating_sub(sockets + observing + RESERVED_DESCRIPTORS)
-        .max(1)
+    let reserved = sockets + observing + RESERVED_DESCRIPTORS;
+    if descriptors <= reserved {
+        warn!(
+            "only {descriptors} file descriptors, and {reserved} are reserved: clients and observers \
+             will wait for each other; raise the limit (ulimit -n)"
+        );
+    }
+    descriptors.saturating_sub(reserved).max(1)
 }
 
 fn cannot_serve(error: std::io::Error) -> Failure {

@@ -52,6 +52,8 @@ pub struct Pending {
     /// An incomplete line.
     pub partial: Buffer,
     token: Token,
+    /// Whether it is in the list. Replies that `--delay` holds are not: the client cannot take them.
+    is_linked: bool,
     /// The neighbours in the order of progress.
     older: Option<PendingKey>,
     newer: Option<PendingKey>,
@@ -117,7 +119,8 @@ impl PendingTable {
         self.get(self.oldest).map(|pending| pending.token)
     }
 
-    /// The client's entry; if `key` is `None` a new one, which `key` then names.
+    /// The client's entry; if `key` is `None` a new one, which `key` then names. It is in the list
+    /// once it is [settled](Self::settle).
     pub fn entry(&mut self, key: &mut Option<PendingKey>, token: Token) -> &mut Pending {
         let index = match *key {
             Some(key) => key.index(),
@@ -126,13 +129,13 @@ impl PendingTable {
                     outbox: Outbox::from(self.pool.pop().unwrap_or_default()),
                     partial: self.pool.pop().unwrap_or_default(),
                     token,
+                    is_linked: false,
                     older: None,
                     newer: None,
                     old_owed: 0,
                     has_old_line: false,
                 });
                 *key = PendingKey::of(index);
-                self.link(*key);
                 index
             }
         };
@@ -140,26 +143,41 @@ impl PendingTable {
     }
 
     /// Notes that bytes were sent to the client and how many of its messages were completed, and
-    /// removes its entry if nothing is left in it.
+    /// removes its entry if nothing is left in it. While its replies are held it is not in the list.
     #[inline]
-    pub fn settle(&mut self, key: &mut Option<PendingKey>, sent: usize, messages: u64) {
+    pub fn settle(
+        &mut self,
+        key: &mut Option<PendingKey>,
+        sent: usize,
+        messages: u64,
+        is_held: bool,
+    ) {
         if key.is_some() {
-            self.settle_entry(key, sent, messages);
+            self.settle_entry(key, sent, messages, is_held);
         }
     }
 
-    fn settle_entry(&mut self, key: &mut Option<PendingKey>, sent: usize, messages: u64) {
+    fn settle_entry(
+        &mut self,
+        key: &mut Option<PendingKey>,
+        sent: usize,
+        messages: u64,
+        is_held: bool,
+    ) {
         let Some(pending) = self.get_mut(*key) else {
             return;
         };
         if pending.is_empty() {
-            self.remove(key);
-            return;
+            return self.remove(key);
+        }
+        if is_held {
+            return self.unlink(*key);
         }
         let sent = u32::try_from(sent).unwrap_or(u32::MAX);
         pending.old_owed = pending.old_owed.saturating_sub(sent);
         pending.has_old_line &= messages == 0;
-        if pending.old_owed == 0 && !pending.has_old_line {
+        let is_settled = pending.old_owed == 0 && !pending.has_old_line;
+        if is_settled || !pending.is_linked {
             pending.old_owed = u32::try_from(pending.outbox.len()).unwrap_or(u32::MAX);
             pending.has_old_line = !pending.partial.is_empty();
             self.unlink(*key);
@@ -190,6 +208,7 @@ impl PendingTable {
         let older = self.newest;
         if let Some(pending) = self.get_mut(key) {
             (pending.older, pending.newer) = (older, None);
+            pending.is_linked = true;
         }
         match self.get_mut(older) {
             Some(older) => older.newer = key,
@@ -198,11 +217,13 @@ impl PendingTable {
         self.newest = key;
     }
 
-    /// Takes an entry out of the list.
+    /// Takes an entry out of the list, if it is there.
     fn unlink(&mut self, key: Option<PendingKey>) {
-        let Some(&Pending { older, newer, .. }) = self.get(key) else {
+        let Some(pending) = self.get_mut(key).filter(|pending| pending.is_linked) else {
             return;
         };
+        pending.is_linked = false;
+        let (older, newer) = (pending.older, pending.newer);
         match self.get_mut(older) {
             Some(older) => older.newer = newer,
             None => self.oldest = newer,
@@ -247,24 +268,30 @@ mod tests {
             let pending = table.entry(key, token(index));
             pending.outbox.push(&[b'x'; 10]);
             pending.partial.push(b"begun");
-            table.settle(key, 0, 0);
+            table.settle(key, 0, 0, false);
         }
         assert_eq!(order(&table), [0, 1, 2, 3]);
         // Replies alone, or a line alone, do not settle both.
-        table.settle(&mut keys[0], 10, 0);
-        table.settle(&mut keys[1], 9, 1);
+        table.settle(&mut keys[0], 10, 0, false);
+        table.settle(&mut keys[1], 9, 1, false);
         assert_eq!(order(&table), [0, 1, 2, 3]);
-        table.settle(&mut keys[0], 0, 1);
+        table.settle(&mut keys[0], 0, 1, false);
         assert_eq!(order(&table), [1, 2, 3, 0]);
         // What came since the last move counts from this one.
         table.entry(&mut keys[2], token(2)).outbox.push(&[b'x'; 10]);
-        table.settle(&mut keys[2], 10, 1);
+        table.settle(&mut keys[2], 10, 1, false);
         assert_eq!(order(&table), [1, 3, 0, 2]);
-        table.settle(&mut keys[2], 19, 1);
+        table.settle(&mut keys[2], 19, 1, false);
         assert_eq!(order(&table), [1, 3, 0, 2], "20 bytes were owed");
-        table.settle(&mut keys[1], 1, 0);
+        table.settle(&mut keys[1], 1, 0, false);
         assert_eq!(order(&table), [3, 0, 2, 1]);
         assert_eq!(table.oldest(), Some(token(3)));
+        // Held replies do not count; once they are released they count from then.
+        table.settle(&mut keys[3], 0, 0, true);
+        assert_eq!(table.oldest(), Some(token(0)));
+        table.settle(&mut keys[3], 0, 0, false);
+        let newest = table.get(table.newest).unwrap();
+        assert_eq!(newest.token, token(3));
     }
 
     #[test]
@@ -272,11 +299,12 @@ mod tests {
         let (mut table, mut keys) = (PendingTable::default(), [None; 3]);
         for (index, key) in (0..).zip(&mut keys) {
             table.entry(key, token(index)).partial.push(b"begun");
+            table.settle(key, 0, 0, false);
         }
         table.entry(&mut keys[1], token(1)).partial.clear();
-        table.settle(&mut keys[1], 0, 1);
+        table.settle(&mut keys[1], 0, 1, false);
         assert_eq!((keys[1], order(&table)), (None, vec![0, 2]));
-        table.settle(&mut keys[1], 0, 1);
+        table.settle(&mut keys[1], 0, 1, false);
         table.remove(&mut keys[2]);
         assert_eq!(order(&table), [0]);
         table.remove(&mut keys[0]);

@@ -14,6 +14,7 @@ use crate::protocol::greeting::{Framing, MAX_LINE_BYTES};
 use crate::protocol::refusal::Refusal;
 use crate::reactor::{Time, Token};
 use crate::warn_limited;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -154,6 +155,9 @@ pub struct Shared {
     pub observers: ObserverRequests,
     /// What is kept for clients, in the order of their progress.
     pub pending: PendingTable,
+    /// Clients with unread input for which there is no [room](Self::has_room), in order. The server
+    /// wakes them when there is.
+    pub waiting_for_room: VecDeque<Token>,
     /// Listeners that cannot accept until a connection closes. The server wakes them then.
     pub waiting_listeners: Vec<Token>,
     /// The rate limiters of the log.
@@ -176,6 +180,7 @@ impl Shared {
             lifecycle: Lifecycle::default(),
             observers: ObserverRequests::default(),
             pending: PendingTable::default(),
+            waiting_for_room: VecDeque::new(),
             waiting_listeners: Vec::new(),
             limiters: Limiters::default(),
             scratch: Scratch {

@@ -31,7 +31,7 @@ use crate::reactor::Time;
 use crate::warn_limited;
 use accept::AcceptThread;
 use log::{debug, info, warn};
-use signal_hook::consts::SIGUSR1;
+use signal_hook::consts::{SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -101,6 +101,16 @@ impl ThreadedServer {
         Some(refusal.text(self.settings.limit(refusal)))
     }
 
+    /// Does what a signal asks for; `false` if that is to stop.
+    fn handle(&self, signal: i32) -> bool {
+        match signal {
+            SIGUSR1 => self.report(),
+            SIGUSR2 => info!("SIGUSR2 ignored: only the reactor is recorded"),
+            _ => return false,
+        }
+        true
+    }
+
     /// Logs all counters.
     fn report(&self) {
         info!(
@@ -117,14 +127,14 @@ impl ThreadedServer {
     }
 }
 
-/// Handles the signals to stop and SIGUSR1 from now on; those that arrive before [`run`] wait for it.
+/// Handles the signals to stop, SIGUSR1 and SIGUSR2 from now on; those that arrive before [`run`] wait for it.
 ///
 /// # Errors
 ///
 /// It needs a pair of descriptors.
 pub fn signals() -> io::Result<Signals> {
     exit_on_second_signal()?;
-    Signals::new(system::stop_signals().chain([SIGUSR1]))
+    Signals::new(system::stop_signals().chain([SIGUSR1, SIGUSR2]))
 }
 
 /// Serves the bound sockets until a signal, then drains.
@@ -152,18 +162,22 @@ pub fn run(
             spawn("udp", move || serve_datagrams(&udp, &server))?;
         }
     }
-    while signals.forever().next() == Some(SIGUSR1) {
-        server.report();
-    }
+    while signals
+        .forever()
+        .next()
+        .is_some_and(|signal| server.handle(signal))
+    {}
     log_drain(server.clients().len() as u64, drain_timeout);
     server.is_draining.store(true, Relaxed);
     let drain_started = Instant::now();
     let reporter = Arc::clone(&server);
     // If this thread cannot start, SIGUSR1 logs no counters during the drain.
     let _ = spawn("signals", move || {
-        while signals.forever().next() == Some(SIGUSR1) {
-            reporter.report();
-        }
+        while signals
+            .forever()
+            .next()
+            .is_some_and(|signal| reporter.handle(signal))
+        {}
     });
     for acceptor in &accept_threads {
         acceptor.wake(drain_timeout);

@@ -200,3 +200,35 @@ fn p21_new_lines_cannot_outrun_the_cap() {
     harness.run_until_idle();
     assert!(harness.stats().buffered <= CAP_BYTES);
 }
+
+/// What a delay holds is not the client's fault: over the cap no client is closed for it. Those for
+/// whom there is no room wait, unread, longer than the idle timeout, and all are answered.
+#[test]
+fn p21_replies_that_a_delay_holds_close_no_client() {
+    let delay = Duration::from_secs(1);
+    let mut harness = Harness::new(Settings {
+        max_buffered: CAP_BYTES,
+        delay,
+        idle_timeout: Some(Duration::from_millis(500)),
+        ..line_settings()
+    });
+    let polite = clients(&mut harness, 3_000, usize::MAX / 2);
+    harness.run_until_idle();
+    let line = [&[b'x'; 1_000][..], b"\n"].concat();
+    for client in &polite {
+        client.borrow_mut().arrive(&line, false);
+    }
+    for _ in 0..4 {
+        let calls = harness.calls();
+        harness.run_until_idle();
+        assert!(harness.stats().buffered <= MOST_BYTES);
+        assert!(harness.calls() - calls <= 4 * polite.len() as u64, "a spin");
+        harness.advance(delay);
+    }
+    harness.run_until_idle();
+    assert_eq!(closed(&harness), 0);
+    for client in &polite {
+        let expected = b"Welcome!\nHello, !\n".len() + 1_000;
+        assert_eq!(client.borrow().written.len(), expected);
+    }
+}

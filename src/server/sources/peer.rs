@@ -153,6 +153,10 @@ impl<T: Stream + AsRawFd> Peer<T> {
                         "did not end its line within --line-timeout",
                     )
                 }
+                // It has sent something that could not be read yet.
+                PeerState::Waiting | PeerState::Partial(_) if peer.may_read(cx) => {
+                    return Ok(Moved::default());
+                }
                 PeerState::Waiting | PeerState::Partial(_) => {
                     (CloseCause::IdleTimeout, "sent nothing for --idle-timeout")
                 }
@@ -183,7 +187,8 @@ impl<T: Stream + AsRawFd> Peer<T> {
         let verdict = match work(self, cx) {
             Ok(moved) => {
                 let pending = &mut cx.shared.pending;
-                pending.settle(&mut self.pending, moved.sent, moved.messages);
+                let is_held = matches!(self.state, PeerState::Held(_));
+                pending.settle(&mut self.pending, moved.sent, moved.messages, is_held);
                 cx.charge(moved.sent + moved.received);
                 let settings = &cx.shared.settings;
                 match deadline(before, self.state, moved, settings, cx.turn_start) {
@@ -206,14 +211,18 @@ impl<T: Stream + AsRawFd> Peer<T> {
     }
 
     #[inline]
-    fn verdict(&self, cx: &Context<'_, Shared>) -> Verdict {
+    fn verdict(&self, cx: &mut Context<'_, Shared>) -> Verdict {
         if !cx.readiness.contains(Readiness::READABLE) {
             return Verdict::Park;
         }
         match self.state {
             PeerState::Lingering(_) => Verdict::Again,
             PeerState::Waiting | PeerState::Partial(_) | PeerState::Owed if self.may_read(cx) => {
-                Verdict::Again
+                if cx.shared.has_room(self.has_pending()) {
+                    return Verdict::Again;
+                }
+                cx.shared.waiting_for_room.push_back(cx.token);
+                Verdict::Hold
             }
             _ => Verdict::Hold,
         }
