@@ -158,6 +158,25 @@ fn five_thousand_clients_that_sent_during_a_pause_are_answered() {
     }
 }
 
+/// The load has timeouts too: replies that arrived while it paused are in time.
+#[test]
+#[ignore = "takes 5,000 descriptors, and a pause of three seconds"]
+fn five_thousand_replies_that_arrived_during_a_pause_of_the_load_are_counted() {
+    let _alone = ALONE.lock();
+    let server = util::Server::start(&[]);
+    let flags = ["--clients", "5000", "--duration", "2s", "--timeout", "2s"];
+    let mut command = util::helloop(&["stress", "--to"]);
+    command.arg(server.tcp_address().to_string()).args(flags);
+    let load = Process::start(command);
+    server.wait_for_messages(5_000);
+    load.signal(Signal::SIGSTOP);
+    // The pause itself: longer than the timeout.
+    thread::sleep(Duration::from_secs(3));
+    load.signal(Signal::SIGCONT);
+    let report = load.wait().stdout;
+    assert!(report.contains("; 0 lost"), "{report}");
+}
+
 /// Each flooding client sends as fast as the socket allows, and reads everything.
 #[test]
 #[ignore = "1,500 floods for three seconds"]

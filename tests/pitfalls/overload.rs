@@ -210,6 +210,42 @@ fn p23_a_polite_client_does_not_wait_for_every_flood() {
     }
 }
 
+/// The same beside connections that send 4,095 empty lines, wait for the replies, and send again:
+/// an event marks each of them anew, and still they wait in the bulk queue.
+#[test]
+fn p23_a_polite_client_does_not_wait_for_every_burst() {
+    for connections in [1, 200, 1_000] {
+        let mut harness = Harness::new(line_settings());
+        let polite = clients(&mut harness, 1).remove(0);
+        let bursting = clients(&mut harness, connections);
+        let burst = b"\n".repeat(4_095);
+        let send_if_answered = |client: &Remote| {
+            let mut client = client.borrow_mut();
+            if client.arrived.is_empty() {
+                client.written.clear();
+                client.arrive(&burst, false);
+            }
+        };
+        for _ in 0..2 * connections {
+            bursting.iter().for_each(send_if_answered);
+            harness.step();
+        }
+        for _ in 0..10 {
+            bursting.iter().for_each(send_if_answered);
+            polite.borrow_mut().written.clear();
+            polite.borrow_mut().arrive(b"Ada\n", false);
+            let before = harness.calls();
+            harness.step();
+            assert_eq!(polite.borrow().written, b"Hello, Ada!\n");
+            let calls = harness.calls() - before;
+            assert!(
+                calls <= 3,
+                "{calls} calls in one turn, {connections} bursts"
+            );
+        }
+    }
+}
+
 /// No flood starves: every source in the bulk queue is driven within as many turns as there are
 /// sources before it.
 #[test]
