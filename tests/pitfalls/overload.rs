@@ -12,9 +12,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// As many events as one wait takes from the poll.
 const BATCH_EVENTS: usize = 1_024;
 
-/// More calls than the budgets of one turn allow, all phases together: 512 for the sparse queue,
-/// 512 for deadlines, and far fewer for the bulk queue.
-const MAX_CALLS_PER_TURN: u64 = 1_200;
+/// More calls than the budgets of one turn allow, all phases together: 384 for the sparse queue,
+/// 384 for deadlines, and far fewer for the bulk queue.
+const MAX_CALLS_PER_TURN: u64 = 900;
 
 fn clients(harness: &mut Harness, count: usize) -> Vec<Remote> {
     let clients = (0..count).map(|_| harness.client(ScriptedStream::unlimited()));
