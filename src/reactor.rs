@@ -85,9 +85,10 @@ pub struct Reactor<S: Source, R: Recorder<S> = ()> {
     timers: Timers,
     births: Births<S>,
     deaths: Vec<Token>,
-    /// When the poll was asked for the first of the batches that hold all events.
+    /// When the first batch of the current series was asked for. A series of full batches ends with one
+    /// that is not full, or once `unreported` is zero.
     asked: Time,
-    /// The most sources that were ready then and are in none of those batches so far.
+    /// How many sources that were ready at `asked` may still be missing from the series.
     unreported: usize,
     /// The program asked that the next wait does not block.
     skip_next_wait: bool,

@@ -2,7 +2,7 @@
 //!
 //! **Owns** how that time is divided among the options of the kernel. **Must never touch** a socket
 //! but to set these options. **Invariant**: the idle time and the intervals add up to the time
-//! given.
+//! given, in whole seconds and at least two.
 //!
 //! The idle time alone is not enough: the kernel's defaults for the interval and the number of
 //! probes (75 s and 9 on Linux) add eleven minutes to it. Nor is keepalive: it does not run while

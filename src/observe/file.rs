@@ -77,7 +77,7 @@ impl RecordingFile {
         Ok(())
     }
 
-    /// Writes about so many further entries. Returns whether the recording is saved.
+    /// Writes about `max_entries` further entries. Returns whether the recording is saved.
     ///
     /// # Errors
     ///

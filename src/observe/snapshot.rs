@@ -89,7 +89,7 @@ fn letter(state: Option<State>) -> char {
 }
 
 impl Cells {
-    /// No cells yet, of a program with so many slots.
+    /// No cells yet, for this number of slots.
     pub(crate) fn of(count: u32) -> Self {
         Self {
             count,

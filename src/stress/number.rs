@@ -1,8 +1,8 @@
 //! The number that a datagram carries, by which its reply is matched to it.
 //!
 //! **Owns** how a number is written and read. **Must never touch** a socket or a counter.
-//! **Invariant**: a datagram carries the last 32 bits of its number, and a reply is taken for one to
-//! the newest datagram with these bits.
+//! **Invariant**: a datagram carries the last 32 bits of its number, and a reply is matched to the
+//! newest datagram with these bits.
 
 use super::plan::NUMBER_BYTES;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Reads recordings, which may come from anybody.
+//! Reads recordings, which are untrusted input.
 //!
 //! **Owns** what is accepted as a recording. **Must never touch** the writing of one, or what is
 //! done with an event. **Invariant**: memory is bounded by the longest event, however long the file,
