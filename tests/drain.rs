@@ -21,7 +21,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 use util::{
-    IS_LINUX_CODE, Model, Server, TIMEOUT, ask, ask_udp, connect, counter, expect, expect_last,
+    Model, Server, TIMEOUT, ask, ask_udp, connect, counter, expect, expect_last, handles_hangup,
     receive_udp, reset,
 };
 
@@ -178,7 +178,7 @@ fn more_than_a_drain_reads_of_one_client_is_an_error(model: Model) {
 
 /// nohup(1) starts a program with SIGHUP ignored, and that must stay so.
 fn sighup_drains_unless_it_is_ignored(model: Model) {
-    if !IS_LINUX_CODE {
+    if !handles_hangup() {
         return; // it is left alone
     }
     let server = model.start(&["--delay", "500ms"]);
@@ -314,7 +314,7 @@ fn a_second_signal_exits_at_once(model: Model) {
         (Signal::SIGTERM, Signal::SIGINT, 130),
         (Signal::SIGHUP, Signal::SIGHUP, 129),
     ];
-    let codes = &codes[..if IS_LINUX_CODE { 4 } else { 3 }];
+    let codes = &codes[..if handles_hangup() { 4 } else { 3 }];
     for &(first, second, code) in codes {
         let server = model.start(&["--delay", "1h", "--drain-timeout", "2h"]);
         let mut stream = server.connect();

@@ -1,7 +1,7 @@
 //! Interrupted runs, and the end of a spawned server.
 
 use crate::process::{child_of, group_of, is_gone, wait_for};
-use crate::util::{IS_LINUX_CODE, Process, Server, helloop};
+use crate::util::{Process, Server, handles_hangup, helloop};
 use crate::{start, with_report};
 use nix::sys::signal::Signal;
 use std::net::{TcpListener, UdpSocket};
@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(8);
 fn ctrl_c_and_a_hangup_end_the_run_with_a_report() {
     let flags = "--clients 10 --duration 60s --warmup 0s --json -";
     let signals = [Signal::SIGINT, Signal::SIGHUP];
-    for &signal in &signals[..if IS_LINUX_CODE { 2 } else { 1 }] {
+    for &signal in &signals[..if handles_hangup() { 2 } else { 1 }] {
         let server = Server::start(&[]);
         let load = start(&format!("--to {} {flags}", server.tcp_address()));
         server.wait_for_messages(100);

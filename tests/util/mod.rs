@@ -31,6 +31,16 @@ pub const HELLOOP: &str = env!("CARGO_BIN_EXE_helloop");
 /// Whether the code for Linux is tested, and not the one for other systems.
 pub const IS_LINUX_CODE: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
 
+/// Whether the programs under test handle SIGHUP: on Linux, unless these tests run under nohup(1),
+/// whose children inherit that the signal is ignored.
+pub fn handles_hangup() -> bool {
+    const HANGUP: u64 = 1 << (nix::sys::signal::Signal::SIGHUP as u64 - 1);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    IS_LINUX_CODE && ignored.is_some_and(|mask| mask & HANGUP == 0)
+}
+
 /// The server models. Both speak the same protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
