@@ -19,6 +19,7 @@ pub use sockets::{
     read_exactly, read_to_end, receive_udp, refusing_port, reset, udp,
 };
 
+use nix::sys::signal::Signal;
 use std::time::Duration;
 
 /// After this long a wait fails. Far longer than anything should take, because the machine may be
@@ -31,14 +32,18 @@ pub const HELLOOP: &str = env!("CARGO_BIN_EXE_helloop");
 /// Whether the code for Linux is tested, and not the one for other systems.
 pub const IS_LINUX_CODE: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
 
-/// Whether the programs under test handle SIGHUP: on Linux, unless these tests run under nohup(1),
-/// whose children inherit that the signal is ignored.
+/// Whether the programs under test handle SIGHUP: on Linux, unless it is ignored from the start.
 pub fn handles_hangup() -> bool {
-    const HANGUP: u64 = 1 << (nix::sys::signal::Signal::SIGHUP as u64 - 1);
+    IS_LINUX_CODE && !is_ignored(Signal::SIGHUP)
+}
+
+/// Whether this process ignores a signal, as under nohup(1) or in the background of a script: its
+/// children inherit that.
+pub fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    IS_LINUX_CODE && ignored.is_some_and(|mask| mask & HANGUP == 0)
+    ignored.is_some_and(|mask| mask >> (signal as u32 - 1) & 1 == 1)
 }
 
 /// The server models. Both speak the same protocol.
