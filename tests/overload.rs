@@ -32,7 +32,7 @@ const FLOOD_LENGTH: Duration = Duration::from_secs(3);
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// What a test asks of the server's thread, between two turns.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {
     /// The machine pauses.
     Pause(Duration),
@@ -54,7 +54,7 @@ struct Control {
 }
 
 impl Control {
-    /// The server takes each command when it has nothing left to do.
+    /// The server takes each command when it has nothing left to do, but a drain at once.
     fn order(&self, commands: &[Command]) {
         self.state.lock().unwrap().1.extend(commands);
         // An event: it ends the wait.
@@ -117,8 +117,10 @@ fn longest_turn(settings: Settings, load: impl FnOnce(&Control)) -> Duration {
                 if outcome.is_some() {
                     return (longest, calls);
                 }
+                // A load that never pauses leaves always something to do: a drain does not wait for it.
                 let now = server.reactor.now();
-                if server.reactor.poll_timeout(now) == Some(Duration::ZERO) {
+                let is_busy = server.reactor.poll_timeout(now) == Some(Duration::ZERO);
+                if is_busy && state.1.front() != Some(&Command::Drain) {
                     continue;
                 }
                 let command = state.1.pop_front();
