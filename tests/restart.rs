@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
-use util::{IS_LINUX_CODE, Model, TIMEOUT, clients_within_descriptor_limit, reset};
+use util::{IS_LINUX_CODE, Model, Server, TIMEOUT, clients_within_descriptor_limit, reset};
 
 both_models! {
     #[ignore = "depends on the time of a retransmission"]
@@ -182,6 +182,15 @@ fn a_drain_resets_no_connect(model: Model) {
     let _alone = ALONE.lock();
     let server = model.start(&["--drain-timeout", "60s"]);
     let idle: Vec<_> = (0..clients_of(model)).map(|_| server.connect()).collect();
+    let storm = storm_until_closed(&server);
+    assert_eq!((storm.broken, storm.busy), (0, 0), "{storm:?}");
+    drop(idle);
+    let ended = server.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// A storm of connects during which the server is asked to stop, until its listener is closed.
+fn storm_until_closed(server: &Server) -> Storm {
     let storm = storm(
         server.tcp_address(),
         |storm| storm.refused > 0,
@@ -191,10 +200,7 @@ fn a_drain_resets_no_connect(model: Model) {
         },
     );
     println!("{storm:?}");
-    assert_eq!((storm.broken, storm.busy), (0, 0), "{storm:?}");
-    drop(idle);
-    let ended = server.wait();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    storm
 }
 
 /// Those in the backlog of a full server are refused in words, and not by a reset.
@@ -212,15 +218,7 @@ fn a_full_server_that_drains_refuses_or_welcomes() {
     ];
     let server = model.start(&flags);
     let idle: Vec<_> = (0..clients).map(|_| server.connect()).collect();
-    let storm = storm(
-        server.tcp_address(),
-        |storm| storm.refused > 0,
-        || {
-            thread::sleep(WARM_UP);
-            server.signal(Signal::SIGTERM);
-        },
-    );
-    println!("{storm:?}");
+    let storm = storm_until_closed(&server);
     assert_eq!(storm.broken, 0, "{storm:?}");
     drop(idle);
     let ended = server.wait();
