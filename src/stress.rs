@@ -27,6 +27,7 @@ pub(crate) mod compare;
 pub(crate) mod conductor;
 pub(crate) mod connect;
 pub(crate) mod counters;
+pub(crate) mod find_rate;
 pub(crate) mod latency;
 pub(crate) mod number;
 pub(crate) mod pace;

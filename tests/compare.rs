@@ -37,10 +37,10 @@ const FIGURES: [&str; 10] = [
     ignore = "process figures need Linux"
 )]
 fn both_models_are_compared_side_by_side() {
-    let ended = run_helloop(&[&SHORT[..], &["300", "--json"]].concat());
+    let ended = run_helloop(&[&SHORT[..], &["300", "--json", "-"]].concat());
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     let comparison: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(comparison["schema_version"], 1);
+    assert_eq!(comparison["schema_version"], 2);
     let tables = comparison["tables"].as_array().unwrap();
     assert_eq!(tables.len(), 2);
     for table in tables {
@@ -53,11 +53,14 @@ fn both_models_are_compared_side_by_side() {
         for row in rows {
             assert_eq!(row["rounds"], 1, "{row}");
             for figure in FIGURES {
-                assert!(row["figures"][figure].is_number(), "{figure} in {row}");
+                for value in ["median", "min", "max"] {
+                    let value = &row["figures"][figure][value];
+                    assert!(value.is_number(), "{figure} in {row}");
+                }
             }
         }
-        assert_eq!(rows[0]["figures"]["threads"], 1.0);
-        assert!(rows[1]["figures"]["threads"].as_f64().unwrap() > 300.0);
+        assert_eq!(rows[0]["figures"]["threads"]["median"], 1.0);
+        assert!(rows[1]["figures"]["threads"]["median"].as_f64().unwrap() > 300.0);
     }
 }
 

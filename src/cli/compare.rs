@@ -3,6 +3,7 @@
 //! **Owns** the flags of the command. **Must never touch** a run. **Invariant**: a model that
 //! cannot hold the clients is a row of the table, not a failure.
 
+use super::stress::Output;
 use super::values::{between, nonzero_duration};
 use super::{Failure, print_line, to_json};
 use crate::net::system;
@@ -15,6 +16,7 @@ use crate::stress::progress::Progress;
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use clap::Args;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Compare one loop with a thread for each client, under the same load.
@@ -46,9 +48,9 @@ pub(super) struct Compare {
     /// For so long the tutorial's server sleeps before each reply.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     delay: Duration,
-    /// Write JSON in place of the tables.
-    #[arg(long)]
-    json: bool,
+    /// Write the comparison as JSON; `-` writes to standard output, in place of the tables.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// How long clients send before the measurement begins: the default of `stress`.
@@ -82,6 +84,7 @@ impl Compare {
         if !findings.obstacles.is_empty() {
             return Err(Failure::new(findings.obstacles.join("; ")));
         }
+        let json = Output::open(self.json.as_deref())?;
         let interrupt = Interrupt::default();
         interrupt.install().map_err(Failure::new)?;
         let progress = Progress::start();
@@ -95,10 +98,11 @@ impl Compare {
         .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         interrupt.end_at_next_signal();
         progress.finish();
-        if self.json {
-            print_line(to_json(&comparison)?)?;
-        } else {
-            print_line(&comparison)?;
+        let data = to_json(&comparison)?;
+        let text_wanted = !matches!(json, Output::Stdout);
+        json.write(|| data)?;
+        if text_wanted {
+            print_line(comparison.text(80))?;
         }
         Ok(if comparison.interrupted {
             EXIT_INTERRUPTED

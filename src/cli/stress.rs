@@ -12,6 +12,7 @@ use crate::stress::check;
 use crate::stress::child::SpawnedServer;
 use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
+use crate::stress::find_rate::RateSearch;
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
 use crate::stress::report::{Report, html};
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
@@ -83,6 +84,13 @@ pub(super) struct Stress {
     /// not. In the closed loop each client sends when its reply is whole.
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     rate: Option<NonZeroU64>,
+    /// Find the highest rate that meets every --slo.
+    ///
+    /// Runs in the open loop, in steps: four times the rate until one is missed, then bisection
+    /// to within 5%. Each step measures for --duration, or longer if a percentile needs more
+    /// samples. A rate that is missed is tried once more. Needs --slo.
+    #[arg(long, conflicts_with_all = ["rate", "messages", "check", "html"], help_heading = "Load")]
+    find_rate: bool,
     /// Connects a second [default: as fast as clients are greeted]
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     connect_rate: Option<NonZeroU64>,
@@ -167,6 +175,9 @@ fn rate(text: &str) -> Result<NonZeroU64, String> {
 impl Stress {
     /// Checks that the flags are consistent. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
+        if self.find_rate {
+            RateSearch::check(&self.slos)?;
+        }
         // The check does not depend on the address.
         self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()
     }
@@ -202,6 +213,9 @@ impl Stress {
             }
             None => local_server(&plan),
         };
+        if self.find_rate {
+            return self.find(&plan, pid, spawned, &interrupt, files.json);
+        }
         let progress = Progress::start();
         let mut show = |shared: &Shared, now| progress.show("", shared, now);
         let run = stress::run(plan, pid, &interrupt, &mut show)
@@ -223,6 +237,38 @@ impl Stress {
             None => {}
         }
         Ok(code)
+    }
+
+    /// Searches for the highest rate, with one server for all steps.
+    fn find(
+        &self,
+        plan: &Plan,
+        pid: Option<u32>,
+        spawned: Option<SpawnedServer>,
+        interrupt: &Interrupt,
+        json: Output,
+    ) -> Result<u8, Failure> {
+        let progress = Progress::start();
+        let found = RateSearch::new(
+            plan,
+            &self.slos,
+            pid,
+            interrupt,
+            &mut |step, shared, now| {
+                progress.show(&format!("{step}: "), shared, now);
+            },
+        )
+        .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+        interrupt.end_at_next_signal();
+        progress.finish();
+        let text_wanted = !matches!(json, Output::Stdout);
+        let data = to_json(&found)?;
+        json.write(|| data)?;
+        if text_wanted {
+            print_line(&found)?;
+        }
+        drop(spawned);
+        Ok(found.exit_code)
     }
 
     fn plan(&self, to: SocketAddr) -> Plan {
@@ -285,24 +331,16 @@ impl Stress {
     }
 
     fn open_files(&self) -> Result<Files, Failure> {
-        let open = |path: &Option<PathBuf>| match path {
-            Some(path) if path.as_os_str() == "-" => Ok(Output::Stdout),
-            Some(path) => match File::create(path) {
-                Ok(file) => Ok(Output::File(file, path.clone())),
-                Err(error) => Err(cannot_write(path, &error)),
-            },
-            None => Ok(Output::None),
-        };
         Ok(Files {
-            json: open(&self.json)?,
-            html: open(&self.html)?,
+            json: Output::open(self.json.as_deref())?,
+            html: Output::open(self.html.as_deref())?,
         })
     }
 }
 
 /// The destination of one format of the report.
 #[derive(Debug)]
-enum Output {
+pub(super) enum Output {
     /// Not wanted.
     None,
     /// Standard output, instead of the text report.
@@ -312,8 +350,19 @@ enum Output {
 }
 
 impl Output {
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        match path {
+            Some(path) if path.as_os_str() == "-" => Ok(Self::Stdout),
+            Some(path) => match File::create(path) {
+                Ok(file) => Ok(Self::File(file, path.to_owned())),
+                Err(error) => Err(cannot_write(path, &error)),
+            },
+            None => Ok(Self::None),
+        }
+    }
+
     /// Writes the contents, which are generated only if they are wanted.
-    fn write(self, contents: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub(super) fn write(self, contents: impl FnOnce() -> String) -> Result<(), Failure> {
         match self {
             Self::None => Ok(()),
             Self::Stdout => print_line(contents()).map(drop),

@@ -1,6 +1,6 @@
 //! One loop or a thread per client: both models of the server under the same load.
 //!
-//! **Owns** the order of the runs, and the medians of their figures. **Must never touch** the
+//! **Owns** the order of the runs, and the spread of their figures. **Must never touch** the
 //! inside of a run: each is a normal run, against a server of its own. **Invariant**: both models
 //! get the same load on the same machine, alternating round by round, so that other activity on
 //! the machine affects both.
@@ -19,7 +19,7 @@ use std::io;
 use std::time::Duration;
 
 /// The version of the JSON form, raised when a key is removed or changes its meaning.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// The values of `--model`.
 const MODELS: [&str; 2] = ["reactor", "threads"];
@@ -66,13 +66,47 @@ const FIGURES: [(&str, Unit, Figure); 11] = [
     ("p99_9_us", Unit::Microseconds, |run| run.latency.p99_9_us),
 ];
 
+/// One figure over the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Spread {
+    /// The middle value, or the mean of the middle two.
+    median: f64,
+    /// The lowest value.
+    min: f64,
+    /// The highest value.
+    max: f64,
+}
+
+impl Spread {
+    /// The spread of `values`; `None` without values.
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_unstable_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let upper = *values.get(middle)?;
+        Some(Self {
+            median: if values.len() % 2 == 1 {
+                upper
+            } else {
+                f64::midpoint(values[middle - 1], upper)
+            },
+            min: *values.first()?,
+            max: *values.last()?,
+        })
+    }
+
+    /// Whether both have values in common, so that the rounds do not tell the two apart.
+    fn overlaps(&self, other: &Self) -> bool {
+        self.min <= other.max && other.min <= self.max
+    }
+}
+
 /// One model under one delay.
 #[derive(Clone, Debug, Serialize)]
 struct Row {
     /// One of [`MODELS`].
     model: &'static str,
-    /// The medians of the rounds by key; a figure that no round has is left out.
-    figures: BTreeMap<&'static str, f64>,
+    /// The figures by key; a figure that no round has is left out.
+    figures: BTreeMap<&'static str, Spread>,
     /// Rounds that did all that was asked for.
     rounds: usize,
     /// Why the other rounds did not, and which rounds were limited by the load generator.
@@ -197,7 +231,7 @@ fn one_run(
 fn row(model: &'static str, reports: &[Report], remarks: Vec<String>) -> Row {
     let figures = FIGURES.iter().filter_map(|(key, _, figure)| {
         let values = reports.iter().filter_map(figure).collect();
-        Some((*key, median(values)?))
+        Some((*key, Spread::of(values)?))
     });
     Row {
         model,
@@ -207,26 +241,29 @@ fn row(model: &'static str, reports: &[Report], remarks: Vec<String>) -> Row {
     }
 }
 
-/// The middle value, or the mean of the middle two; `None` without values.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    Some(f64::midpoint(values[middle - 1], upper))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0]), Some(3.0));
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), Some(3.0));
+    fn the_spread_is_the_median_between_the_lowest_and_the_highest() {
+        let spread = |values: &[f64]| {
+            Spread::of(values.to_vec()).map(|spread| [spread.min, spread.median, spread.max])
+        };
+        assert_eq!(spread(&[]), None);
+        assert_eq!(spread(&[3.0]), Some([3.0, 3.0, 3.0]));
+        assert_eq!(spread(&[9.0, 1.0, 2.0]), Some([1.0, 2.0, 9.0]));
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 9.0]), Some([1.0, 3.0, 9.0]));
+    }
+
+    #[test]
+    fn spreads_overlap_if_a_value_lies_in_both() {
+        let overlaps = |one: [f64; 2], other: [f64; 2]| {
+            let spread = |values: [f64; 2]| Spread::of(values.to_vec()).expect("it has values");
+            spread(one).overlaps(&spread(other))
+        };
+        assert!(overlaps([1.0, 3.0], [2.0, 4.0]) && overlaps([1.0, 4.0], [2.0, 3.0]));
+        assert!(overlaps([1.0, 2.0], [2.0, 3.0]));
+        assert!(!overlaps([1.0, 2.0], [3.0, 4.0]) && !overlaps([3.0, 4.0], [1.0, 2.0]));
     }
 }

@@ -111,7 +111,7 @@ impl<C: Counter> Latencies<C> {
 
 /// The number of samples of which 10 exceed `quantile`: 10 / (1 - quantile).
 #[must_use]
-fn samples_needed(quantile: f64) -> u64 {
+pub(crate) fn samples_needed(quantile: f64) -> u64 {
     // Rounded, not rounded up: in binary, 1 - 0.9 is a little less than 0.1.
     (10.0 / (1.0 - quantile)).round() as u64
 }

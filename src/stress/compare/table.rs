@@ -3,45 +3,88 @@
 //! **Owns** its words and columns. **Must never touch** a figure. **Invariant**: a model that
 //! could not hold the load has no figures, and a line that says why.
 
-use super::{Comparison, FIGURES, Row, Table, Unit};
-use crate::stress::report::text::{bytes, time};
-use std::fmt;
+use super::{Comparison, FIGURES, Row, Spread, Table, Unit};
+use crate::stress::report::text::{bytes, count, time};
+use std::fmt::{self, Write};
 
-/// The comparison as text, without a final line ending.
-impl fmt::Display for Comparison {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// The columns of a table with its models side by side. On a narrower terminal each figure is a
+/// block of lines.
+const TABLE_COLUMNS: usize = 76;
+
+impl Comparison {
+    /// The comparison as text for a terminal of so many columns, without a final line ending.
+    pub(crate) fn text(&self, columns: usize) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(columns, &mut text);
+        text
+    }
+
+    fn write(&self, columns: usize, out: &mut String) -> fmt::Result {
         write!(
             out,
-            "{} clients in a closed loop, {}s a run, {} rounds in turn; medians",
-            self.clients, self.seconds, self.rounds
+            "{}, closed loop, {}s per run, {} per model",
+            count(self.clients, "client", "clients"),
+            self.seconds,
+            count(self.rounds, "round", "rounds"),
         )?;
         for table in &self.tables {
-            write_table(table, out)?;
+            if columns < TABLE_COLUMNS {
+                write_blocks(table, out)?;
+            } else {
+                write_table(table, out)?;
+            }
+            for row in &table.rows {
+                for remark in &row.remarks {
+                    write!(out, "\n  {}: {remark}", row.model)?;
+                }
+            }
+        }
+        if self.rounds > 1 {
+            write!(
+                out,
+                "\n\nmedian ± half the range of the rounds; ~ marks a ratio of figures whose \
+                 ranges overlap,\nso the rounds do not tell the models apart"
+            )?;
         }
         if self.interrupted {
-            write!(out, "\nINTERRUPTED: this is what there was")?;
+            write!(out, "\nINTERRUPTED: the rounds so far")?;
         }
         Ok(())
     }
 }
 
-fn write_table(table: &Table, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_table(table: &Table, out: &mut String) -> fmt::Result {
     write!(out, "\n\ndelay {:<20}", format!("{}s", table.delay_seconds))?;
     for row in &table.rows {
-        write!(out, "{:>14}", row.model)?;
+        write!(out, "{:>10}{:5}", row.model, "")?;
     }
-    write!(out, "{:>22}", "threads / reactor")?;
+    write!(out, "{:>17}", "threads / reactor")?;
     for (key, unit, _) in FIGURES {
         write!(out, "\n  {:<24}", label(key))?;
         for row in &table.rows {
-            write!(out, "{:>14}", show(row.figures.get(key).copied(), unit))?;
+            let (value, spread) = show(row.figures.get(key), unit);
+            write!(out, "{value:>10} {spread:<4}")?;
         }
-        write!(out, "{:>22}", ratio(&table.rows, key))?;
+        write!(out, "{:>17}", ratio(&table.rows, key))?;
     }
-    for row in &table.rows {
-        for remark in &row.remarks {
-            write!(out, "\n  {}: {remark}", row.model)?;
+    Ok(())
+}
+
+fn write_blocks(table: &Table, out: &mut String) -> fmt::Result {
+    write!(out, "\n\ndelay {}s", table.delay_seconds)?;
+    for (key, unit, _) in FIGURES {
+        write!(out, "\n  {}", label(key))?;
+        for row in &table.rows {
+            let (value, spread) = show(row.figures.get(key), unit);
+            write!(
+                out,
+                "\n    {:<10}{}",
+                row.model,
+                format!("{value} {spread}").trim_end()
+            )?;
         }
+        write!(out, "\n    {:<10}{}", "ratio", ratio(&table.rows, key))?;
     }
     Ok(())
 }
@@ -56,66 +99,111 @@ fn label(key: &str) -> String {
         .replace('_', " ")
 }
 
-fn show(value: Option<f64>, unit: Unit) -> String {
-    match (value, unit) {
-        (None, _) => "n/a".to_owned(),
-        (Some(value), Unit::Count) => format!("{value:.0}"),
-        (Some(value), Unit::Bytes) => bytes(value),
-        (value, Unit::Microseconds) => time(value),
-    }
+/// The median, and half the range in percent of it if there is a range.
+fn show(figure: Option<&Spread>, unit: Unit) -> (String, String) {
+    let Some(&Spread { median, min, max }) = figure else {
+        return ("n/a".to_owned(), String::new());
+    };
+    let value = match unit {
+        Unit::Count => format!("{median:.0}"),
+        Unit::Bytes => bytes(median),
+        Unit::Microseconds => time(Some(median)),
+    };
+    let spread = if max > min && median > 0.0 {
+        format!("±{:.0}%", (max - min) / 2.0 / median * 100.0)
+    } else {
+        String::new()
+    };
+    (value, spread)
 }
 
 fn ratio(rows: &[Row], key: &str) -> String {
     let figures: Vec<_> = rows.iter().filter_map(|row| row.figures.get(key)).collect();
-    match figures[..] {
-        [reactor, threads] if *reactor > 0.0 => format!("{:.2}", threads / reactor),
-        _ => "n/a".to_owned(),
+    let [reactor, threads] = figures[..] else {
+        return "n/a".to_owned();
+    };
+    if reactor.median <= 0.0 {
+        return "n/a".to_owned();
     }
+    // One round has no range, so it tells nothing about chance.
+    let has_range = reactor.max > reactor.min || threads.max > threads.min;
+    let mark = if has_range && reactor.overlaps(threads) {
+        " ~"
+    } else {
+        ""
+    };
+    format!("{:.2}{mark}", threads.median / reactor.median)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_model_that_cannot_hold_the_load_says_so() {
-        let row = |model, figures: &[(&'static str, f64)], remarks: &[&str]| Row {
+    fn comparison() -> Comparison {
+        let row = |model, figures: &[(&'static str, [f64; 3])], remarks: &[&str]| Row {
             model,
-            figures: figures.iter().copied().collect(),
-            rounds: 1,
+            figures: figures
+                .iter()
+                .map(|&(key, [min, median, max])| (key, Spread { median, min, max }))
+                .collect(),
+            rounds: 3,
             remarks: remarks.iter().map(ToString::to_string).collect(),
         };
-        let comparison = Comparison {
-            schema_version: 1,
+        let reactor = [
+            ("threads", [1.0, 1.0, 1.0]),
+            ("p50_us", [1_400.0, 1_500.0, 1_700.0]),
+            ("p99_us", [2_000.0, 2_000.0, 2_000.0]),
+        ];
+        let threads = [
+            ("p50_us", [2_700.0, 3_000.0, 3_300.0]),
+            ("p99_us", [1_500.0, 3_000.0, 6_000.0]),
+        ];
+        Comparison {
+            schema_version: 2,
             clients: 10,
             seconds: 5.0,
-            rounds: 1,
+            rounds: 3,
             interrupted: false,
             tables: vec![Table {
                 delay_seconds: 1.0,
                 rows: vec![
-                    row("reactor", &[("threads", 1.0), ("p50_us", 1_500.0)], &[]),
-                    row(
-                        "threads",
-                        &[("p50_us", 3_000.0)],
-                        &["round 1: cannot hold the load"],
-                    ),
+                    row("reactor", &reactor, &[]),
+                    row("threads", &threads, &["round 1: cannot hold the load"]),
                 ],
             }],
-        };
-        let text = comparison.to_string();
-        let line = |start: &str| {
+        }
+    }
+
+    #[test]
+    fn a_figure_has_its_spread_and_its_ratio() {
+        let text = comparison().text(80);
+        let words = |start: &str| {
             let mut lines = text.lines().map(str::trim);
             let line = lines.find(|line| line.starts_with(start)).expect(start);
-            line.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            line.split_whitespace().collect::<Vec<_>>()
         };
-        assert_eq!(line("p50"), ["p50", "1.50ms", "3ms", "2.00"]);
-        assert_eq!(line("threads  "), ["threads", "1", "n/a", "n/a"]);
+        assert_eq!(
+            words("p50"),
+            ["p50", &time(Some(1_500.0)), "±10%", "3ms", "±10%", "2.00"]
+        );
+        // The threads' rounds lie on both sides of the reactor's.
+        assert_eq!(words("p99"), ["p99", "2ms", "3ms", "±75%", "1.50", "~"]);
+        // A figure without a spread has none; one that no round has is not known.
+        assert_eq!(words("threads  "), ["threads", "1", "n/a", "n/a"]);
         assert!(
-            text.ends_with("threads: round 1: cannot hold the load"),
+            text.contains("\n  threads: round 1: cannot hold the load\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_layout_fits_its_columns() {
+        for columns in [40, 76] {
+            let text = comparison().text(columns);
+            let table = text.split("\n\n").nth(1).expect("it has a table");
+            let widest = table.lines().map(|line| line.chars().count()).max();
+            assert!(widest.is_some_and(|widest| widest <= columns), "{text}");
+            assert!(table.contains("±10%"), "{text}");
+        }
     }
 }

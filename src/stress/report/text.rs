@@ -3,7 +3,7 @@
 //! **Owns** its words and columns. **Must never touch** a figure. **Invariant**: an unknown value
 //! is `n/a`; text from a server is in quotes, and was escaped before.
 
-use super::schema::{LatencyReport, ProcessReport, Report};
+use super::schema::{LatencyReport, ProcessReport, Report, SloReport};
 use std::fmt;
 
 /// The longest bar, so that its line fits 80 columns.
@@ -244,6 +244,17 @@ fn write_verdict(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "INTERRUPTED: this is what there was")?;
     }
     write!(out, "verdict    {}", report.verdict.words)
+}
+
+/// The measured value of an objective, in the unit of its metric.
+#[must_use]
+pub(in crate::stress) fn slo_value(slo: &SloReport) -> String {
+    match (&slo.slo, slo.measured) {
+        (_, None) => "too few samples".to_owned(),
+        (text, Some(value)) if text.starts_with("loss") => format!("{value:.3}%"),
+        (text, Some(value)) if text.starts_with("rate") => format!("{value:.0}/s"),
+        (_, value) => time(value),
+    }
 }
 
 /// The number with its unit: `1 address`, `2 addresses`.
