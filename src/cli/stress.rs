@@ -4,7 +4,7 @@
 //! **Must never touch** a client. **Invariant**: standard output receives one report and nothing
 //! else.
 
-use super::serve::FramingName;
+use super::serve::{FramingName, reserved_descriptors};
 use super::values::{between, duration, nonzero_duration, positive};
 use super::{Failure, print_line, to_json};
 use crate::net::system;
@@ -13,20 +13,23 @@ use crate::stress::child::SpawnedServer;
 use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
+use crate::stress::report::text::Text;
 use crate::stress::report::{Report, html};
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
+use anstream::{AutoStream, ColorChoice};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use terminal_size::{Width, terminal_size_of};
 
 /// Stress a server with very many clients, and say whether to believe the figures.
 ///
@@ -168,7 +171,9 @@ impl Stress {
     /// Checks that the flags are consistent. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
         // The check does not depend on the address.
-        self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()
+        let plan = self.plan(SocketAddr::from(([127, 0, 0, 1], 0)));
+        plan.check()?;
+        self.slos.iter().try_for_each(|slo| slo.check(&plan))
     }
 
     pub(super) fn run(&self) -> Result<u8, Failure> {
@@ -180,7 +185,8 @@ impl Stress {
             resolve(&self.to)?
         };
         let mut plan = self.plan(to);
-        let findings = check::check(&plan, descriptors);
+        let server_reserve = plan.server_flags.as_deref().map(reserved_descriptors);
+        let findings = check::check(&plan, descriptors, server_reserve);
         if self.check {
             print_line(&findings)?;
             return Ok(u8::from(!findings.obstacles.is_empty()));
@@ -218,7 +224,7 @@ impl Stress {
         // Only logged: how the server ends does not change what was measured.
         let is_interrupted = || run.shared.interrupted;
         match spawned.map(|server| server.stop(&is_interrupted)) {
-            Some(Ok(summary)) => info!("{summary}"),
+            Some(Ok(summary)) => info!("the server, with the warm-up: {summary}"),
             Some(Err(error)) => warn!("{error}"),
             None => {}
         }
@@ -347,7 +353,16 @@ fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     files.json.write(|| json)?;
     files.html.write(|| html::render(report))?;
     if text_wanted {
-        print_line(report)?;
+        let stdout = io::stdout();
+        let size = stdout
+            .is_terminal()
+            .then(|| terminal_size_of(&stdout))
+            .flatten();
+        print_line(Text {
+            report,
+            columns: size.map(|(Width(columns), _)| columns.into()),
+            coloured: AutoStream::choice(&stdout) != ColorChoice::Never,
+        })?;
     }
     Ok(report.exit_code)
 }
