@@ -41,6 +41,7 @@ mod simulated;
 pub(crate) mod slo;
 pub(crate) mod sources;
 pub(crate) mod udp_caller;
+pub(crate) mod units;
 pub(crate) mod verdict;
 
 pub(crate) use shared::{Shared, Stage};
@@ -75,7 +76,7 @@ pub(crate) struct Usage {
     pub before: UsageSample,
     /// When the measured part began.
     pub started: UsageSample,
-    /// At the end, with the clients still connected.
+    /// When the measured window ended, with the clients still connected.
     pub ended: UsageSample,
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn run(
         before: sample(Time::ZERO),
         ..Usage::default()
     };
-    let mut shown = Time::ZERO;
+    let (mut shown, mut ended) = (Time::ZERO, None);
     loop {
         let stage = shared.stage;
         shared.interrupted = interrupt.is_set();
@@ -124,8 +125,13 @@ pub(crate) fn run(
         if shared.stage == Stage::Over {
             break;
         }
-        if stage != shared.stage && shared.stage == Stage::Running {
-            usage.started = sample(reactor.now());
+        match shared.stage {
+            Stage::Running if stage != Stage::Running => usage.started = sample(reactor.now()),
+            // The clients that wait for their last replies do not belong to the window.
+            Stage::Finishing(_) if shared.is_window_over(reactor.now()) && ended.is_none() => {
+                ended = Some(sample(reactor.now()));
+            }
+            _ => {}
         }
         if reactor.now().since(shown) >= PROGRESS_INTERVAL {
             shown = reactor.now();
@@ -133,7 +139,7 @@ pub(crate) fn run(
         }
         reactor.turn(&mut shared)?;
     }
-    usage.ended = sample(reactor.now());
+    usage.ended = ended.unwrap_or_else(|| sample(reactor.now()));
     close_all(&mut reactor, &mut shared);
     Ok(Run { shared, usage })
 }

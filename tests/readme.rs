@@ -269,7 +269,7 @@ fn compare(command: &Command, mut arguments: Vec<String>) {
 /// dropped.
 fn shape(line: &str) -> Vec<String> {
     let is_figure = |word: &str| word.contains(|character: char| character.is_ascii_digit());
-    let labels = ["p50", "p90", "p99", "p99.9"];
+    let labels = ["p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99"];
     let mut words = Vec::new();
     for word in line.split_whitespace() {
         let bare = word.trim_end_matches([',', ';', ':']);

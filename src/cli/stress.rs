@@ -4,7 +4,7 @@
 //! **Must never touch** a client. **Invariant**: standard output receives one report and nothing
 //! else.
 
-use super::serve::FramingName;
+use super::serve::{FramingName, reserved_descriptors};
 use super::values::{between, duration, nonzero_duration, positive};
 use super::{Failure, print_line, to_json};
 use crate::net::system;
@@ -14,20 +14,23 @@ use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
 use crate::stress::find_rate::RateSearch;
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
+use crate::stress::report::text::Text;
 use crate::stress::report::{Report, html};
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
+use anstream::{AutoStream, ColorChoice};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use terminal_size::{Width, terminal_size_of};
 
 /// Stress a server with very many clients, and say whether to believe the figures.
 ///
@@ -179,7 +182,9 @@ impl Stress {
             RateSearch::check(&self.slos)?;
         }
         // The check does not depend on the address.
-        self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()
+        let plan = self.plan(SocketAddr::from(([127, 0, 0, 1], 0)));
+        plan.check()?;
+        self.slos.iter().try_for_each(|slo| slo.check(&plan))
     }
 
     pub(super) fn run(&self) -> Result<u8, Failure> {
@@ -191,7 +196,8 @@ impl Stress {
             resolve(&self.to)?
         };
         let mut plan = self.plan(to);
-        let findings = check::check(&plan, descriptors);
+        let server_reserve = plan.server_flags.as_deref().map(reserved_descriptors);
+        let findings = check::check(&plan, descriptors, server_reserve);
         if self.check {
             print_line(&findings)?;
             return Ok(u8::from(!findings.obstacles.is_empty()));
@@ -232,7 +238,7 @@ impl Stress {
         // Only logged: how the server ends does not change what was measured.
         let is_interrupted = || run.shared.interrupted;
         match spawned.map(|server| server.stop(&is_interrupted)) {
-            Some(Ok(summary)) => info!("{summary}"),
+            Some(Ok(summary)) => info!("the server, with the warm-up: {summary}"),
             Some(Err(error)) => warn!("{error}"),
             None => {}
         }
@@ -295,6 +301,7 @@ impl Stress {
             sources: self
                 .source
                 .unwrap_or_else(|| SourceAddresses::default_for(to)),
+            server_flags: self.server_flags(),
         }
     }
 
@@ -306,11 +313,9 @@ impl Stress {
         }
     }
 
-    fn start_server(&self, interrupt: &Interrupt) -> Result<Option<SpawnedServer>, Failure> {
-        if !self.spawn {
-            return Ok(None);
-        }
-        let mut flags = self.serve_flags.clone();
+    /// The flags of the server of `--spawn`.
+    fn server_flags(&self) -> Option<Vec<String>> {
+        let mut flags = self.spawn.then(|| self.serve_flags.clone())?;
         if !flags.iter().any(|flag| flag.starts_with("--framing")) {
             let framing = match self.framing {
                 FramingName::Chunk => "chunk",
@@ -318,6 +323,13 @@ impl Stress {
             };
             flags.push(format!("--framing={framing}"));
         }
+        Some(flags)
+    }
+
+    fn start_server(&self, interrupt: &Interrupt) -> Result<Option<SpawnedServer>, Failure> {
+        let Some(flags) = self.server_flags() else {
+            return Ok(None);
+        };
         match SpawnedServer::start(&flags, interrupt) {
             Ok(server) => Ok(Some(server)),
             Err(error) => Err(Failure {
@@ -390,7 +402,16 @@ fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     files.json.write(|| json)?;
     files.html.write(|| html::render(report))?;
     if text_wanted {
-        print_line(report)?;
+        let stdout = io::stdout();
+        let size = stdout
+            .is_terminal()
+            .then(|| terminal_size_of(&stdout))
+            .flatten();
+        print_line(Text {
+            report,
+            columns: size.map(|(Width(columns), _)| columns.into()),
+            coloured: AutoStream::choice(&stdout) != ColorChoice::Never,
+        })?;
     }
     Ok(report.exit_code)
 }

@@ -12,7 +12,7 @@
 //! A rate counts as missed only if it is missed twice: on a shared machine a single step may be
 //! disturbed, and a search never returns to a rate above a missed one.
 
-mod table;
+mod text;
 
 use super::latency::samples_needed;
 use super::plan::{Length, Plan};

@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub name: Vec<u8>,
     /// The addresses that clients connect from.
     pub sources: SourceAddresses,
+    /// The flags of the server that is started for the run; `None`: it is already running.
+    pub server_flags: Option<Vec<String>>,
 }
 
 impl Plan {
@@ -82,6 +84,12 @@ impl Plan {
             return Err(format!(
                 "--active {active} is more than --clients {clients}"
             ));
+        }
+        if *active == 0 && matches!(self.length, Length::Messages(_)) {
+            return Err("--messages needs a client that sends, and --active is 0".to_owned());
+        }
+        if *active == 0 && self.rate.is_some() {
+            return Err("--rate needs a client that sends, and --active is 0".to_owned());
         }
         if self.pipeline > 1 && self.transport != Transport::Tcp(Framing::Line) {
             return Err(
@@ -175,6 +183,7 @@ pub(super) mod tests {
             timeout: Duration::from_secs(5),
             name: b"Michael".to_vec(),
             sources: SourceAddresses::default(),
+            server_flags: None,
         }
     }
 
@@ -183,6 +192,20 @@ pub(super) mod tests {
         type Change = fn(&mut Plan);
         let cases: &[(Change, &str)] = &[
             (|plan| plan.active = 2, "--active 2"),
+            (
+                |plan| {
+                    plan.active = 0;
+                    plan.length = Length::Messages(5);
+                },
+                "--messages needs",
+            ),
+            (
+                |plan| {
+                    plan.active = 0;
+                    plan.rate = NonZeroU64::new(5);
+                },
+                "--rate needs",
+            ),
             (
                 |plan| {
                     plan.transport = Transport::Tcp(Framing::Chunk);

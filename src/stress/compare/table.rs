@@ -4,7 +4,7 @@
 //! could not hold the load has no figures, and a line that says why.
 
 use super::{Comparison, FIGURES, Row, Spread, Table, Unit};
-use crate::stress::report::text::{bytes, count, time};
+use crate::stress::units::{bytes, count, time};
 use std::fmt::{self, Write};
 
 /// The columns of a table with its models side by side. On a narrower terminal each figure is a

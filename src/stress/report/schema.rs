@@ -5,6 +5,24 @@
 //! that is unknown, or that too few samples support, is `null` and never zero.
 //!
 //! Times are in microseconds (`_us`) or seconds (`_seconds`); a CPU share of 1.0 is one full CPU.
+//!
+//! # The measured window
+//!
+//! The window begins after the warm-up. It ends after the time that was asked for or, where a number
+//! of messages was asked for, with the last reply. It ends earlier if the run is interrupted or the
+//! last client is lost: there the run stops being able to measure. A rate is the replies received
+//! *in the window*, whatever message they answer, divided by the length of the window.
+//!
+//! A *measured* message begins in the window: it is sent (closed loop) or due (open loop) then. It
+//! ends in one of these ways; `messages.sent`, in the open loop `messages.due`, is their sum over
+//! TCP:
+//!
+//! | end | counted in | latency sample |
+//! | --- | --- | --- |
+//! | answered within the timeout, also after the window | `answered` | yes |
+//! | timed out | `unanswered`, `timed_out` | yes: the time waited, at least the timeout |
+//! | its client was lost for another cause | `unanswered` | no: its latency is unknown |
+//! | the run was interrupted first | `in_flight` | no: it might have been answered in time |
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -85,6 +103,8 @@ pub(crate) struct PlanReport {
     pub timeout_seconds: f64,
     /// Source addresses in use.
     pub sources: u32,
+    /// The flags of the server that was started for the run; `None` if it was already running.
+    pub server_flags: Option<Vec<String>>,
 }
 
 /// How many clients reached each stage.
@@ -96,6 +116,8 @@ pub(crate) struct Clients {
     pub connected: u32,
     /// Received the welcome.
     pub greeted: u32,
+    /// Sent at least one message.
+    pub sent: u32,
     /// Received at least one reply.
     pub answered: u32,
     /// Peak concurrent clients.
@@ -125,18 +147,26 @@ pub(crate) struct Connects {
     pub latency: LatencyReport,
 }
 
-/// What clients sent and received in the measured part.
+/// What clients sent and received in the measured part; see [the window](self#the-measured-window).
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Messages {
-    /// Messages sent.
+    /// Measured messages due by the schedule; `None` in the closed loop.
+    pub due: Option<u64>,
+    /// Measured messages sent.
     pub sent: u64,
-    /// Of these, answered.
+    /// Measured messages answered.
     pub answered: u64,
-    /// Never answered: sent, or due by the schedule.
+    /// Measured messages, sent or due, that were not answered: timed out, or lost with their client.
     pub unanswered: u64,
-    /// The length of the measured part, up to the last reply.
+    /// Of these, timed out.
+    pub timed_out: u64,
+    /// Measured messages, sent or due, without a reply when the run was interrupted; 0 if it was not.
+    pub in_flight: u64,
+    /// Replies received in the window.
+    pub replies: u64,
+    /// The length of the window.
     pub seconds: f64,
-    /// Messages answered per second.
+    /// Replies received in the window per second.
     pub per_second: f64,
     /// Bytes sent.
     pub bytes_out: u64,
@@ -144,7 +174,8 @@ pub(crate) struct Messages {
     pub bytes_in: u64,
 }
 
-/// Latencies. A percentile is `None` unless at least 10 samples exceed it.
+/// Latencies, of messages those of all that were answered or timed out. A percentile is `None` unless
+/// at least 10 samples exceed it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct LatencyReport {
     /// The number of samples.
@@ -155,12 +186,18 @@ pub(crate) struct LatencyReport {
     pub mean_us: Option<f64>,
     /// The median.
     pub p50_us: Option<f64>,
+    /// The 75th percentile.
+    pub p75_us: Option<f64>,
     /// The 90th percentile.
     pub p90_us: Option<f64>,
+    /// The 95th percentile.
+    pub p95_us: Option<f64>,
     /// The 99th percentile.
     pub p99_us: Option<f64>,
     /// The 99.9th percentile.
     pub p99_9_us: Option<f64>,
+    /// The 99.99th percentile.
+    pub p99_99_us: Option<f64>,
     /// The maximum.
     pub max_us: Option<f64>,
 }
@@ -181,9 +218,9 @@ pub(crate) struct Bucket {
 pub(crate) struct SecondReport {
     /// Its end, since the start of the run.
     pub at_seconds: f64,
-    /// It lies in the measured part.
+    /// It lies in the measured window.
     pub measured: bool,
-    /// Replies per second.
+    /// Replies received in it, per second.
     pub per_second: f64,
     /// The 99th percentile of their latencies.
     pub p99_us: Option<f64>,
@@ -203,7 +240,7 @@ pub(crate) struct Served {
 /// What happened to datagrams that were not simply answered.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct DatagramReport {
-    /// Datagrams without a reply.
+    /// Datagrams without a reply, at the end of the run or when their client was lost.
     pub lost: u64,
     /// Replies that arrived after the timeout.
     pub late: u64,
@@ -213,24 +250,24 @@ pub(crate) struct DatagramReport {
     pub wrong: u64,
 }
 
-/// A process in the measured part.
+/// A process in the measured window.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct ProcessReport {
     /// CPU seconds per second.
     pub cpu_share: f64,
-    /// CPU time per answered message; `None` if none was answered.
+    /// CPU time per reply; `None` if there was none.
     pub cpu_us_per_message: Option<f64>,
-    /// Resident memory (RSS) at the end, with the clients still connected.
+    /// Resident memory (RSS) at the end of the window, with the clients still connected.
     pub resident_bytes: u64,
     /// Growth of resident memory since before the first connect, per client.
     pub bytes_per_client: Option<f64>,
-    /// Threads at the end, with the clients still connected.
+    /// Threads at the end of the window, with the clients still connected.
     pub threads: u64,
     /// Context switches.
     pub context_switches: u64,
 }
 
-/// The load generator in the measured part.
+/// The load generator in the measured window.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct LoadReport {
     /// Its process; `None` if the system does not report it.
@@ -249,13 +286,14 @@ pub(crate) struct LoadReport {
 /// Whether the figures can be trusted.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct VerdictReport {
-    /// The load did all that was asked for.
+    /// The load did all that was asked for. An interrupted run did not.
     pub achieved: bool,
-    /// What it did not do, one line each.
+    /// What it did not do, one line each. What only the interrupt prevented is not listed.
     pub shortcomings: Vec<String>,
     /// The load generator was the bottleneck, not the server.
     pub limited_by_client: bool,
-    /// `measured the server`, `measured nothing`, or `limited by this client: ...`.
+    /// `measured the server`, `measured nothing`, `held idle clients`, `limited by this client: ...`;
+    /// after `interrupted after ...`, where it was.
     pub words: String,
 }
 
