@@ -26,22 +26,24 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 
-/// A greeting server on one thread, its clients and its load.
+/// A greeting server on one thread, with its clients and a load generator.
 ///
-/// Without a command helloop serves, with the flags of `helloop serve`: `helloop --delay 1s` is
+/// Without a command, helloop serves, with the flags of `helloop serve`: `helloop --delay 1s` is
 /// `helloop serve --delay 1s`.
+///
+/// Results go to standard output, the log and errors to standard error.
 #[derive(Debug, Parser)]
 #[command(
     name = "helloop",
     version,
     after_help = "Examples:\n  \
-        helloop                                # serve TCP and UDP on 127.0.0.1:9999\n  \
-        helloop --observe 127.0.0.1:9998       # the same, and show the loop on a page\n  \
-        helloop tcp Michael Tracy              # greet over TCP\n  \
-        helloop udp Sarah                      # greet over UDP\n  \
-        helloop stress --spawn --clients 10k   # stress a server with very many clients\n  \
-        helloop compare                        # one loop, or a thread for each client?\n  \
-        helloop man stress | man -l -          # a command's man page"
+        helloop                               # serve TCP and UDP on 127.0.0.1:9999\n  \
+        helloop --observe 127.0.0.1:9998      # the same, with a page of the loop\n  \
+        helloop tcp Michael Tracy             # greet over TCP\n  \
+        helloop udp Sarah                     # greet over UDP\n  \
+        helloop stress --spawn --clients 10k  # load-test a server of its own\n  \
+        helloop compare                       # one loop, or a thread per client?\n  \
+        helloop man stress | man -l -         # the man page of a command"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -67,10 +69,13 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct Verbosity {
-    /// Log each connection's story; -vv: each event too.
+    /// Log each connection; with -vv each event too.
+    ///
+    /// Without -v and -q, the variable RUST_LOG sets the level, as in RUST_LOG=debug or
+    /// RUST_LOG=helloop::server=debug. NO_COLOR turns colours off.
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Logging")]
     verbose: u8,
-    /// Log errors only.
+    /// Log only errors.
     #[arg(
         short,
         long,
@@ -166,8 +171,16 @@ pub fn run() -> u8 {
 fn parse<A: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<Cli, clap::Error> {
-    let mut definition = manual::with_help_layout(with_negative_values(Cli::command()));
-    let matches = definition.try_get_matches_from_mut(arguments)?;
+    let mut definition = with_negative_values(Cli::command());
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let matches = match definition.try_get_matches_from_mut(&arguments) {
+        // Errors list the values of a flag, which the layout of the help moves elsewhere.
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            let mut definition = manual::with_help_layout(definition.clone());
+            definition.try_get_matches_from_mut(arguments)?
+        }
+        matches => matches?,
+    };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
     let (message, command) = match misplaced_flag(&definition, &matches) {
         Some(flag) => (format!("--{flag} must follow the command"), None),

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-/// Fetch a page over a plain TCP socket: print its header, save its body.
+/// Fetch a page over plain HTTP: print its header, save its body.
 ///
 /// HTTP/1.1 with `Connection: close`, as the tutorial does it; no https.
 ///
@@ -30,7 +30,7 @@ use std::time::Duration;
 pub(super) struct Get {
     /// What to fetch: `http://HOST[:PORT][/PATH]`.
     url: String,
-    /// The file for the body [default: by the URL, else index.html]
+    /// File for the body [default: from the URL]
     ///
     /// By the URL: the last part of its path. A file that exists stays as it is without --force.
     #[arg(short, long, value_name = "FILE")]

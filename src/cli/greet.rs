@@ -14,56 +14,63 @@ use std::io::{self, IsTerminal};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
-/// Greet over TCP: print the welcome and a reply for each name.
+/// Greet a server over TCP and print its replies.
 ///
-/// Each name waits for its whole reply; at the end `exit` is said. Bytes that could command a
-/// terminal are shown escaped there, and as they came elsewhere.
+/// Sends each name after the complete reply to the previous one, and `exit` at the end. On a
+/// terminal, control characters in replies are escaped; elsewhere, replies are printed unchanged.
 ///
-/// Exit codes: 0 all were greeted; 1 they were not; 2 wrong usage.
+/// Exit codes: 0 every name was greeted; 1 one was not; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop tcp                          # Michael, Tracy and Sarah; on a terminal it asks\n  \
+    helloop tcp                         # on a terminal it asks for names\n  \
     helloop tcp Michael 'Grace Hopper'\n  \
+    helloop tcp < names.txt             # one name per line\n  \
     helloop tcp --to '[::1]:9999' --framing line Sarah")]
 pub(super) struct Tcp {
-    /// The server.
+    /// Server address.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
     to: String,
-    /// What a message is.
+    /// What delimits a message.
     ///
-    /// The server's must be the same.
-    #[arg(long, value_enum, default_value_t)]
+    /// Must match the server's.
+    #[arg(long, value_enum, value_name = "chunk|line", default_value_t)]
     framing: FramingName,
-    /// The longest wait for the connection, and for each reply.
+    /// Timeout of connect and each reply.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = nonzero_duration)]
     timeout: Duration,
-    /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
+    /// Names to greet [default: from standard input]
+    ///
+    /// On a terminal helloop asks for names, otherwise it reads one per line. If there is no input,
+    /// it greets the tutorial's three: Michael, Tracy and Sarah.
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }
 
-/// Greet over UDP: print a reply for each name.
+/// Greet a server over UDP and print its replies.
 ///
-/// A datagram may be lost, and its reply too: a name without a reply is sent again.
+/// Datagrams can be lost, so a name without a reply is sent again, up to --tries times.
 ///
-/// Exit codes: 0 all were greeted; 1 they were not; 2 wrong usage.
+/// Exit codes: 0 every name was greeted; 1 one was not; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop udp                          # Michael, Tracy and Sarah; on a terminal it asks\n  \
+    helloop udp                         # on a terminal it asks for names\n  \
     helloop udp Michael 'Grace Hopper'\n  \
     helloop udp --to 127.0.0.1:9999 --tries 5 --timeout 200ms Sarah")]
 pub(super) struct Udp {
-    /// The server.
+    /// Server address.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
     to: String,
-    /// How often a name is sent before it is given up.
+    /// Datagrams sent per name before giving up.
     #[arg(long, value_name = "N", default_value = "3",
           value_parser = |text: &str| between::<u32>(text, 1, u32::MAX.into()))]
     tries: u32,
-    /// How long each try is waited for.
+    /// Timeout of each try.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     timeout: Duration,
-    /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
+    /// Names to greet [default: from standard input]
+    ///
+    /// On a terminal helloop asks for names, otherwise it reads one per line. If there is no input,
+    /// it greets the tutorial's three: Michael, Tracy and Sarah.
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }

@@ -10,26 +10,26 @@ use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 use std::io;
 
-/// Print what a shell needs to complete helloop's commands and flags.
+/// Print a shell completion script.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop completions bash > ~/.local/share/bash-completion/completions/helloop\n  \
     helloop completions fish > ~/.config/fish/completions/helloop.fish\n  \
-    helloop completions zsh > ~/.zfunc/_helloop   # a folder of $fpath")]
+    helloop completions zsh > ~/.zfunc/_helloop  # a directory in $fpath")]
 pub(super) struct Completions {
-    /// The shell.
+    /// Shell: bash, elvish, fish, powershell or zsh.
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
 }
 
-/// Print the man page of helloop, or of one command.
+/// Print the man page of helloop or of a command.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop man | man -l -               # read the main page\n  \
-    helloop man stress | man -l -        # read the page of a command\n  \
+    helloop man | man -l -         # read the main page\n  \
+    helloop man stress | man -l -  # read the page of a command\n  \
     helloop man > ~/.local/share/man/man1/helloop.1")]
 pub(super) struct Man {
-    /// The command whose page is wanted [default: helloop itself]
+    /// Command, such as stress [default: helloop itself]
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
@@ -100,21 +100,35 @@ fn examples_of(command: &Command) -> Vec<String> {
     lines.map(|line| line.trim().to_owned()).collect()
 }
 
-/// The definition as `-h` and `--help` show it: the flags of `serve` only in the help of `serve`,
-/// and their environment variables only in `--help`, so that `-h` has one line for each flag.
+/// The definition as `-h` and `--help` show it: the flags of `serve` only in the help of `serve`;
+/// environment variables and the meaning of named values only in `--help`, so that `-h` has one line
+/// for each flag.
 pub(super) fn with_help_layout(definition: Command) -> Command {
-    hide_serve_flags(definition).mut_subcommand("serve", |serve| {
-        serve.mut_args(|flag| match flag.get_env() {
-            Some(variable) => {
-                let variable = variable.to_string_lossy().into_owned();
-                let help = flag.get_long_help().or_else(|| flag.get_help());
-                let help = help.map(ToString::to_string).unwrap_or_default();
-                flag.hide_env(true)
-                    .long_help(format!("{help}\n\n[env: {variable}]"))
+    hide_serve_flags(definition).mut_subcommands(|command| command.mut_args(with_long_help))
+}
+
+/// Moves to the long help what clap would add to both.
+fn with_long_help(flag: Arg) -> Arg {
+    let help = flag.get_long_help().or_else(|| flag.get_help());
+    let mut help = help.map(ToString::to_string).unwrap_or_default();
+    // A switch has the values true and false.
+    let takes_values = flag.get_action().takes_values();
+    let values = flag.get_possible_values();
+    if takes_values && !values.is_empty() {
+        help += "\n\nPossible values:";
+        for value in values.iter().filter(|value| !value.is_hide_set()) {
+            help += &format!("\n- {}", value.get_name());
+            if let Some(meaning) = value.get_help() {
+                help += &format!(": {meaning}");
             }
-            None => flag,
-        })
-    })
+        }
+    }
+    if let Some(variable) = flag.get_env() {
+        help += &format!("\n\n[env: {}]", variable.to_string_lossy());
+    }
+    flag.hide_env(true)
+        .hide_possible_values(takes_values)
+        .long_help(help)
 }
 
 /// Hides the flags of `serve`, which helloop also takes without a command.
@@ -145,8 +159,8 @@ mod tests {
     use super::super::parse;
     use super::*;
 
-    /// The width of the help without a terminal.
-    const COLUMNS: usize = 100;
+    /// The width that the short help and every example fit into.
+    const COLUMNS: usize = 80;
 
     fn each_command() -> Vec<Command> {
         let mut definition = with_help_layout(Cli::command()).disable_help_subcommand(true);

@@ -22,10 +22,10 @@ const OBSERVED_TURNS: usize = 1_000;
 
 #[derive(Args, Debug)]
 pub(super) struct ObserveFlags {
-    /// Record the loop's last turns, for `helloop show`.
+    /// Record the last turns of the loop.
     ///
-    /// Saved on SIGUSR2 and at the end, in the Chrome trace event format, which
-    /// ui.perfetto.dev opens too. Recording pauses while a file is saved; clients are served.
+    /// The file is saved on SIGUSR2 and at exit, for `helloop show` and ui.perfetto.dev (Chrome
+    /// trace event format). Recording pauses while the file is written; serving does not.
     #[arg(
         long,
         env = "HELLOOP_RECORD",
@@ -33,17 +33,17 @@ pub(super) struct ObserveFlags {
         help_heading = "Watching"
     )]
     record: Option<PathBuf>,
-    /// How many turns a recording goes back.
+    /// Turns kept by a recording.
     ///
     /// Each takes up to 4 KiB of memory.
     #[arg(long, env = "HELLOOP_RECORD_TURNS", value_name = "N", default_value = "10k",
           value_parser = |text: &str| between::<usize>(text, 1, MAX_RECORD_TURNS),
           help_heading = "Watching")]
     record_turns: usize,
-    /// Show the loop at work on a page in the browser.
+    /// Serve a live page of the event loop.
     ///
-    /// There are /metrics for Prometheus, /healthz and /events too. Whoever can connect there
-    /// may look on, and do no more than that.
+    /// For a browser; also /metrics for Prometheus, /healthz for load balancers and /events. Anyone
+    /// who can connect can watch, but change nothing.
     #[arg(
         long,
         env = "HELLOOP_OBSERVE",
@@ -51,10 +51,11 @@ pub(super) struct ObserveFlags {
         help_heading = "Watching"
     )]
     observe: Option<String>,
-    /// A name by which the page and /metrics may be addressed; repeatable.
+    /// Host name of the page; repeatable.
     ///
-    /// Otherwise only by an IP address or as localhost, so that a web page from elsewhere cannot
-    /// read them through a name that resolves to this machine. /healthz answers to any name.
+    /// By default the page and /metrics are served only to requests for an IP address or localhost:
+    /// otherwise any web site could read them through a name that resolves to this machine (DNS
+    /// rebinding). /healthz answers to any name.
     #[arg(long, env = "HELLOOP_OBSERVE_HOST", value_name = "NAME", value_delimiter = ',',
           value_parser = host_name, help_heading = "Watching")]
     observe_host: Vec<String>,

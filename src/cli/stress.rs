@@ -28,23 +28,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Stress a server with very many clients, and say whether to believe the figures.
+/// Load-test a server, and report whether to believe the figures.
 ///
-/// Clients connect, are welcomed, and keep talking; every byte of every reply is checked. Ctrl-C
-/// ends the run and reports what there is; a second one ends the program at once.
+/// Clients connect, read the welcome and keep sending names; every byte of every reply is checked.
+/// Ctrl-C ends the run and reports what was measured so far; a second one ends the program at once.
 ///
-/// Exit codes: 0 all as asked; 1 could not start; 2 wrong usage; 3 an --slo was missed; 4 the load
-/// was not what was asked for (fewer clients, lost clients, wrong bytes); 130 interrupted.
+/// Exit codes: 0 the load ran as requested; 1 could not start, or could not write a report; 2 wrong
+/// usage; 3 an --slo was missed; 4 the load was not as requested (fewer clients, lost clients, wrong
+/// bytes); 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop stress --spawn --clients 10k                       # one command shows it all\n  \
-    helloop stress --clients 1000 --rate 20k --slo 'p99<5ms'   # by a schedule\n  \
-    helloop stress --clients 19000 --active 100 --json run.json --html run.html\n  \
-    helloop stress --udp --clients 100                         # datagrams\n  \
-    helloop stress --check --clients 50000                     # can this machine do it?\n  \
-    helloop stress --spawn --clients 500 -- --delay 1s         # flags for the server")]
+    helloop stress --spawn --clients 10k                # start a server, load it\n  \
+    helloop stress --clients 1000 --rate 20k --slo 'p99<5ms'\n  \
+    helloop stress --active 100 --clients 19000 --html run.html\n  \
+    helloop stress --udp --clients 100                  # datagrams\n  \
+    helloop stress --check --clients 50000              # can this machine do it?\n  \
+    helloop stress --spawn --clients 500 -- --delay 1s  # flags for the server")]
 pub(super) struct Stress {
-    /// The server.
+    /// Server address.
     #[arg(
         long,
         value_name = "ADDR:PORT",
@@ -52,62 +53,64 @@ pub(super) struct Stress {
         help_heading = "Server"
     )]
     to: String,
-    /// Start a server for the run; its flags may follow behind `--`.
+    /// Start a server for the run; its flags follow --.
     ///
-    /// It is a process of its own, at a free port, and drained after the run.
+    /// It runs as a separate process on a free port, and is drained after the run.
     #[arg(long, conflicts_with = "to", help_heading = "Server")]
     spawn: bool,
-    /// Clients that connect.
+    /// Clients to connect.
     #[arg(long, value_name = "N", default_value = "100",
           value_parser = |text: &str| between::<u32>(text, 1, 10_000_000), help_heading = "Load")]
     clients: u32,
-    /// Clients that talk; the others stay connected, idle [default: all]
+    /// Clients that send; others stay idle [default: all]
     #[arg(long, value_name = "K", value_parser = |text: &str| between::<u32>(text, 0, u32::MAX.into()),
           help_heading = "Load")]
     active: Option<u32>,
-    /// How long to measure.
+    /// Measured time.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = nonzero_duration,
           help_heading = "Load")]
     duration: Duration,
-    /// How many messages to measure, instead of how long.
+    /// Messages to measure, instead of --duration.
     #[arg(long, value_name = "M", value_parser = positive, conflicts_with = "duration",
           help_heading = "Load")]
     messages: Option<u64>,
-    /// How long to talk before anything counts.
+    /// Time under load before the measurement.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration,
           help_heading = "Load")]
     warmup: Duration,
-    /// Open loop: so many messages a second, by a schedule [default: closed]
+    /// Open loop: messages per second [default: closed]
     ///
-    /// Of all clients together. A latency then counts from when its message was due, sent or
-    /// not. In the closed loop each client sends when its reply is whole.
+    /// Of all clients together, on a schedule. Latency then counts from when a message was due,
+    /// sent or not. In a closed loop, each client sends when its last reply is complete.
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     rate: Option<NonZeroU64>,
-    /// Connects a second [default: as fast as clients are greeted]
+    /// Connects per second [default: no limit]
+    ///
+    /// Without a limit, clients connect as fast as the server greets them.
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     connect_rate: Option<NonZeroU64>,
-    /// The longest wait for a reply [default: 10s; with --udp 1s]
+    /// Timeout of a reply [default: 10s; with --udp 1s]
     ///
-    /// For the connection and the welcome too.
+    /// Also of the connect and of the welcome.
     #[arg(long, value_name = "TIME", value_parser = nonzero_duration, help_heading = "Load")]
     timeout: Option<Duration>,
-    /// Addresses to connect from [default: loopback's to loopback, else one]
+    /// Source addresses, such as 10.0.0.16/28
     ///
-    /// Addresses of this machine, a thousand clients each, as in 10.0.0.16/28: one address has
-    /// some 28,000 ports for one server. The default to a loopback server on Linux is
-    /// 127.0.0.0/8; else the system chooses.
+    /// Addresses of this machine, used by 1,000 clients each: one address has only some 28,000
+    /// ports per server. The default is 127.0.0.0/8 if the server is on loopback (Linux only);
+    /// otherwise the system chooses one address.
     #[arg(long, value_name = "CIDR", help_heading = "Load")]
     source: Option<SourceAddresses>,
 
-    /// The bytes of each name.
+    /// Bytes per name.
     ///
-    /// With --udp the last 8 are its number.
+    /// With --udp, the last 8 are a sequence number.
     #[arg(long, value_name = "SIZE", default_value = "16",
           value_parser = |text: &str| between::<usize>(text, 0, 65_536), help_heading = "Messages")]
     size: usize,
-    /// The name to send, in place of so many bytes.
+    /// Name to send, instead of --size bytes.
     ///
-    /// With --udp a number is put behind it.
+    /// With --udp, a sequence number of 8 digits is appended.
     #[arg(
         long,
         value_name = "TEXT",
@@ -115,42 +118,48 @@ pub(super) struct Stress {
         help_heading = "Messages"
     )]
     name: Option<OsString>,
-    /// What a message is.
+    /// What delimits a message.
     ///
-    /// The server's must be the same; one of --spawn gets it.
-    #[arg(long, value_enum, default_value_t, help_heading = "Messages")]
+    /// Must match the server's; --spawn passes it on.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "chunk|line",
+        default_value_t,
+        help_heading = "Messages"
+    )]
     framing: FramingName,
-    /// Messages a client has in flight; needs line framing.
+    /// Messages in flight per client.
     ///
-    /// In the closed loop so many are sent at once; in the open loop so many may wait for their
-    /// replies.
+    /// More than 1 requires --framing line. In a closed loop, each client sends this many at once; in
+    /// an open loop, this many may be unanswered.
     #[arg(long, value_name = "P", default_value = "1",
           value_parser = |text: &str| between::<u32>(text, 1, MAX_PIPELINED_MESSAGES.into()),
           help_heading = "Messages")]
     pipeline: u32,
-    /// Send datagrams, a socket for each client.
+    /// Send datagrams, from one socket per client.
     ///
-    /// Lost, late, doubled and wrong ones are told apart.
+    /// Counts lost, late, duplicate and wrong replies.
     #[arg(long, conflicts_with_all = ["framing", "pipeline"], help_heading = "Messages")]
     udp: bool,
 
-    /// Only say whether this machine can do it.
+    /// Only check that this machine can run the load.
     #[arg(long, help_heading = "Report")]
     check: bool,
-    /// An objective, as in 'p99<5ms'; repeatable.
+    /// Objective, such as 'p99<5ms'; repeatable.
     ///
-    /// About p50, p99.9 and the like, min, mean, max, rate (messages a second) or, with --udp,
-    /// loss (percent): 'max<1s', 'rate>10000', 'loss<0.1'. One that is missed is exit code 3.
+    /// On a percentile (p50, p99.9), min, mean, max, rate (messages per second) or, with --udp, loss
+    /// (percent): 'max<1s', 'rate>10000', 'loss<0.1'. The exit code is 3 if one is missed.
     #[arg(long = "slo", value_name = "SLO", help_heading = "Report")]
     slos: Vec<Slo>,
-    /// Write the report as JSON; - is standard output.
+    /// Write the report as JSON; - for stdout.
     ///
-    /// There it takes the place of the text.
+    /// On standard output it replaces the text report.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
-    /// Write the report as a page for a browser; - likewise.
+    /// Write the report as HTML; - for stdout.
     ///
-    /// One file that needs no network.
+    /// One self-contained file. On standard output it replaces the text report.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     html: Option<PathBuf>,
 
