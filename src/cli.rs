@@ -12,19 +12,18 @@ mod observe;
 mod serve;
 mod show;
 mod stress;
+mod usage;
 mod values;
 
 use crate::output::{self, LAST_LINES_TIMEOUT, LogWriter, Output};
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use env_logger::Target;
 use log::{LevelFilter, warn};
 use nix::errno::Errno;
 use serde::Serialize;
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
+use usage::Environment;
 
 /// A greeting server on one thread, with its clients and a load generator.
 ///
@@ -140,13 +139,15 @@ impl From<crate::client::Error> for Failure {
     }
 }
 
-/// Parses the arguments, runs the command and returns the exit code. `--help`, `--version` and usage
-/// errors exit the process here.
+/// Parses the arguments, runs the command and returns the exit code.
 #[must_use]
 pub fn run() -> u8 {
-    let cli = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let cli = match usage::parse(std::env::args_os(), Environment::Read) {
+        Ok(cli) => cli,
+        Err(error) => return end(usage::print(&error)),
+    };
     cli.verbosity.start_logging();
-    let result = match &cli.command {
+    end(match &cli.command {
         None => cli.serve.run(),
         Some(Command::Serve(arguments)) => arguments.run(),
         Some(Command::Tcp(arguments)) => arguments.run(),
@@ -157,7 +158,11 @@ pub fn run() -> u8 {
         Some(Command::Compare(arguments)) => arguments.run(),
         Some(Command::Completions(arguments)) => arguments.run(),
         Some(Command::Man(arguments)) => arguments.run(),
-    };
+    })
+}
+
+/// Prints the error of a command, if any, and returns the exit code.
+fn end(result: Result<u8, Failure>) -> u8 {
     let (code, last_line) = match result {
         Ok(code) => (code, String::new()),
         Err(failure) if failure.message.is_empty() => (failure.code, String::new()),
@@ -165,78 +170,6 @@ pub fn run() -> u8 {
     };
     output::end_log(&last_line);
     code
-}
-
-/// Parses the arguments and checks that they are consistent.
-fn parse<A: Into<OsString> + Clone>(
-    arguments: impl IntoIterator<Item = A>,
-) -> Result<Cli, clap::Error> {
-    let mut definition = with_negative_values(Cli::command());
-    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    let matches = match definition.try_get_matches_from_mut(&arguments) {
-        // Errors list the values of a flag, which the layout of the help moves elsewhere.
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            let mut definition = manual::with_help_layout(definition.clone());
-            definition.try_get_matches_from_mut(arguments)?
-        }
-        matches => matches?,
-    };
-    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
-    let (message, command) = match misplaced_flag(&definition, &matches) {
-        Some(flag) => (format!("--{flag} must follow the command"), None),
-        None => match cli.check(&matches) {
-            Ok(()) => return Ok(cli),
-            Err(message) => (message, matches.subcommand_name()),
-        },
-    };
-    // The error shows the usage of the command that it is about.
-    let command = match command.and_then(|name| definition.find_subcommand_mut(name)) {
-        Some(command) => command,
-        None => &mut definition,
-    };
-    Err(command.error(ErrorKind::ArgumentConflict, message))
-}
-
-impl Cli {
-    /// Checks that the given flags are consistent. The error is a message for the user.
-    fn check(&self, given: &clap::ArgMatches) -> Result<(), String> {
-        match &self.command {
-            None => self.serve.check_usage(given),
-            Some(Command::Serve(serve)) => {
-                serve.check_usage(given.subcommand_matches("serve").unwrap_or(given))
-            }
-            Some(Command::Tcp(tcp)) => tcp.check_usage(),
-            Some(Command::Stress(stress)) => stress.check_usage(),
-            Some(_) => Ok(()),
-        }
-    }
-}
-
-/// The value names of quantities. After such a flag `-1` is an invalid value and not a flag, so
-/// that the error is about the value.
-const QUANTITIES: [&str; 7] = ["TIME", "N", "SIZE", "K", "M", "R", "P"];
-
-fn with_negative_values(definition: clap::Command) -> clap::Command {
-    let lenient = |flag: clap::Arg| {
-        let names = flag.get_value_names().unwrap_or_default();
-        let quantity = names.iter().any(|name| QUANTITIES.contains(&name.as_str()));
-        flag.allow_hyphen_values(quantity)
-    };
-    definition
-        .mut_args(lenient)
-        .mut_subcommands(|command| command.mut_args(lenient))
-}
-
-/// A flag of `serve` given before a command, where it would have no effect.
-fn misplaced_flag<'a>(definition: &'a clap::Command, given: &clap::ArgMatches) -> Option<&'a str> {
-    given.subcommand_name()?;
-    let is_typed = |flag: &&clap::Arg| {
-        given.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine)
-    };
-    let mut flags = definition.get_arguments();
-    flags
-        .find(|flag| !flag.is_global_set() && is_typed(flag))?
-        .get_long()
 }
 
 /// Prints one line on standard output and flushes it, because scripts wait for it. Returns `false` if
@@ -288,17 +221,11 @@ fn to_json(value: &impl Serialize) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_valid() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn flags_of_all_commands_may_precede_the_command() {
-        for flag in ["-v", "-q"] {
-            assert!(parse(["helloop", flag, "serve"]).is_ok(), "{flag}");
-        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `helloop tcp` and `helloop udp`.
 //!
-//! **Owns** where names come from (arguments or a prompt) and where replies go.
+//! **Owns** where names come from (arguments, standard input, a prompt) and where replies go.
 //! **Must never touch** a socket. **Invariant**: bytes from a server reach a terminal only escaped.
 
 use super::Failure;
 use super::serve::FramingName;
-use super::values::{between, nonzero_duration};
+use super::values::{address, between, nonzero_duration};
 use crate::client::{Error, names, tcp, udp};
 use crate::protocol::escape::excerpt;
+use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -28,7 +29,7 @@ use std::time::Duration;
     helloop tcp --to '[::1]:9999' --framing line Sarah")]
 pub(super) struct Tcp {
     /// Server address.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999", value_parser = address)]
     to: String,
     /// What delimits a message.
     ///
@@ -40,8 +41,7 @@ pub(super) struct Tcp {
     timeout: Duration,
     /// Names to greet [default: from standard input]
     ///
-    /// On a terminal helloop asks for names, otherwise it reads one per line. If there is no input,
-    /// it greets the tutorial's three: Michael, Tracy and Sarah.
+    /// On a terminal helloop asks for names; elsewhere it reads one per line.
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Tcp {
     helloop udp --to 127.0.0.1:9999 --tries 5 --timeout 200ms Sarah")]
 pub(super) struct Udp {
     /// Server address.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999", value_parser = address)]
     to: String,
     /// Datagrams sent per name before giving up.
     #[arg(long, value_name = "N", default_value = "3",
@@ -69,15 +69,15 @@ pub(super) struct Udp {
     timeout: Duration,
     /// Names to greet [default: from standard input]
     ///
-    /// On a terminal helloop asks for names, otherwise it reads one per line. If there is no input,
-    /// it greets the tutorial's three: Michael, Tracy and Sarah.
+    /// On a terminal helloop asks for names; elsewhere it reads one per line.
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }
 
 impl Tcp {
-    /// Checks that no name follows `exit`. The error is a message for the user.
+    /// Checks each name, and that none follows `exit`. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
+        check_names(&self.names, self.max_bytes())?;
         let mut from_exit = self
             .names
             .iter()
@@ -98,12 +98,22 @@ impl Tcp {
             timeout: self.timeout,
         };
         let (mut out, escaped) = output();
-        tcp::run(&options, names_of(&self.names)?, &mut out, escaped)?;
+        let names = names_of(&self.names, self.max_bytes());
+        tcp::run(&options, names, &mut out, escaped)?;
         Ok(0)
+    }
+
+    fn max_bytes(&self) -> usize {
+        Framing::from(self.framing).max_message_bytes()
     }
 }
 
 impl Udp {
+    /// Checks each name. The error is a message for the user.
+    pub(super) fn check_usage(&self) -> Result<(), String> {
+        check_names(&self.names, MAX_DATAGRAM_BYTES)
+    }
+
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let options = udp::Options {
             to: self.to.clone(),
@@ -111,7 +121,8 @@ impl Udp {
             wait: self.timeout,
         };
         let (mut out, escaped) = output();
-        udp::run(&options, names_of(&self.names)?, &mut out, escaped)?;
+        let names = names_of(&self.names, MAX_DATAGRAM_BYTES);
+        udp::run(&options, names, &mut out, escaped)?;
         Ok(0)
     }
 }
@@ -123,14 +134,27 @@ pub(super) fn output() -> (io::Stdout, bool) {
     (out, escaped)
 }
 
+/// The names to greet, each taken when the one before it was greeted.
 type Names = Box<dyn Iterator<Item = Result<Vec<u8>, Error>>>;
 
-/// The given names. If there are none: prompts for them on a terminal, otherwise the tutorial's
-/// three.
-fn names_of(given: &[OsString]) -> Result<Names, Failure> {
-    if given.is_empty() && io::stdin().is_terminal() {
-        return Ok(Box::new(names::prompted(io::stdin().lock(), io::stderr())));
+fn check_names(names: &[OsString], max_bytes: usize) -> Result<(), String> {
+    let mut checked = names
+        .iter()
+        .map(|name| names::check(name.as_bytes(), max_bytes));
+    checked.try_for_each(|name| name.map_err(|error| error.to_string()))
+}
+
+/// The given names. If there are none: those that are typed at a prompt on a terminal, otherwise the
+/// lines of standard input.
+fn names_of(given: &[OsString], max_bytes: usize) -> Names {
+    let input = io::stdin();
+    if !given.is_empty() {
+        let given = given.to_vec().into_iter().map(OsString::into_vec);
+        Box::new(given.map(Ok))
+    } else if input.is_terminal() {
+        let input = input.lock();
+        Box::new(names::prompted(input, io::stderr(), max_bytes))
+    } else {
+        Box::new(names::lines(input.lock(), max_bytes))
     }
-    let given = given.iter().cloned().map(OsString::into_vec).collect();
-    Ok(Box::new(names::from_arguments(given)?))
 }

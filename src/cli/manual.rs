@@ -156,7 +156,7 @@ fn without_hidden(definition: Command) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use super::super::usage::{self, Environment};
     use super::*;
 
     /// The width that the short help and every example fit into.
@@ -188,7 +188,7 @@ mod tests {
             let examples = examples_of(&command);
             assert!(!examples.is_empty(), "{name} has no examples");
             for example in examples {
-                let parsed = parse(words_of(&example));
+                let parsed = usage::parse(words_of(&example), Environment::Ignored);
                 assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
             }
         }

@@ -4,12 +4,12 @@
 //! touch** how the loop is recorded. **Invariant**: without one of these flags nothing is recorded.
 
 use super::Failure;
-use super::values::between;
+use super::usage::is_typed;
+use super::values::{address, between};
 use crate::net::bind::bind_observers;
 use crate::observe::file::RecordingFile;
 use crate::observe::requests::OBSERVER_DESCRIPTORS;
 use crate::server::ObserveOptions;
-use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,7 @@ pub(super) struct ObserveFlags {
         long,
         env = "HELLOOP_OBSERVE",
         value_name = "ADDR:PORT",
+        value_parser = address,
         help_heading = "Watching"
     )]
     observe: Option<String>,
@@ -62,14 +63,23 @@ pub(super) struct ObserveFlags {
 }
 
 impl ObserveFlags {
-    /// Checks that `--record-turns` and `--observe-host` have something to apply to; their variables
-    /// may be set without. The error is a message for the user.
-    pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
-        let is_typed = |flag| given.value_source(flag) == Some(ValueSource::CommandLine);
-        if is_typed("record_turns") && self.record.is_none() {
+    /// Checks that `--record-turns` and `--observe-host` have something to apply to (their variables
+    /// may be set without), and that the page has a port of its own. The error is a message for the
+    /// user.
+    pub(super) fn check_usage(&self, listen: &[String], given: &ArgMatches) -> Result<(), String> {
+        if let Some(address) = &self.observe
+            && listen.contains(address)
+            && !address.ends_with(":0")
+        {
+            return Err(format!(
+                "--observe {address} is where --listen serves greetings: give the page a port of \
+                 its own"
+            ));
+        }
+        if is_typed("record_turns", given) && self.record.is_none() {
             return Err("--record-turns is for a recording: give --record FILE too".to_owned());
         }
-        if is_typed("observe_host") && self.observe.is_none() {
+        if is_typed("observe_host", given) && self.observe.is_none() {
             return Err("--observe-host is for the page: give --observe ADDR:PORT too".to_owned());
         }
         Ok(())
@@ -125,8 +135,8 @@ fn host_name(text: &str) -> Result<String, String> {
 fn bind_listener(address: &str) -> Result<TcpListener, Failure> {
     bind_observers(address).map_err(|error| {
         Failure::new(format_args!(
-            "cannot listen for observers at {}: {error}; --observe takes an address of this \
-             machine and a free port, as in 127.0.0.1:9998",
+            "cannot serve the page at {}: {error}; --observe takes an address of this machine and \
+             a free port, as in 127.0.0.1:9998",
             address.escape_debug()
         ))
     })

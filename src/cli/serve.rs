@@ -4,7 +4,10 @@
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
 use super::observe::{self, ObserveFlags, page_line};
-use super::values::{between, duration, keepalive, line_timeout, nonzero_duration, positive};
+use super::usage::{given_as, is_typed};
+use super::values::{
+    address, between, bytes_between, duration, keepalive, line_timeout, nonzero_duration, positive,
+};
 use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
@@ -50,6 +53,7 @@ pub(super) struct Serve {
         value_name = "ADDR:PORT",
         value_delimiter = ',',
         default_value = "127.0.0.1:9999",
+        value_parser = address,
         help_heading = "Listening"
     )]
     listen: Vec<String>,
@@ -96,7 +100,7 @@ pub(super) struct Serve {
     ///
     /// 1 to 65499 bytes. Longer datagrams are dropped and counted.
     #[arg(long, env = "HELLOOP_MAX_DATAGRAM", value_name = "SIZE", default_value = "1024",
-          value_parser = |text: &str| between::<usize>(text, 1, MAX_DATAGRAM_BYTES as u64),
+          value_parser = |text: &str| bytes_between(text, 1, MAX_DATAGRAM_BYTES),
           help_heading = "Protocol")]
     max_datagram: usize,
 
@@ -123,7 +127,7 @@ pub(super) struct Serve {
     /// oldest unfinished line, the oldest unread reply. For more than 255MiB, raise
     /// vm.max_map_count on Linux.
     #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
-          value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
+          value_parser = |text: &str| bytes_between(text, MAX_PEER_BYTES, usize::MAX),
           help_heading = "Limits")]
     max_buffered: usize,
     /// Idle timeout; 0s: none.
@@ -237,7 +241,12 @@ const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
 impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.
     pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
-        self.observe.check_usage(given)?;
+        self.observe.check_usage(&self.listen, given)?;
+        if is_typed("line_timeout", given) && matches!(self.framing, FramingName::Chunk) {
+            return Err(
+                "--line-timeout has no effect on chunks: give --framing line too".to_owned(),
+            );
+        }
         self.check_model(given)
     }
 
@@ -253,23 +262,24 @@ impl Serve {
                 // A variable may set a switch to off, its default.
                 && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
         };
-        let given = definition
+        let is_supported = |flag: &clap::Arg| {
+            let name = flag.get_long();
+            name.is_none_or(|name| FLAGS_OF_THREADS.contains(&name))
+        };
+        let mut unsupported = definition
             .get_arguments()
-            .filter(|flag| is_given(flag) && !flag.is_hide_set());
-        let mut unsupported = given
-            .filter_map(clap::Arg::get_long)
-            .filter(|flag| !FLAGS_OF_THREADS.contains(flag));
+            .filter(|flag| is_given(flag) && !flag.is_hide_set() && !is_supported(flag));
         unsupported.next().map_or(Ok(()), |flag| {
+            let flag = given_as(flag, given);
             let supported = FLAGS_OF_THREADS.join(", --");
             Err(format!(
-                "--model threads does not support --{flag}, only --{supported}"
+                "--model threads does not support {flag}, only --{supported}"
             ))
         })
     }
 
     /// Binds, prints the addresses, and serves until a signal stops it.
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let observe = self.observe.prepare()?;
         let descriptors = system::raise_descriptor_limit();
         let bound = bind::bind(&bind::Options {
             listen: self.listen.clone(),
@@ -279,15 +289,15 @@ impl Serve {
             keepalive: Some(self.keepalive).filter(|idle| !idle.is_zero()),
         })
         .map_err(Failure::new)?;
+        let observe = self.observe.prepare()?;
         let capacity = client_capacity(descriptors, &bound, observe::descriptors(&observe));
         let settings = self.settings(descriptors, capacity);
         let lines = bound
             .iter()
             .map(|address| format!("listening on {address}"));
         let lines: Vec<String> = lines.chain(page_line(&observe)).collect();
-        // Printed only once signals are handled, because a parent process may send one at once. The
-        // server does not start if standard output is closed.
-        let announce = || print_line(lines.join("\n"));
+        // Printed only once signals are handled, because a parent process may send one at once.
+        let announce = || announce(&lines);
         let mut saved = Ok(());
         let (outcome, summary) = match self.model {
             Model::Reactor => {
@@ -296,9 +306,7 @@ impl Serve {
                 if self.exit_with_stdin {
                     server.end_with_stdin().map_err(cannot_serve)?;
                 }
-                if !announce()? {
-                    return Ok(0);
-                }
+                announce()?;
                 info!("one thread serves up to {}", plural(max_clients, "client"));
                 let outcome = server.run().map_err(cannot_serve)?;
                 server.report();
@@ -310,9 +318,7 @@ impl Serve {
                 if self.exit_with_stdin {
                     stdin::watch_by_thread().map_err(cannot_serve)?;
                 }
-                if !announce()? {
-                    return Ok(0);
-                }
+                announce()?;
                 info!("one thread per client");
                 threads::run(bound, settings, signals).map_err(cannot_serve)?
             }
@@ -377,6 +383,15 @@ impl Serve {
             drain_timeout: self.drain_timeout,
         }
     }
+}
+
+/// Prints where the server listens. If no one reads that, it serves nevertheless, as it does if the
+/// reader goes away later: the log says where.
+fn announce(lines: &[String]) -> Result<(), Failure> {
+    if !print_line(lines.join("\n"))? {
+        warn!("standard output is closed; {}", lines.join("; "));
+    }
+    Ok(())
 }
 
 /// The number of clients that the file descriptors allow.
