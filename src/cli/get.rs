@@ -7,6 +7,7 @@ use super::greet::output;
 use super::values::{nonzero_duration, positive};
 use super::{Failure, print_line};
 use crate::client::http;
+use crate::file;
 use crate::net::system::stop_signals;
 use crate::server::outcome::plural;
 use clap::Args;
@@ -74,7 +75,7 @@ fn remove_part_file_on_signals() -> io::Result<()> {
     let mut signals = Signals::new(stop_signals())?;
     let wait = move || {
         for signal in signals.forever() {
-            http::abandon(|| {
+            file::abandon(|| {
                 // It cannot fail: these signals end the process by default.
                 let _ = emulate_default_handler(signal);
             });
