@@ -4,11 +4,13 @@
 //! completions. **Must never touch** the meaning of the definition. **Invariant**: hidden flags
 //! appear in none of them, all other flags in each.
 
+mod page;
+mod shells;
+
 use super::{Cli, Failure, print};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Args, Command, CommandFactory};
 use clap_complete::Shell;
-use clap_mangen::roff::{Roff, roman};
-use std::io;
 
 /// Print a shell completion script.
 #[derive(Args, Debug)]
@@ -30,16 +32,36 @@ pub(super) struct Completions {
     helloop man > ~/.local/share/man/man1/helloop.1")]
 pub(super) struct Man {
     /// Command, such as stress [default: helloop itself]
-    #[arg(value_name = "COMMAND")]
+    #[arg(value_name = "COMMAND", value_parser = pages())]
     command: Option<String>,
+}
+
+/// The commands that have a page.
+const PAGES: [&str; 9] = [
+    "serve",
+    "tcp",
+    "udp",
+    "get",
+    "show",
+    "stress",
+    "compare",
+    "completions",
+    "man",
+];
+
+/// Other words for the main page.
+const MAIN_PAGES: [&str; 2] = ["helloop", "help"];
+
+/// The commands, for completions and errors.
+fn pages() -> PossibleValuesParser {
+    let shown = PAGES.map(PossibleValue::new);
+    let hidden = MAIN_PAGES.map(|name| PossibleValue::new(name).hide(true));
+    PossibleValuesParser::new(shown.into_iter().chain(hidden))
 }
 
 impl Completions {
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let mut definition = without_hidden(Cli::command());
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut definition, "helloop", &mut script);
-        print(&script)?;
+        print(shells::script(self.shell, Cli::command()).as_bytes())?;
         Ok(0)
     }
 }
@@ -49,55 +71,14 @@ impl Man {
         // The flags of `serve` are on its own page.
         let mut definition = hide_serve_flags(Cli::command()).disable_help_subcommand(true);
         definition.build();
-        let wanted = match &self.command {
-            None => Some(&definition),
-            Some(name) => definition.find_subcommand(name),
-        };
-        let Some(wanted) = wanted else {
-            let names: Vec<_> = definition
-                .get_subcommands()
-                .map(Command::get_name)
-                .collect();
-            return Err(Failure {
-                message: format!("no such command; there are pages for {}", names.join(", ")),
-                code: 2,
-            });
-        };
+        let command = self.command.as_deref();
+        let command = command.and_then(|name| definition.find_subcommand(name));
         let mut page = Vec::new();
-        render(wanted, &mut page)
+        page::render(command.unwrap_or(&definition), &mut page)
             .map_err(|error| Failure::new(format_args!("cannot write the page: {error}")))?;
         print(&page)?;
         Ok(0)
     }
-}
-
-/// Renders a page as `clap_mangen` does, but keeps each example on its own line.
-fn render(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
-    let page = clap_mangen::Man::new(command.clone())
-        .source(concat!("helloop ", env!("CARGO_PKG_VERSION")));
-    page.render_title(out)?;
-    page.render_name_section(out)?;
-    page.render_synopsis_section(out)?;
-    page.render_description_section(out)?;
-    page.render_options_section(out)?;
-    if command.has_subcommands() {
-        page.render_subcommands_section(out)?;
-    }
-    let mut examples = Roff::new();
-    examples.control("SH", ["EXAMPLES"]).control("nf", []);
-    for line in examples_of(command) {
-        examples.text([roman(line)]);
-    }
-    examples.control("fi", []);
-    examples.to_writer(out)
-}
-
-/// The lines below `Examples:` at the end of the help.
-fn examples_of(command: &Command) -> Vec<String> {
-    let help = command.get_after_help().map(ToString::to_string);
-    let help = help.unwrap_or_default();
-    let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
-    lines.map(|line| line.trim().to_owned()).collect()
 }
 
 /// The definition as `-h` and `--help` show it: the flags of `serve` only in the help of `serve`;
@@ -139,24 +120,10 @@ fn hide_serve_flags(definition: Command) -> Command {
     })
 }
 
-/// Copies the definition without hidden flags, which `clap_complete` would offer.
-fn without_hidden(definition: Command) -> Command {
-    let shown = |flag: &&Arg| !flag.is_hide_set();
-    let flags: Vec<Arg> = definition.get_arguments().filter(shown).cloned().collect();
-    let commands = definition.get_subcommands().cloned().map(without_hidden);
-    let mut copy = Command::new(definition.get_name().to_owned())
-        .about(definition.get_about().cloned().unwrap_or_default())
-        .args(flags)
-        .subcommands(commands);
-    if let Some(version) = definition.get_version() {
-        copy = copy.version(version.to_owned());
-    }
-    copy
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::usage::{self, Environment};
+    use super::page::examples_of;
     use super::*;
 
     /// The width that the short help and every example fit into.
@@ -179,6 +146,13 @@ mod tests {
             .take_while(|word| !["#", "|", ">"].contains(word))
             .map(|word| word.trim_matches('\''))
             .collect()
+    }
+
+    #[test]
+    fn each_command_has_a_page() {
+        let commands = each_command();
+        let names: Vec<&str> = commands.iter().map(Command::get_name).collect();
+        assert_eq!(names, [&PAGES[..], &MAIN_PAGES[..1]].concat());
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! else.
 
 use super::serve::FramingName;
-use super::values::{between, duration, nonzero_duration, positive};
+use super::values::{address, between, duration, nonzero_duration, positive};
 use super::{Failure, print_line, to_json};
+use crate::file::{self, Existing, NewFile};
 use crate::net::system;
 use crate::stress::check;
 use crate::stress::child::SpawnedServer;
@@ -20,7 +21,7 @@ use crate::stress::{self, Shared, progress::Progress};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
@@ -33,9 +34,9 @@ use std::time::Duration;
 /// Clients connect, read the welcome and keep sending names; every byte of every reply is checked.
 /// Ctrl-C ends the run and reports what was measured so far; a second one ends the program at once.
 ///
-/// Exit codes: 0 the load ran as requested; 1 could not start, or could not write a report; 2 wrong
-/// usage; 3 an --slo was missed; 4 the load was not as requested (fewer clients, lost clients, wrong
-/// bytes); 130 interrupted.
+/// Exit codes: 0 the load ran as requested; 1 could not start, or could not write a report, whatever
+/// the load showed; 2 wrong usage; 3 an --slo was missed; 4 the load was not as requested (fewer
+/// clients, lost clients, wrong bytes); 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop stress --spawn --clients 10k                # start a server, load it\n  \
@@ -50,6 +51,7 @@ pub(super) struct Stress {
         long,
         value_name = "ADDR:PORT",
         default_value = "127.0.0.1:9999",
+        value_parser = address,
         help_heading = "Server"
     )]
     to: String,
@@ -154,7 +156,8 @@ pub(super) struct Stress {
     slos: Vec<Slo>,
     /// Write the report as JSON; - for stdout.
     ///
-    /// On standard output it replaces the text report.
+    /// On standard output it replaces the text report. An earlier file is replaced when the run has
+    /// ended, and kept if it cannot start.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
     /// Write the report as HTML; - for stdout.
@@ -177,7 +180,15 @@ impl Stress {
     /// Checks that the flags are consistent. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
         // The check does not depend on the address.
-        self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()
+        self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()?;
+        check_files(self.json.as_deref(), self.html.as_deref())
+    }
+
+    /// The arguments of the server of --spawn, if it is given.
+    pub(super) fn server_arguments(&self) -> Option<Vec<String>> {
+        let command = ["helloop", "serve"].map(ToOwned::to_owned);
+        self.spawn
+            .then(|| [&command[..], &self.server_flags()].concat())
     }
 
     pub(super) fn run(&self) -> Result<u8, Failure> {
@@ -200,8 +211,7 @@ impl Stress {
         if !findings.obstacles.is_empty() {
             return Err(Failure::new(findings.obstacles.join("; ")));
         }
-        // Opened before the run, so that a file that cannot be written does not lose a report.
-        let files = self.open_files()?;
+        let files = self.prepare_files()?;
         interrupt.install().map_err(Failure::new)?;
         let spawned = self.start_server(&interrupt)?;
         let pid = match &spawned {
@@ -223,7 +233,7 @@ impl Stress {
                  --spawn to start one for the run"
             )));
         }
-        let code = write_reports(&Report::new(&run, &self.slos), files)?;
+        let code = write_reports(&Report::new(&run, &self.slos), files);
         // Only logged: how the server ends does not change what was measured.
         let is_interrupted = || run.shared.interrupted;
         match spawned.map(|server| server.stop(&is_interrupted)) {
@@ -231,7 +241,7 @@ impl Stress {
             Some(Err(error)) => warn!("{error}"),
             None => {}
         }
-        Ok(code)
+        code
     }
 
     fn plan(&self, to: SocketAddr) -> Plan {
@@ -273,15 +283,7 @@ impl Stress {
         if !self.spawn {
             return Ok(None);
         }
-        let mut flags = self.serve_flags.clone();
-        if !flags.iter().any(|flag| flag.starts_with("--framing")) {
-            let framing = match self.framing {
-                FramingName::Chunk => "chunk",
-                FramingName::Line => "line",
-            };
-            flags.push(format!("--framing={framing}"));
-        }
-        match SpawnedServer::start(&flags, interrupt) {
+        match SpawnedServer::start(&self.server_flags(), interrupt) {
             Ok(server) => Ok(Some(server)),
             Err(error) => Err(Failure {
                 message: error.to_string(),
@@ -293,20 +295,75 @@ impl Stress {
         }
     }
 
-    fn open_files(&self) -> Result<Files, Failure> {
-        let open = |path: &Option<PathBuf>| match path {
-            Some(path) if path.as_os_str() == "-" => Ok(Output::Stdout),
-            Some(path) => match File::create(path) {
-                Ok(file) => Ok(Output::File(file, path.clone())),
+    fn server_flags(&self) -> Vec<String> {
+        let mut flags = self.serve_flags.clone();
+        if !flags.iter().any(|flag| flag.starts_with("--framing")) {
+            let framing = match self.framing {
+                FramingName::Chunk => "chunk",
+                FramingName::Line => "line",
+            };
+            flags.push(format!("--framing={framing}"));
+        }
+        flags
+    }
+
+    /// Checks before the run that each file can be written, so that no report is lost. Nothing is
+    /// changed yet: an earlier report is replaced by a complete one, or stays.
+    fn prepare_files(&self) -> Result<Files, Failure> {
+        let prepare = |path: &Option<PathBuf>| match path {
+            Some(path) if is_stdout(path) => Ok(Output::Stdout),
+            Some(path) => match file::check(path, Existing::Replace) {
+                Ok(()) => Ok(Output::File(path.clone())),
                 Err(error) => Err(cannot_write(path, &error)),
             },
             None => Ok(Output::None),
         };
         Ok(Files {
-            json: open(&self.json)?,
-            html: open(&self.html)?,
+            json: prepare(&self.json)?,
+            html: prepare(&self.html)?,
         })
     }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdout")
+}
+
+/// Checks that each format has a file of its own. The error is a message for the user.
+fn check_files(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
+    for (flag, path) in [("--json", json), ("--html", html)] {
+        if let Some(path) = path.filter(|path| path.is_dir()) {
+            let path = path.display().to_string();
+            return Err(format!(
+                "{flag} takes a file, and {} is a folder",
+                path.escape_debug()
+            ));
+        }
+    }
+    let (Some(json), Some(html)) = (json, html) else {
+        return Ok(());
+    };
+    if is_stdout(json) && is_stdout(html) {
+        return Err("--json and --html cannot both write to standard output".to_owned());
+    }
+    if absolute(json) == absolute(html) {
+        let path = json.display().to_string();
+        return Err(format!(
+            "--json and --html both write {}: give each a file of its own",
+            path.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
+/// The path with its folder resolved. The last part is not followed: it is replaced.
+fn absolute(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.join(path.file_name().unwrap_or_default())
 }
 
 /// The destination of one format of the report.
@@ -316,8 +373,8 @@ enum Output {
     None,
     /// Standard output, instead of the text report.
     Stdout,
-    /// A file.
-    File(File, PathBuf),
+    /// A file, which appears or is replaced when it is complete.
+    File(PathBuf),
 }
 
 impl Output {
@@ -326,8 +383,12 @@ impl Output {
         match self {
             Self::None => Ok(()),
             Self::Stdout => print_line(contents()).map(drop),
-            Self::File(mut file, path) => {
-                writeln!(file, "{}", contents()).map_err(|error| cannot_write(&path, &error))
+            Self::File(path) => {
+                let written = NewFile::create(&path, Existing::Replace).and_then(|mut file| {
+                    writeln!(file, "{}", contents())?;
+                    file.commit()
+                });
+                written.map_err(|error| cannot_write(&path, &error))
             }
         }
     }
@@ -340,19 +401,35 @@ struct Files {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format_args!("cannot write {}: {error}", path.display()))
+    let path = path.display().to_string();
+    Failure::new(format_args!(
+        "cannot write {}: {error}",
+        path.escape_debug()
+    ))
 }
 
+/// Writes every format of the report, even if another cannot be written, and returns the exit code.
+/// A report that is missing takes precedence over what the load showed: who reads the file must not
+/// take an earlier one for it.
 fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     let is_stdout = |output: &Output| matches!(output, Output::Stdout);
     let text_wanted = !is_stdout(&files.json) && !is_stdout(&files.html);
-    let json = to_json(report)?;
-    files.json.write(|| json)?;
-    files.html.write(|| html::render(report))?;
-    if text_wanted {
-        print_line(report)?;
+    let json = to_json(report).and_then(|json| files.json.write(|| json));
+    let html = files.html.write(|| html::render(report));
+    let text = match text_wanted {
+        true => print_line(report).map(drop),
+        false => Ok(()),
+    };
+    let failed: Vec<String> = [json, html, text]
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|failure| failure.message)
+        .collect();
+    if failed.is_empty() {
+        Ok(report.exit_code)
+    } else {
+        Err(Failure::new(failed.join("; ")))
     }
-    Ok(report.exit_code)
 }
 
 /// Whether every connect was refused.

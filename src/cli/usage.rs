@@ -34,16 +34,32 @@ pub(super) fn parse<A: Into<OsString>>(
     let (message, command) = match misplaced_flag(&definition, &matches) {
         Some(flag) => (format!("--{flag} must follow the command"), None),
         None => match cli.check(&matches) {
-            Ok(()) => return Ok(cli),
+            Ok(()) => {
+                check_spawned(&cli)?;
+                return Ok(cli);
+            }
             Err(message) => (message, matches.subcommand_name()),
         },
     };
     // The error shows the usage of the command that it is about.
+    definition.build();
     let command = match command.and_then(|name| definition.find_subcommand_mut(name)) {
         Some(command) => command,
         None => &mut definition,
     };
     Err(command.error(ErrorKind::ArgumentConflict, message))
+}
+
+/// Checks the flags after `stress --spawn --` as the server does that is started with them. It has no
+/// `HELLOOP_*` variables.
+fn check_spawned(cli: &Cli) -> Result<(), clap::Error> {
+    let arguments = match &cli.command {
+        Some(Command::Stress(stress)) => stress.server_arguments(),
+        _ => None,
+    };
+    arguments.map_or(Ok(()), |arguments| {
+        parse(arguments, Environment::Ignored).map(drop)
+    })
 }
 
 fn definition(environment: Environment) -> clap::Command {
