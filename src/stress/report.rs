@@ -7,7 +7,7 @@
 //! Imports run one way: this file uses `measure`, which reads the run, the objectives and the
 //! verdict; the forms `text` and `html` see only the data in `schema`.
 
-pub(in crate::stress) mod fold;
+pub(crate) mod fold;
 pub(crate) mod html;
 mod measure;
 pub(crate) mod schema;

@@ -4,89 +4,88 @@
 //! could not hold the load has no figures, and a line that says why.
 
 use super::{Comparison, FIGURES, Row, Spread, Table, Unit};
+use crate::stress::report::fold::{Lines, Tone};
 use crate::stress::units::{bytes, count, time};
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 /// The columns of a table with its models side by side. On a narrower terminal each figure is a
 /// block of lines.
 const TABLE_COLUMNS: usize = 76;
 
 impl Comparison {
-    /// The comparison as text for a terminal of so many columns, without a final line ending.
-    pub(crate) fn text(&self, columns: usize) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write(columns, &mut text);
-        text
-    }
-
-    fn write(&self, columns: usize, out: &mut String) -> fmt::Result {
-        write!(
-            out,
-            "{}, closed loop, {}s per run, {} per model",
-            count(self.clients, "client", "clients"),
-            self.seconds,
-            count(self.rounds, "round", "rounds"),
-        )?;
+    /// The comparison as lines for a terminal of this width; `None`: no terminal.
+    pub(crate) fn lines(&self, columns: Option<usize>) -> Lines {
+        let mut lines = Lines::default();
+        lines.add(
+            "compare",
+            format!(
+                "{}, closed loop, {}s per run, {} per model",
+                count(self.clients, "client", "clients"),
+                self.seconds,
+                count(self.rounds, "round", "rounds"),
+            ),
+        );
         for table in &self.tables {
-            if columns < TABLE_COLUMNS {
-                write_blocks(table, out)?;
+            lines.row(String::new());
+            if columns.is_some_and(|columns| columns < TABLE_COLUMNS) {
+                add_blocks(table, &mut lines);
             } else {
-                write_table(table, out)?;
+                add_table(table, &mut lines);
             }
             for row in &table.rows {
                 for remark in &row.remarks {
-                    write!(out, "\n  {}: {remark}", row.model)?;
+                    lines.toned(Tone::Doubtful, row.model, remark.clone());
                 }
             }
         }
         if self.rounds > 1 {
-            write!(
-                out,
-                "\n\nmedian ± half the range of the rounds; ~ marks a ratio of figures whose \
-                 ranges overlap,\nso the rounds do not tell the models apart"
-            )?;
+            lines.row(String::new());
+            lines.add(
+                "spread",
+                "median ± half the range of the rounds; ~ marks a ratio of figures whose ranges \
+                 overlap, so the rounds do not tell the models apart"
+                    .to_owned(),
+            );
         }
         if self.interrupted {
-            write!(out, "\nINTERRUPTED: the rounds so far")?;
+            lines.toned(
+                Tone::Doubtful,
+                "INTERRUPTED",
+                "the rounds so far".to_owned(),
+            );
         }
-        Ok(())
+        lines
     }
 }
 
-fn write_table(table: &Table, out: &mut String) -> fmt::Result {
-    write!(out, "\n\ndelay {:<20}", format!("{}s", table.delay_seconds))?;
+fn add_table(table: &Table, lines: &mut Lines) {
+    let mut head = format!("delay {:<20}", format!("{}s", table.delay_seconds));
     for row in &table.rows {
-        write!(out, "{:>10}{:5}", row.model, "")?;
+        // Writing to a String cannot fail.
+        let _ = write!(head, "{:>10}{:5}", row.model, "");
     }
-    write!(out, "{:>17}", "threads / reactor")?;
+    lines.row(format!("{head}{:>17}", "threads / reactor"));
     for (key, unit, _) in FIGURES {
-        write!(out, "\n  {:<24}", label(key))?;
+        let mut line = format!("  {:<24}", label(key));
         for row in &table.rows {
             let (value, spread) = show(row.figures.get(key), unit);
-            write!(out, "{value:>10} {spread:<4}")?;
+            let _ = write!(line, "{value:>10} {spread:<4}");
         }
-        write!(out, "{:>17}", ratio(&table.rows, key))?;
+        lines.row(format!("{line}{:>17}", ratio(&table.rows, key)));
     }
-    Ok(())
 }
 
-fn write_blocks(table: &Table, out: &mut String) -> fmt::Result {
-    write!(out, "\n\ndelay {}s", table.delay_seconds)?;
+fn add_blocks(table: &Table, lines: &mut Lines) {
+    lines.row(format!("delay {}s", table.delay_seconds));
     for (key, unit, _) in FIGURES {
-        write!(out, "\n  {}", label(key))?;
+        lines.row(format!("  {}", label(key)));
         for row in &table.rows {
             let (value, spread) = show(row.figures.get(key), unit);
-            write!(
-                out,
-                "\n    {:<10}{}",
-                row.model,
-                format!("{value} {spread}").trim_end()
-            )?;
+            let figure = format!("{value} {spread}");
+            lines.row(format!("    {:<10}{}", row.model, figure.trim_end()));
         }
-        write!(out, "\n    {:<10}{}", "ratio", ratio(&table.rows, key))?;
+        lines.row(format!("    {:<10}{}", "ratio", ratio(&table.rows, key)));
     }
-    Ok(())
 }
 
 /// The words for a JSON key: the value shows the unit, so `cpu_us_per_message` is
@@ -139,6 +138,16 @@ fn ratio(rows: &[Row], key: &str) -> String {
 mod tests {
     use super::*;
 
+    fn text(columns: Option<usize>) -> String {
+        struct Laid(Option<usize>);
+        impl std::fmt::Display for Laid {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                comparison().lines(self.0).write(self.0, false, out)
+            }
+        }
+        Laid(columns).to_string()
+    }
+
     fn comparison() -> Comparison {
         let row = |model, figures: &[(&'static str, [f64; 3])], remarks: &[&str]| Row {
             model,
@@ -176,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_figure_has_its_spread_and_its_ratio() {
-        let text = comparison().text(80);
+        let text = text(None);
         let words = |start: &str| {
             let mut lines = text.lines().map(str::trim);
             let line = lines.find(|line| line.starts_with(start)).expect(start);
@@ -199,7 +208,7 @@ mod tests {
     #[test]
     fn each_layout_fits_its_columns() {
         for columns in [40, 76] {
-            let text = comparison().text(columns);
+            let text = text(Some(columns));
             let table = text.split("\n\n").nth(1).expect("it has a table");
             let widest = table.lines().map(|line| line.chars().count()).max();
             assert!(widest.is_some_and(|widest| widest <= columns), "{text}");

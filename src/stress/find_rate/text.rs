@@ -68,5 +68,9 @@ fn add_step(step: &Step, lines: &mut Lines) {
     let missed = step.slos.iter().filter(|slo| !slo.met).map(objective);
     let why: Vec<_> = missed.chain(step.remarks.iter().cloned()).collect();
     let text = format!("{figures}  {}", why.join("; "));
-    lines.toned(tone, &format!("{}/s", step.rate), text.trim_end().to_owned());
+    lines.toned(
+        tone,
+        &format!("{}/s", step.rate),
+        text.trim_end().to_owned(),
+    );
 }

@@ -87,7 +87,7 @@ impl Lines {
     }
 
     /// Writes the lines, folded to `columns` if there is such a limit, without a final line ending.
-    pub(in crate::stress) fn write(
+    pub(crate) fn write(
         &self,
         columns: Option<usize>,
         coloured: bool,

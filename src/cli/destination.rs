@@ -1,0 +1,144 @@
+//! Where reports go: files, and a standard output that may be a terminal.
+//!
+//! **Owns** how a report is written and laid out for its destination. **Must never touch** its
+//! contents. **Invariant**: a file is complete or unchanged; only a terminal gets folded lines and
+//! colours.
+
+use super::{Failure, print_line};
+use crate::file::{self, Existing, NewFile};
+use crate::stress::report::fold::Lines;
+use anstream::{AutoStream, ColorChoice};
+use std::fmt;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use terminal_size::{Width, terminal_size_of};
+
+/// How standard output wants its text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// The columns to fold lines to; `None`: they are not folded.
+    pub columns: Option<usize>,
+    /// Whether colours are shown.
+    pub coloured: bool,
+}
+
+impl Layout {
+    /// The layout for standard output.
+    pub(super) fn of_stdout() -> Self {
+        let stdout = io::stdout();
+        let size = stdout.is_terminal().then(|| terminal_size_of(&stdout));
+        Self {
+            columns: size.flatten().map(|(Width(columns), _)| columns.into()),
+            coloured: AutoStream::choice(&stdout) != ColorChoice::Never,
+        }
+    }
+}
+
+/// Prints lines on standard output, in its layout.
+pub(super) fn print_lines(lines: &Lines) -> Result<(), Failure> {
+    struct Laid<'a>(&'a Lines, Layout);
+
+    impl fmt::Display for Laid<'_> {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.write(self.1.columns, self.1.coloured, out)
+        }
+    }
+
+    print_line(Laid(lines, Layout::of_stdout())).map(drop)
+}
+
+/// The destination of one format of the report.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// Not wanted.
+    None,
+    /// Standard output, instead of the text report.
+    Stdout,
+    /// A file, which appears or is replaced when it is complete.
+    File(PathBuf),
+}
+
+impl Output {
+    /// Checks before the run that a file can be written, so that no report is lost. Nothing is
+    /// changed yet: an earlier report is replaced by a complete one, or stays.
+    pub(super) fn prepare(path: Option<&Path>) -> Result<Self, Failure> {
+        match path {
+            Some(path) if is_stdout(path) => Ok(Self::Stdout),
+            Some(path) => match file::check(path, Existing::Replace) {
+                Ok(()) => Ok(Self::File(path.to_owned())),
+                Err(error) => Err(cannot_write(path, &error)),
+            },
+            None => Ok(Self::None),
+        }
+    }
+
+    /// Whether it takes the place of the text report.
+    pub(super) fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
+    /// Writes the contents, which are generated only if they are wanted.
+    pub(super) fn write(self, contents: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self {
+            Self::None => Ok(()),
+            Self::Stdout => print_line(contents()).map(drop),
+            Self::File(path) => {
+                let written = NewFile::create(&path, Existing::Replace).and_then(|mut file| {
+                    writeln!(file, "{}", contents())?;
+                    file.commit()
+                });
+                written.map_err(|error| cannot_write(&path, &error))
+            }
+        }
+    }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdout")
+}
+
+/// Checks that each format has a file of its own. The error is a message for the user.
+pub(super) fn check_files(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
+    for (flag, path) in [("--json", json), ("--html", html)] {
+        if let Some(path) = path.filter(|path| path.is_dir()) {
+            let path = path.display().to_string();
+            return Err(format!(
+                "{flag} takes a file, and {} is a folder",
+                path.escape_debug()
+            ));
+        }
+    }
+    let (Some(json), Some(html)) = (json, html) else {
+        return Ok(());
+    };
+    if is_stdout(json) && is_stdout(html) {
+        return Err("--json and --html cannot both write to standard output".to_owned());
+    }
+    if absolute(json) == absolute(html) {
+        let path = json.display().to_string();
+        return Err(format!(
+            "--json and --html both write {}: give each a file of its own",
+            path.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
+/// The path with its folder resolved. The last part is not followed: it is replaced.
+fn absolute(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.join(path.file_name().unwrap_or_default())
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display().to_string();
+    Failure::new(format_args!(
+        "cannot write {}: {error}",
+        path.escape_debug()
+    ))
+}
