@@ -13,7 +13,7 @@ use crate::stress::child::SpawnedServer;
 use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
-use crate::stress::report::{Report, html};
+use crate::stress::report::{Report, html, json_schema};
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
@@ -148,6 +148,9 @@ pub(super) struct Stress {
     /// There it takes the place of the text.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
+    /// Print the JSON Schema of the JSON report, without a run.
+    #[arg(long, help_heading = "Report")]
+    json_schema: bool,
     /// Write the report as a page for a browser; - likewise.
     ///
     /// One file that needs no network.
@@ -172,6 +175,10 @@ impl Stress {
     }
 
     pub(super) fn run(&self) -> Result<u8, Failure> {
+        if self.json_schema {
+            print_line(to_json(&json_schema())?)?;
+            return Ok(0);
+        }
         let descriptors = system::raise_descriptor_limit();
         let interrupt = Interrupt::default();
         let to = if self.spawn {

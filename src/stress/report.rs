@@ -9,10 +9,11 @@
 
 pub(crate) mod html;
 mod measure;
+mod origin;
 pub(crate) mod schema;
 pub(crate) mod text;
 
-pub(crate) use schema::Report;
+pub(crate) use schema::{Report, json_schema};
 
 use super::plan::Transport;
 use super::slo::Slo;
@@ -48,7 +49,10 @@ impl Report {
             .collect();
         Self {
             schema_version: SCHEMA_VERSION,
-            helloop_version: env!("CARGO_PKG_VERSION"),
+            helloop_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: humantime::format_rfc3339_seconds(run.started).to_string(),
+            command: origin::command(),
+            machine: origin::machine(),
             plan: measure::plan(shared),
             interrupted: shared.interrupted,
             clients: measure::clients(shared),

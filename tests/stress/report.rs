@@ -15,7 +15,9 @@ fn keys_of_the_readme() -> Vec<(String, BTreeSet<&'static str>)> {
         let (part, keys) = row.trim_matches('|').split_once(" | ").expect("two cells");
         let part = readme::quoted(part)
             .first()
-            .map_or_else(String::new, |name| format!("/{}", name.replace("[]", "/0")));
+            .map_or_else(String::new, |name| {
+                format!("/{}", name.replace('.', "/").replace("[]", "/0"))
+            });
         // A remark in parentheses is about the key before it.
         let pieces = keys.split('(').enumerate();
         let outside = pieces.map(|(index, piece)| match index {
@@ -36,9 +38,9 @@ fn the_json_form_has_the_keys_of_the_readme() {
     let flags = "--udp --clients 5 --duration 500ms --slo max<60s";
     let (ended, report) = spawned(flags);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    assert_eq!(report["schema_version"], 1);
+    assert_eq!(report["schema_version"], 2);
     let parts = keys_of_the_readme();
-    assert_eq!(parts.len(), 14);
+    assert_eq!(parts.len(), 16);
     for (part, keys) in parts {
         let found = report.pointer(&part).and_then(Value::as_object);
         let found = found.unwrap_or_else(|| panic!("no {part} in {report:#}"));
