@@ -91,7 +91,7 @@ pub(crate) struct Usage {
     pub before: UsageSample,
     /// When the measured part began.
     pub started: UsageSample,
-    /// At the end, with the clients still connected.
+    /// When the measured window ended, with the clients still connected.
     pub ended: UsageSample,
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn run(
         before: sample(Time::ZERO),
         ..Usage::default()
     };
-    let mut shown = Time::ZERO;
+    let (mut shown, mut ended) = (Time::ZERO, None);
     let mut last = usage.before;
     loop {
         let stage = shared.stage;
@@ -154,13 +154,18 @@ pub(crate) fn run(
         if shared.stage == Stage::Over {
             break;
         }
+        // The clients that wait for their last replies do not belong to the window.
+        let is_finishing = matches!(shared.stage, Stage::Finishing(_));
+        if is_finishing && ended.is_none() && shared.is_window_over(reactor.now()) {
+            ended = Some(sample(reactor.now()));
+        }
         if reactor.now().since(shown) >= PROGRESS_INTERVAL {
             shown = reactor.now();
             show_progress(&shared, shown);
         }
         reactor.turn(&mut shared)?;
     }
-    usage.ended = sample(reactor.now());
+    usage.ended = ended.unwrap_or_else(|| sample(reactor.now()));
     close_all(&mut reactor, &mut shared);
     Ok(Run {
         shared,

@@ -77,6 +77,7 @@ impl Compare {
             timeout: self.delay.saturating_add(TIMEOUT),
             name: vec![b'x'; NAME_BYTES],
             sources: SourceAddresses::default_for(to),
+            server_flags: None,
         };
         let findings = check::check(&plan, descriptors);
         if !findings.obstacles.is_empty() {

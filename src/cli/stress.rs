@@ -256,6 +256,7 @@ impl Stress {
             sources: self
                 .source
                 .unwrap_or_else(|| SourceAddresses::default_for(to)),
+            server_flags: self.server_flags(),
         }
     }
 
@@ -267,11 +268,9 @@ impl Stress {
         }
     }
 
-    fn start_server(&self, interrupt: &Interrupt) -> Result<Option<SpawnedServer>, Failure> {
-        if !self.spawn {
-            return Ok(None);
-        }
-        let mut flags = self.serve_flags.clone();
+    /// The flags of the server of `--spawn`.
+    fn server_flags(&self) -> Option<Vec<String>> {
+        let mut flags = self.spawn.then(|| self.serve_flags.clone())?;
         if !flags.iter().any(|flag| flag.starts_with("--framing")) {
             let framing = match self.framing {
                 FramingName::Chunk => "chunk",
@@ -279,6 +278,13 @@ impl Stress {
             };
             flags.push(format!("--framing={framing}"));
         }
+        Some(flags)
+    }
+
+    fn start_server(&self, interrupt: &Interrupt) -> Result<Option<SpawnedServer>, Failure> {
+        let Some(flags) = self.server_flags() else {
+            return Ok(None);
+        };
         match SpawnedServer::start(&flags, interrupt) {
             Ok(server) => Ok(Some(server)),
             Err(error) => Err(Failure {

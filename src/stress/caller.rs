@@ -11,7 +11,7 @@
 
 use super::Shared;
 use super::connect::Connecting;
-use super::counters::{LossCause, MAX_EXCERPT_BYTES, Reached};
+use super::counters::{LossCause, MAX_EXCERPT_BYTES, NoReply, Reached};
 use super::plan::MAX_PIPELINED_MESSAGES;
 use crate::net::stream::{self, Received};
 use crate::protocol::refusal::BUSY;
@@ -127,9 +127,9 @@ impl<T: Connecting> Caller<T> {
         expected.get(self.matched as usize..) == Some(b"\n")
     }
 
-    /// The run has ended: messages in flight, or due and not sent, are unanswered.
+    /// The run has ended: messages in flight, or due and not sent, get no reply any more.
     pub(crate) fn finish(&self, cx: &mut Context<'_, Shared>) -> Verdict {
-        self.count_unanswered(cx.clock_now(), cx.shared);
+        self.leave_messages(cx.shared.no_reply_at_end(), cx.clock_now(), cx.shared);
         Verdict::Close
     }
 
@@ -222,6 +222,7 @@ impl<T: Connecting> Caller<T> {
         if self.in_flight == 0 {
             cx.set_deadline(cx.shared.plan.timeout);
         }
+        cx.shared.counters.sent_once += u32::from(self.sent() == 0);
         for number in self.sent()..self.sent() + u64::from(messages) {
             let begun = cx.shared.begun_at(self.index, number, self.begun);
             cx.shared.note_begun(begun);
@@ -326,7 +327,8 @@ impl<T: Connecting> Caller<T> {
     fn note_reply(&mut self, now: Time, shared: &mut Shared) {
         let begun = shared.begun_at(self.index, self.answered, self.begun);
         let measured = shared.is_measured(begun);
-        shared.counters.note_reply(begun, now, measured);
+        let in_window = shared.is_in_window(now);
+        shared.counters.note_reply(begun, now, measured, in_window);
         shared.counters.answered_once += u32::from(self.answered == 0);
         self.in_flight -= 1;
         self.answered += 1;
@@ -341,13 +343,17 @@ impl<T: Connecting> Caller<T> {
             CallerState::Idle | CallerState::Active => Reached::Welcomed,
         };
         cx.shared.counters.note_lost(cause, reached);
-        self.count_unanswered(cx.clock_now(), cx.shared);
+        let why = match cause {
+            LossCause::TimedOut => NoReply::TimedOut,
+            _ => NoReply::ClientLost,
+        };
+        self.leave_messages(why, cx.clock_now(), cx.shared);
         Verdict::Close
     }
 
-    /// Counts the messages that this client leaves unanswered. In the open loop these include
+    /// Counts the messages that this client leaves without a reply. In the open loop these include
     /// messages that were due but not sent because the pipeline was full.
-    fn count_unanswered(&self, now: Time, shared: &mut Shared) {
+    fn leave_messages(&self, why: NoReply, now: Time, shared: &mut Shared) {
         if self.state != CallerState::Active {
             return;
         }
@@ -362,7 +368,9 @@ impl<T: Connecting> Caller<T> {
             let count = group.min(due - first);
             let begun = shared.begun_at(self.index, first + count / 2, self.begun);
             if shared.is_measured(begun) {
-                shared.counters.note_unanswered(begun, now, count);
+                // A message that became due while its client timed out gets no reply either.
+                let waited = now.since(begun).max(shared.plan.timeout);
+                shared.counters.note_no_reply(why, waited, count);
             }
         }
         shared.counters.in_flight -= u64::from(self.in_flight);

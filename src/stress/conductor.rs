@@ -86,7 +86,7 @@ impl Conductor {
             Stage::Connecting => self.connect(now, cx, births),
             Stage::WarmingUp(until) if now >= until => start_measuring(now, cx.shared),
             Stage::Running if now >= cx.shared.measured_until || cx.shared.remaining == 0 => {
-                cx.shared.stage = Stage::Finishing(now.after(cx.shared.plan.timeout));
+                self.finish(now, cx.shared);
             }
             Stage::Finishing(until) if now >= until || cx.shared.counters.in_flight == 0 => {
                 self.end(now, cx.shared);
@@ -106,9 +106,19 @@ impl Conductor {
         Verdict::Park
     }
 
+    /// No more messages begin.
+    fn finish(&mut self, now: Time, shared: &mut Shared) {
+        shared.stage = Stage::Finishing(now.after(shared.plan.timeout));
+        if matches!(shared.plan.length, Length::Time(_)) {
+            // The last second of the measured window ends here.
+            self.end_second(now, shared);
+        }
+    }
+
     /// Ends the run.
     fn end(&mut self, now: Time, shared: &mut Shared) {
         if shared.stage != Stage::Over {
+            shared.end_window(now);
             shared.stage = Stage::Over;
             self.end_second(now, shared);
         }
@@ -214,13 +224,14 @@ impl Conductor {
     }
 
     fn end_second(&mut self, now: Time, shared: &mut Shared) {
+        let measured = shared.is_in_window(self.second);
         let counters = &mut shared.counters;
         let length = now.since(self.second);
         if length >= MIN_SECOND_LENGTH {
             counters.seconds.push(Second {
                 at: now.since(shared.began),
                 length,
-                measured: self.second >= shared.measured_from,
+                measured,
                 replies: counters.this_second.len(),
                 p50: counters.this_second.quantile(0.5),
                 p99: counters.this_second.quantile(0.99),
@@ -295,14 +306,17 @@ fn start_messages(now: Time, cx: &mut Context<'_, Shared>) {
 fn start_measuring(now: Time, shared: &mut Shared) {
     shared.stage = Stage::Running;
     shared.traffic_before = shared.counters.traffic;
-    match (&shared.schedule, shared.plan.length) {
-        (Some(schedule), _) => shared.measured_until = schedule.pace.due_time(schedule.end),
-        (None, length) => {
-            shared.measured_from = now;
-            match length {
-                Length::Time(length) => shared.measured_until = now.after(length),
-                Length::Messages(messages) => shared.remaining = messages,
-            }
+    if shared.schedule.is_none() {
+        shared.measured_from = now;
+    }
+    match (shared.plan.length, shared.schedule) {
+        (Length::Time(length), _) => {
+            shared.measured_until = shared.measured_from.after(length);
+            shared.window_until = shared.measured_until;
         }
+        (Length::Messages(_), Some(schedule)) => {
+            shared.measured_until = schedule.pace.due_time(schedule.end);
+        }
+        (Length::Messages(messages), None) => shared.remaining = messages,
     }
 }

@@ -117,6 +117,20 @@ pub struct DatagramCounts {
     pub wrong: u64,
 }
 
+/// Why a message has no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoReply {
+    /// None was received within the timeout. The latency is at least the timeout, and is a sample:
+    /// without it a server that stalls would look fast (coordinated omission).
+    TimedOut,
+    /// The client was lost. How long the reply would have taken is unknown, so this is no sample: a
+    /// connection that is reset after 3 ms is not a latency of 3 ms.
+    ClientLost,
+    /// The run was interrupted. The reply might have been in time, so the message is neither
+    /// unanswered nor a sample.
+    Interrupted,
+}
+
 /// How far a client had come when it was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
@@ -139,6 +153,8 @@ pub struct Counters {
     pub connected: u32,
     /// Of these, welcomed.
     pub welcomed: u32,
+    /// Of these, sent at least one message.
+    pub sent_once: u32,
     /// Of these, answered at least once.
     pub answered_once: u32,
     /// Clients connected now.
@@ -170,12 +186,21 @@ pub struct Counters {
     pub sent: u64,
     /// Of these, answered within the timeout.
     pub answered: u64,
-    /// Of these, not answered: timed out, or the client was lost, or the run ended first.
+    /// Measured messages, sent or due, that were not answered: timed out, or lost with their
+    /// client.
     pub unanswered: u64,
-    /// When the last measured reply was received.
+    /// Of these, timed out.
+    pub timed_out: u64,
+    /// Measured messages, sent or due, without a reply when the run was interrupted.
+    pub left_in_flight: u64,
+    /// Replies received in the measured window, whatever message they answer.
+    pub replies: u64,
+    /// [`replies`](Self::replies) up to the last reply to a measured message.
+    pub replies_at_last: u64,
+    /// When the last reply to a measured message was received.
     pub last_reply: Time,
-    /// Latency of measured messages: from when a message was sent (closed loop) or due (open
-    /// loop) to its reply.
+    /// Latency of measured messages that were answered or timed out: from when a message was sent
+    /// (closed loop) or due (open loop) to its reply or its timeout.
     pub latency: Latencies<u64>,
     /// Latency of all messages answered in the current second.
     pub this_second: Latencies<u32>,
@@ -226,23 +251,33 @@ impl Counters {
         self.open -= u32::from(reached != Reached::Nothing);
     }
 
-    /// A message that began at `begun` was answered.
-    pub fn note_reply(&mut self, begun: Time, now: Time, measured: bool) {
+    /// A message that began at `begun` was answered. `measured`: the message is measured;
+    /// `in_window`: the reply was received in the measured window.
+    pub fn note_reply(&mut self, begun: Time, now: Time, measured: bool, in_window: bool) {
         let latency = now.since(begun);
         self.in_flight -= 1;
         self.this_second.record(latency);
+        self.replies += u64::from(in_window);
         if measured {
             self.answered += 1;
             self.last_reply = now;
+            self.replies_at_last = self.replies;
             self.latency.record(latency);
         }
     }
 
-    /// Measured messages that began at `begun` are given up: their latency is at least the time
-    /// waited.
-    pub fn note_unanswered(&mut self, begun: Time, now: Time, count: u64) {
-        self.unanswered += count;
-        self.latency.record_many(now.since(begun), count);
+    /// `count` measured messages get no reply any more. Those that timed out have waited for
+    /// `waited`.
+    pub fn note_no_reply(&mut self, why: NoReply, waited: Duration, count: u64) {
+        match why {
+            NoReply::TimedOut => {
+                self.unanswered += count;
+                self.timed_out += count;
+                self.latency.record_many(waited, count);
+            }
+            NoReply::ClientLost => self.unanswered += count,
+            NoReply::Interrupted => self.left_in_flight += count,
+        }
     }
 
     /// An active client has finished with this many measured messages answered.

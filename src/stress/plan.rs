@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub name: Vec<u8>,
     /// The addresses that clients connect from.
     pub sources: SourceAddresses,
+    /// The flags of the server that is started for the run; `None`: it is already running.
+    pub server_flags: Option<Vec<String>>,
 }
 
 impl Plan {
@@ -175,6 +177,7 @@ pub(super) mod tests {
             timeout: Duration::from_secs(5),
             name: b"Michael".to_vec(),
             sources: SourceAddresses::default(),
+            server_flags: None,
         }
     }
 

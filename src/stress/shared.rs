@@ -4,9 +4,9 @@
 //! touch** a source. **Invariant**: a source leaves nothing in the scratch buffers that a later
 //! call relies on.
 
-use super::counters::{Counters, LossCause, MAX_EXCERPT_BYTES, Reached};
+use super::counters::{Counters, LossCause, MAX_EXCERPT_BYTES, NoReply, Reached};
 use super::pace::Schedule;
-use super::plan::{Plan, Script};
+use super::plan::{Length, Plan, Script};
 use crate::net::stream::Traffic;
 use crate::reactor::{Time, Token};
 use std::io;
@@ -51,8 +51,11 @@ pub(crate) struct Shared {
     pub began: Time,
     /// Messages that begin from then on are measured. Until this is known, none are.
     pub measured_from: Time,
-    /// When the measured part ends.
+    /// When the last measured message has begun; later ones are not sent.
     pub measured_until: Time,
+    /// When the measured window ends: replies received from `measured_from` until then make the
+    /// rate. Until the run has ended, this is when it ends at the latest.
+    pub window_until: Time,
     /// Bytes and system calls before the measured part.
     pub traffic_before: Traffic,
     /// The active clients, those that send messages. A client's index in this list is its
@@ -82,6 +85,7 @@ impl Shared {
             began: Time::ZERO,
             measured_from: never,
             measured_until: never,
+            window_until: never,
             traffic_before: Traffic::default(),
             active: Vec::with_capacity(plan.active as usize),
             input: vec![0; input_bytes].into_boxed_slice(),
@@ -96,6 +100,63 @@ impl Shared {
     #[must_use]
     pub(crate) fn is_measured(&self, begun: Time) -> bool {
         begun >= self.measured_from
+    }
+
+    /// Whether a reply received at `now` is in the measured window.
+    #[must_use]
+    pub(crate) fn is_in_window(&self, now: Time) -> bool {
+        self.measured_from <= now && now < self.window_until
+    }
+
+    /// Whether the measured window has ended at `now`.
+    #[must_use]
+    pub(crate) fn is_window_over(&self, now: Time) -> bool {
+        now >= self.window_until
+    }
+
+    /// The length of the measured window; zero if nothing was measured.
+    #[must_use]
+    pub(crate) fn window(&self) -> Duration {
+        self.window_until.since(self.measured_from)
+    }
+
+    /// Ends the measured window of a run that ends at `now`: with the last reply where a number of
+    /// messages was asked for and all have begun, otherwise as planned or now.
+    pub(crate) fn end_window(&mut self, now: Time) {
+        let all_begun = matches!(self.stage, Stage::Finishing(_)) && !self.interrupted;
+        let by_messages = matches!(self.plan.length, Length::Messages(_));
+        if all_begun && by_messages && self.counters.answered > 0 {
+            // In the open loop the window is not shorter than the schedule.
+            let scheduled = self.schedule.map_or(Time::ZERO, |_| self.measured_until);
+            self.window_until = self.counters.last_reply.max(scheduled);
+            self.counters.replies = self.counters.replies_at_last;
+        } else {
+            self.window_until = self.window_until.min(now);
+        }
+    }
+
+    /// Messages of the schedule that were due `earlier` than the measured window, or in it if that
+    /// is zero; `None` in the closed loop.
+    #[must_use]
+    pub(crate) fn due_before_window(&self, earlier: Duration) -> Option<u64> {
+        let schedule = self.schedule?;
+        let due_before = |time: Time| {
+            // Times are counted from the start of the run.
+            let time = Time::ZERO.after(time.since(Time::ZERO).saturating_sub(earlier));
+            schedule.pace.count_before(time).min(schedule.end)
+        };
+        Some(due_before(self.window_until).saturating_sub(due_before(self.measured_from)))
+    }
+
+    /// Why a message has no reply at the end of the run: unless it is interrupted, the run waits
+    /// for each reply until its timeout.
+    #[must_use]
+    pub(crate) fn no_reply_at_end(&self) -> NoReply {
+        if self.interrupted {
+            NoReply::Interrupted
+        } else {
+            NoReply::TimedOut
+        }
     }
 
     /// Whether events that belong to no message are measured now.

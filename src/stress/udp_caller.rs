@@ -1,8 +1,8 @@
 //! One UDP client: sends numbered datagrams and matches each reply to its datagram.
 //!
 //! **Owns** one socket and the datagrams whose fate is undecided. **Must never touch** another
-//! client. **Invariant**: each datagram sent ends as exactly one of answered, late or lost; a reply
-//! that decides no fate is counted as a duplicate or as wrong.
+//! client. **Invariant**: each datagram sent ends as exactly one of answered, late, lost or, if the
+//! run is interrupted, in flight; a reply that decides no fate is counted as a duplicate or as wrong.
 //!
 //! Datagrams may be lost, duplicated, delayed and reordered (pitfall 14), so each carries a
 //! number, and replies echo it. A client remembers the datagrams in flight and those given up:
@@ -14,11 +14,13 @@
 //!     +--------------------------+  +-----> lost
 //! ```
 //!
+//! Only an interrupt leaves datagrams in flight without a fate.
+//!
 //! Once its fate is decided, a datagram is forgotten. A reply to a number that was sent but is not
 //! remembered is therefore a duplicate.
 
 use super::Shared;
-use super::counters::{Counters, Reached};
+use super::counters::{NoReply, Reached};
 use super::number::{last_with, read_number, write_number};
 use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
@@ -160,10 +162,14 @@ impl<U: ConnectedUdp> UdpCaller<U> {
         }
     }
 
-    /// The run has ended: undecided datagrams are lost.
+    /// The run has ended: undecided datagrams get no reply any more.
     pub(crate) fn finish(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+        self.end(cx.shared.no_reply_at_end(), cx)
+    }
+
+    fn end(&mut self, why: NoReply, cx: &mut Context<'_, Shared>) -> Verdict {
         if let UdpCallerState::Active(exchange) = &mut self.state {
-            exchange.finish(cx.clock_now(), &mut cx.shared.counters);
+            exchange.finish(why, cx.clock_now(), cx.shared);
         }
         Verdict::Close
     }
@@ -209,7 +215,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
         if let UdpCallerState::Active(exchange) = &mut self.state
             && let Some(number) = written.and_then(|bits| last_with(bits, exchange.sent))
         {
-            if !exchange.note_reply(number, now, &mut shared.counters) {
+            if !exchange.note_reply(number, now, shared) {
                 shared.counters.datagrams.duplicates += counted;
             }
             return;
@@ -222,7 +228,7 @@ impl<U: ConnectedUdp> UdpCaller<U> {
         let cause = cx.shared.cause_of(error);
         debug!("lost {}: {}", cx.token, cause.name());
         cx.shared.counters.note_lost(cause, Reached::Welcomed);
-        self.finish(cx)
+        self.end(NoReply::ClientLost, cx)
     }
 }
 
@@ -236,7 +242,7 @@ impl Exchange {
     ) -> io::Result<()> {
         let timeout = cx.shared.plan.timeout;
         if !cx.readiness.contains(Readiness::READABLE) {
-            self.give_up_older_than(timeout, cx.clock_now(), &mut cx.shared.counters);
+            self.give_up_older_than(timeout, cx.clock_now(), cx.shared);
         }
         self.send_datagrams(socket, cx)?;
         match self.undecided.get(self.first_in_flight()) {
@@ -283,8 +289,9 @@ impl Exchange {
     /// Remembers the datagram just sent. If the memory is full the oldest one given up is lost.
     fn remember(&mut self, begun: Time, now: Time, shared: &mut Shared) {
         if self.undecided.len() == MAX_UNDECIDED_DATAGRAMS {
-            self.decide(0, Fate::Lost, now, &mut shared.counters);
+            self.decide(0, Fate::Lost, now, shared);
         }
+        shared.counters.sent_once += u32::from(self.sent == 0);
         self.undecided.push(Datagram {
             number: self.sent,
             state: DatagramState::InFlight,
@@ -301,7 +308,7 @@ impl Exchange {
     }
 
     /// A reply to datagram `number` was received. Returns whether it decided a fate.
-    fn note_reply(&mut self, number: u64, now: Time, counters: &mut Counters) -> bool {
+    fn note_reply(&mut self, number: u64, now: Time, shared: &mut Shared) -> bool {
         let found = self
             .undecided
             .binary_search_by_key(&number, |datagram| datagram.number);
@@ -310,7 +317,7 @@ impl Exchange {
             DatagramState::InFlight => Fate::Answered,
             DatagramState::GivenUp => Fate::Late,
         };
-        self.decide(position, fate, now, counters);
+        self.decide(position, fate, now, shared);
         true
     }
 
@@ -321,28 +328,32 @@ impl Exchange {
     }
 
     /// Gives up the datagrams that have been in flight for `timeout`.
-    fn give_up_older_than(&mut self, timeout: Duration, now: Time, counters: &mut Counters) {
+    fn give_up_older_than(&mut self, timeout: Duration, now: Time, shared: &mut Shared) {
+        let counters = &mut shared.counters;
         let first = self.first_in_flight();
         for datagram in &mut self.undecided[first..] {
-            if now.since(datagram.begun) < timeout {
+            let waited = now.since(datagram.begun);
+            if waited < timeout {
                 break;
             }
             datagram.state = DatagramState::GivenUp;
             counters.in_flight -= 1;
             if datagram.measured {
-                counters.note_unanswered(datagram.begun, now, 1);
+                counters.note_no_reply(NoReply::TimedOut, waited, 1);
             }
         }
     }
 
     /// Decides the fate of a datagram: the only place that does.
-    fn decide(&mut self, position: usize, fate: Fate, now: Time, counters: &mut Counters) {
+    fn decide(&mut self, position: usize, fate: Fate, now: Time, shared: &mut Shared) {
+        let in_window = shared.is_in_window(now);
+        let counters = &mut shared.counters;
         let Datagram {
             begun, measured, ..
         } = self.undecided.remove(position);
         match fate {
             Fate::Answered => {
-                counters.note_reply(begun, now, measured);
+                counters.note_reply(begun, now, measured, in_window);
                 counters.answered_once += u32::from(self.answered == 0);
                 self.answered += 1;
                 self.measured += u64::from(measured);
@@ -352,11 +363,21 @@ impl Exchange {
         }
     }
 
-    /// The client has ended: nothing undecided can be answered any more.
-    fn finish(&mut self, now: Time, counters: &mut Counters) {
-        self.give_up_older_than(Duration::ZERO, now, counters);
-        while !self.undecided.is_empty() {
-            self.decide(0, Fate::Lost, now, counters);
+    /// The client has ended: nothing undecided can be answered any more. `why` is about the
+    /// datagrams in flight; those given up are lost.
+    fn finish(&mut self, why: NoReply, now: Time, shared: &mut Shared) {
+        let counters = &mut shared.counters;
+        for datagram in self.undecided.drain(..) {
+            let is_in_flight = datagram.state == DatagramState::InFlight;
+            counters.in_flight -= u64::from(is_in_flight);
+            if !datagram.measured {
+                continue;
+            }
+            if is_in_flight {
+                counters.note_no_reply(why, now.since(datagram.begun), 1);
+            }
+            let is_lost = !is_in_flight || why != NoReply::Interrupted;
+            counters.datagrams.lost += u64::from(is_lost);
         }
         counters.note_served(self.measured);
     }
@@ -405,10 +426,10 @@ mod tests {
         }
         for bits in [0, u32::MAX, 2, 1, u32::MAX - 1] {
             let number = last_with(bits, exchange.sent).expect("it was sent");
-            assert!(exchange.note_reply(number, Time::ZERO, &mut shared.counters));
-            assert!(!exchange.note_reply(number, Time::ZERO, &mut shared.counters));
+            assert!(exchange.note_reply(number, Time::ZERO, &mut shared));
+            assert!(!exchange.note_reply(number, Time::ZERO, &mut shared));
         }
-        exchange.finish(Time::ZERO, &mut shared.counters);
+        exchange.finish(NoReply::TimedOut, Time::ZERO, &mut shared);
         assert_eq!(shared.counters.best_served, u64::from(u32::MAX) + 4);
         assert_eq!(shared.counters.answered, 5);
     }

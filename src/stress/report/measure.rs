@@ -51,6 +51,7 @@ pub(super) fn plan(shared: &Shared) -> PlanReport {
         connect_rate: plan.connect_rate.map(Into::into),
         timeout_seconds: plan.timeout.as_secs_f64(),
         sources: plan.sources.count_for(plan.clients),
+        server_flags: plan.server_flags.clone(),
     }
 }
 
@@ -61,6 +62,7 @@ pub(super) fn clients(shared: &Shared) -> Clients {
         requested: shared.plan.clients,
         connected: counters.connected,
         greeted: counters.welcomed,
+        sent: counters.sent_once,
         answered: counters.answered_once,
         peak: counters.peak,
         lost: counters.all_lost(),
@@ -91,22 +93,18 @@ pub(super) fn connects(shared: &Shared) -> Connects {
 
 pub(super) fn messages(shared: &Shared) -> Messages {
     let counters = &shared.counters;
-    // An interrupted run, or a run for a number of messages, ends with its last reply.
-    let planned_end = match shared.plan.length {
-        Length::Time(_) if !shared.interrupted => shared.measured_until,
-        _ => counters.last_reply,
-    };
-    let seconds = planned_end
-        .max(counters.last_reply)
-        .since(shared.measured_from)
-        .as_secs_f64();
+    let seconds = shared.window().as_secs_f64();
     let before = shared.traffic_before;
     Messages {
+        due: shared.due_before_window(Duration::ZERO),
         sent: counters.sent,
         answered: counters.answered,
         unanswered: counters.unanswered,
+        timed_out: counters.timed_out,
+        in_flight: counters.left_in_flight,
+        replies: counters.replies,
         seconds,
-        per_second: per_second(counters.answered, seconds),
+        per_second: per_second(counters.replies, seconds),
         bytes_out: counters.traffic.bytes_out - before.bytes_out,
         bytes_in: counters.traffic.bytes_in - before.bytes_in,
     }
@@ -119,9 +117,12 @@ pub(super) fn latencies<C: Counter>(latencies: &Latencies<C>) -> LatencyReport {
         min_us: latencies.min().map(microseconds),
         mean_us: latencies.mean().map(microseconds),
         p50_us: quantile(0.5),
+        p75_us: quantile(0.75),
         p90_us: quantile(0.9),
+        p95_us: quantile(0.95),
         p99_us: quantile(0.99),
         p99_9_us: quantile(0.999),
+        p99_99_us: quantile(0.999_9),
         max_us: latencies.max().map(microseconds),
         histogram: latencies.encoded().map(|encoded| HistogramReport {
             unit: HistogramUnit::Nanoseconds,
@@ -182,14 +183,14 @@ pub(super) fn datagrams(counted: DatagramCounts) -> DatagramReport {
     }
 }
 
-/// One process over the measured part, from its figures in the usage samples.
+/// One process over the measured window, from its figures in the usage samples.
 pub(super) fn process(
     run: &Run,
     of: impl Fn(&UsageSample) -> Option<ProcessUsage>,
 ) -> Option<ProcessReport> {
     let usage = &run.usage;
     let (before, ended) = (of(&usage.before)?, of(&usage.ended)?);
-    // A run that never reached its measured part is measured from its start.
+    // A run that never reached its measured window is measured from its start.
     let (started, since) = match of(&usage.started) {
         Some(started) => (started, usage.started.at),
         None => (before, usage.before.at),
@@ -197,10 +198,10 @@ pub(super) fn process(
     let cpu = ended.cpu.saturating_sub(started.cpu);
     let clients = f64::from(run.shared.counters.open);
     let grown = ended.resident_bytes.saturating_sub(before.resident_bytes) as f64;
-    let answered = run.shared.counters.answered;
+    let replies = run.shared.counters.replies;
     Some(ProcessReport {
         cpu_share: cpu.as_secs_f64() / usage.ended.at.since(since).as_secs_f64().max(1e-9),
-        cpu_us_per_message: (answered > 0).then(|| microseconds(cpu) / answered as f64),
+        cpu_us_per_message: (replies > 0).then(|| microseconds(cpu) / replies as f64),
         resident_bytes: ended.resident_bytes,
         bytes_per_client: (clients > 0.0).then(|| grown / clients),
         threads: ended.threads,

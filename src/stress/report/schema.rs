@@ -8,6 +8,24 @@
 //!
 //! The docs of the structs and fields are the descriptions in the JSON Schema. The schema permits
 //! no other keys; a reader ignores them, because a later helloop may add some.
+//!
+//! # The measured window
+//!
+//! The window begins after the warm-up. It ends after the time that was asked for or, where a number
+//! of messages was asked for, with the last reply. It ends earlier if the run is interrupted or the
+//! last client is lost: there the run stops being able to measure. A rate is the replies received
+//! *in the window*, whatever message they answer, divided by the length of the window.
+//!
+//! A *measured* message begins in the window: it is sent (closed loop) or due (open loop) then. It
+//! ends in one of these ways; `messages.sent`, in the open loop `messages.due`, is their sum over
+//! TCP:
+//!
+//! | end | counted in | latency sample |
+//! | --- | --- | --- |
+//! | answered within the timeout, also after the window | `answered` | yes |
+//! | timed out | `unanswered`, `timed_out` | yes: the time waited, at least the timeout |
+//! | its client was lost for another cause | `unanswered` | no: its latency is unknown |
+//! | the run was interrupted first | `in_flight` | no: it might have been answered in time |
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -180,6 +198,8 @@ pub(crate) struct PlanReport {
     pub timeout_seconds: f64,
     /// Source addresses in use.
     pub sources: u32,
+    /// The flags of the server that was started for the run; null if it was already running.
+    pub server_flags: Option<Vec<String>>,
 }
 
 /// How many clients reached each stage.
@@ -192,6 +212,8 @@ pub(crate) struct Clients {
     pub connected: u32,
     /// Received the welcome.
     pub greeted: u32,
+    /// Sent at least one message.
+    pub sent: u32,
     /// Received at least one reply.
     pub answered: u32,
     /// Peak concurrent clients.
@@ -222,19 +244,28 @@ pub(crate) struct Connects {
     pub latency: LatencyReport,
 }
 
-/// What clients sent and received in the measured part.
+/// What clients sent and received in the measured window. A rate is the replies received in the
+/// window, whatever message they answer, over the length of the window.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Messages {
-    /// Messages sent.
+    /// Measured messages due by the schedule; null in the closed loop.
+    pub due: Option<u64>,
+    /// Measured messages sent.
     pub sent: u64,
-    /// Of these, answered.
+    /// Measured messages answered.
     pub answered: u64,
-    /// Never answered: sent, or due by the schedule.
+    /// Measured messages, sent or due, that were not answered: timed out, or lost with their client.
     pub unanswered: u64,
-    /// The length of the measured part, up to the last reply.
+    /// Of these, timed out.
+    pub timed_out: u64,
+    /// Measured messages, sent or due, without a reply when the run was interrupted; 0 if it was not.
+    pub in_flight: u64,
+    /// Replies received in the window.
+    pub replies: u64,
+    /// The length of the window.
     pub seconds: f64,
-    /// Messages answered per second.
+    /// Replies received in the window per second.
     pub per_second: f64,
     /// Bytes sent.
     pub bytes_out: u64,
@@ -242,7 +273,8 @@ pub(crate) struct Messages {
     pub bytes_in: u64,
 }
 
-/// Latencies. A percentile is null unless at least 10 samples exceed it.
+/// Latencies, of messages those of all that were answered or timed out. A percentile is null unless
+/// at least 10 samples exceed it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct LatencyReport {
@@ -254,12 +286,18 @@ pub(crate) struct LatencyReport {
     pub mean_us: Option<f64>,
     /// The median.
     pub p50_us: Option<f64>,
+    /// The 75th percentile.
+    pub p75_us: Option<f64>,
     /// The 90th percentile.
     pub p90_us: Option<f64>,
+    /// The 95th percentile.
+    pub p95_us: Option<f64>,
     /// The 99th percentile.
     pub p99_us: Option<f64>,
     /// The 99.9th percentile.
     pub p99_9_us: Option<f64>,
+    /// The 99.99th percentile.
+    pub p99_99_us: Option<f64>,
     /// The maximum.
     pub max_us: Option<f64>,
     /// All samples; null without samples.
@@ -296,9 +334,9 @@ pub(crate) struct Bucket {
 pub(crate) struct SecondReport {
     /// Its end, since the start of the run.
     pub at_seconds: f64,
-    /// It lies in the measured part.
+    /// It lies in the measured window.
     pub measured: bool,
-    /// Replies per second.
+    /// Replies received in it, per second.
     pub per_second: f64,
     /// The median of their latencies.
     pub p50_us: Option<f64>,
@@ -332,7 +370,7 @@ pub(crate) struct Served {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct DatagramReport {
-    /// Datagrams without a reply.
+    /// Datagrams without a reply, at the end of the run or when their client was lost.
     pub lost: u64,
     /// Replies that arrived after the timeout.
     pub late: u64,
@@ -342,25 +380,25 @@ pub(crate) struct DatagramReport {
     pub wrong: u64,
 }
 
-/// A process in the measured part.
+/// A process in the measured window.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct ProcessReport {
     /// CPU seconds per second.
     pub cpu_share: f64,
-    /// CPU time per answered message; null if none was answered.
+    /// CPU time per reply; null if there was none.
     pub cpu_us_per_message: Option<f64>,
-    /// Resident memory (RSS) at the end, with the clients still connected.
+    /// Resident memory (RSS) at the end of the window, with the clients still connected.
     pub resident_bytes: u64,
     /// Growth of resident memory since before the first connect, per client.
     pub bytes_per_client: Option<f64>,
-    /// Threads at the end, with the clients still connected.
+    /// Threads at the end of the window, with the clients still connected.
     pub threads: u64,
     /// Context switches.
     pub context_switches: u64,
 }
 
-/// The load generator in the measured part.
+/// The load generator in the measured window.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct LoadReport {
@@ -380,13 +418,14 @@ pub(crate) struct LoadReport {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct VerdictReport {
-    /// The load did all that was asked for.
+    /// The load did all that was asked for. An interrupted run did not.
     pub achieved: bool,
-    /// What it did not do, one line each.
+    /// What it did not do, one line each. What only the interrupt prevented is not listed.
     pub shortcomings: Vec<String>,
     /// The load generator was the bottleneck, not the server.
     pub limited_by_client: bool,
-    /// `measured the server`, `measured nothing`, or `limited by this client: ...`.
+    /// `measured the server`, `measured nothing`, `held idle clients`, `limited by this client: ...`;
+    /// after `interrupted after ...`, where it was.
     pub words: String,
 }
 
