@@ -9,6 +9,7 @@ mod get;
 mod greet;
 mod manual;
 mod observe;
+mod report;
 mod serve;
 mod show;
 mod stress;
@@ -41,6 +42,7 @@ use std::io::{self, Write};
         helloop udp Sarah                      # greet over UDP\n  \
         helloop stress --spawn --clients 10k   # stress a server with very many clients\n  \
         helloop compare                        # one loop, or a thread for each client?\n  \
+        helloop report a.json b.json           # compare two reports of stress\n  \
         helloop man stress | man -l -          # a command's man page"
 )]
 struct Cli {
@@ -61,6 +63,7 @@ enum Command {
     Show(show::Show),
     Stress(Box<stress::Stress>),
     Compare(compare::Compare),
+    Report(report::Report),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -150,6 +153,7 @@ pub fn run() -> u8 {
         Some(Command::Show(arguments)) => arguments.run(),
         Some(Command::Stress(arguments)) => arguments.run(),
         Some(Command::Compare(arguments)) => arguments.run(),
+        Some(Command::Report(arguments)) => arguments.run(),
         Some(Command::Completions(arguments)) => arguments.run(),
         Some(Command::Man(arguments)) => arguments.run(),
     };

@@ -13,7 +13,7 @@ use crate::stress::child::SpawnedServer;
 use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
-use crate::stress::report::{Report, html, json_schema};
+use crate::stress::report::{NamedRun, Report, html, json_schema};
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
@@ -352,7 +352,9 @@ fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     let text_wanted = !is_stdout(&files.json) && !is_stdout(&files.html);
     let json = to_json(report)?;
     files.json.write(|| json)?;
-    files.html.write(|| html::render(report))?;
+    files
+        .html
+        .write(|| html::render(&[NamedRun::unnamed(report.clone())]))?;
     if text_wanted {
         print_line(report)?;
     }

@@ -5,15 +5,23 @@
 //! numbers.
 //!
 //! Imports run one way: this file uses `measure`, which reads the run, the objectives and the
-//! verdict; the forms `text` and `html` see only the data in `schema`.
+//! verdict; the forms `text`, `side_by_side` and `html` see only the data in `schema`, which `file`
+//! reads back.
 
+mod charts;
+mod figures;
+mod file;
 pub(crate) mod html;
 mod measure;
 mod origin;
 pub(crate) mod schema;
+mod side_by_side;
 pub(crate) mod text;
 
+pub(crate) use figures::{MAX_RUNS, NamedRun};
+pub(crate) use file::read;
 pub(crate) use schema::{Report, json_schema};
+pub(crate) use side_by_side::SideBySide;
 
 use super::plan::Transport;
 use super::slo::Slo;
