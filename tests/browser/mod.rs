@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 mod axe;
+mod emulate;
 
 use crate::util::{Process, TIMEOUT};
 use serde_json::{Value, json};

@@ -5,6 +5,7 @@
 
 use super::figures::NamedRun;
 use super::schema::{LatencyReport, SecondReport, SloReport};
+use crate::protocol::escape::escape;
 use crate::stress::latency::encoding;
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ struct Charts<'a> {
 #[derive(Debug, Serialize)]
 struct Series<'a> {
     name: &'a str,
+    /// When the run began, as `at`.
+    begin: f64,
     /// Seconds since the measured window began; negative before it.
     at: Vec<f64>,
     per_second: Vec<f64>,
@@ -44,7 +47,8 @@ struct Series<'a> {
 /// An objective that is a line in a chart.
 #[derive(Debug, PartialEq, Serialize)]
 struct Limit<'a> {
-    slo: &'a str,
+    /// As it was written, escaped.
+    slo: String,
     metric: &'a str,
     limit: f64,
 }
@@ -67,6 +71,7 @@ fn series(run: &NamedRun) -> Series<'_> {
     let list = |of: fn(&SecondReport) -> Option<f64>| seconds.iter().map(of).collect();
     Series {
         name: &run.name,
+        begin: -began,
         at: seconds
             .iter()
             .map(|second| second.at_seconds - began)
@@ -106,7 +111,7 @@ fn limits<'a>(slos: impl Iterator<Item = &'a SloReport>) -> Vec<Limit<'a>> {
     let mut limits = Vec::new();
     for slo in slos.filter(|slo| slo.metric != "loss") {
         let limit = Limit {
-            slo: &slo.slo,
+            slo: escape(slo.slo.as_bytes()),
             metric: &slo.metric,
             limit: slo.limit,
         };

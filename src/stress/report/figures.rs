@@ -32,6 +32,10 @@ pub(crate) const MAX_RUNS: usize = 8;
 /// Fewer seconds say nothing about the spread: with four, each quartile is one second.
 const MIN_SECONDS: usize = 5;
 
+/// Medians that are closer than this share are not said to differ: a server whose seconds are all
+/// alike has no spread, and a report shows ratios to the hundredth.
+const MIN_DIFFERENCE_SHARE: f64 = 0.01;
+
 /// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -161,9 +165,11 @@ impl Spread {
         (self.median > 0.0).then(|| (self.upper - self.lower) / 2.0 / self.median)
     }
 
-    /// Whether no figure is between both pairs of quartiles.
+    /// Whether no figure is between both pairs of quartiles, and the medians differ visibly.
     fn is_apart_from(self, other: Self) -> bool {
-        self.upper < other.lower || other.upper < self.lower
+        let distance = (self.median - other.median).abs();
+        let visible = MIN_DIFFERENCE_SHARE * self.median.min(other.median);
+        (self.upper < other.lower || other.upper < self.lower) && distance >= visible
     }
 }
 
@@ -309,5 +315,8 @@ mod tests {
             assert_eq!(spread(1.0, 2.0).is_apart_from(other), apart, "{other:?}");
             assert_eq!(other.is_apart_from(spread(1.0, 2.0)), apart, "{other:?}");
         }
+        // Without a spread, less than 1% is no difference.
+        assert!(!spread(1_000.0, 1_000.0).is_apart_from(spread(1_009.0, 1_009.0)));
+        assert!(spread(1_000.0, 1_000.0).is_apart_from(spread(1_011.0, 1_011.0)));
     }
 }

@@ -105,7 +105,8 @@ fn write_page(runs: &[NamedRun], out: &mut String) -> fmt::Result {
     }
     writeln!(
         out,
-        "<details><summary>Licence of uPlot, which draws the charts</summary>\n<pre>{}</pre>\
+        "<details><summary>Licence of uPlot, which draws the charts</summary>\n<pre tabindex=\"0\" \
+         role=\"region\" aria-label=\"licence\">{}</pre>\
          </details>\n</main>\n\
          <script type=\"application/json\" id=\"data\">{}</script>\n\
          <script>\n{UPLOT}\n</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>",
@@ -192,10 +193,10 @@ fn write_comparison(runs: &[NamedRun], out: &mut String) -> fmt::Result {
             if let (Some(value), true) = (cell.ratio, cell.difference != Difference::Reference) {
                 let words = match cell.difference {
                     Difference::BeyondSpread => "differs",
-                    Difference::WithinSpread => "within the spread",
+                    Difference::WithinSpread => "alike",
                     Difference::Reference | Difference::Unknown => "",
                 };
-                write!(out, "<br>{} <small>{words}</small>", ratio(value))?;
+                write!(out, "<br>×{} <small>{words}</small>", ratio(value))?;
             }
             write!(out, "</td>")?;
         }
@@ -204,8 +205,9 @@ fn write_comparison(runs: &[NamedRun], out: &mut String) -> fmt::Result {
     writeln!(
         out,
         "</tbody></table></div>\n<p class=\"hint\">±: half the distance between the quartiles of the \
-         figures of each second, in percent of their median. Below it the ratio to A: it differs if \
-         the middle halves of the seconds do not overlap.</p>"
+         figures of each second, in percent of their median. Below it the ratio to A: a figure \
+         differs if the middle halves of the seconds do not overlap and their medians differ by 1% or \
+         more.</p>"
     )
 }
 
@@ -224,7 +226,8 @@ fn write_report(number: usize, run: &NamedRun, runs: usize, out: &mut String) ->
     };
     writeln!(
         out,
-        "{open}\n<pre>{}</pre>{close}",
+        "{open}\n<pre tabindex=\"0\" role=\"region\" aria-label=\"{}the whole report\">{}</pre>{close}",
+        prefix(number, runs),
         escape(&run.report.to_string())
     )?;
     let seconds = &run.report.seconds;

@@ -8,11 +8,13 @@ use super::schema::MachineReport;
 use crate::net::system;
 use nix::sys::utsname::uname;
 
-/// The command line of this process.
+/// The command line of this process. The program is called helloop, wherever its file is.
 pub(super) fn command() -> Vec<String> {
-    let arguments = std::env::args_os();
-    arguments
-        .map(|argument| argument.to_string_lossy().into_owned())
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    ["helloop".to_owned()]
+        .into_iter()
+        .chain(arguments)
         .collect()
 }
 

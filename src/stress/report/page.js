@@ -6,8 +6,10 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const several = data.runs.length > 1;
 const LETTERS = "ABCDEFGH";
 const HEIGHT_PX = 240;
-// Below this width the labels of the axes get less room.
-const NARROW_PX = 480;
+// The same for all charts, so that the same second is at the same place in each: "100,000", "12.5 ms".
+const AXIS_PX = 62;
+// An objective that is so many times the largest figure is not drawn: it would flatten the chart.
+const FAR = 4;
 const charts = [];
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -26,19 +28,21 @@ function time(us) {
   return digits(us / 1e6) + " s";
 }
 
+// The same for the labels of an axis, which are round.
+function round(us) {
+  if (us === 0) return "0";
+  const [factor, unit] = us < 1 ? [1e3, "ns"] : us < 1e3 ? [1, "µs"] : us < 1e6 ? [1e-3, "ms"] : [1e-6, "s"];
+  return +(us * factor).toPrecision(4) + " " + unit;
+}
+
+const compact = (value) => value >= 1e6 ? value.toLocaleString("en", { notation: "compact" }) : value.toLocaleString("en");
 const whole = (value) => value === null || value === undefined ? "n/a" : Math.round(value).toLocaleString("en");
 const share = (value) => value === null || value === undefined ? "n/a" : Math.round(value * 100) + "%";
 const seconds = (value) => (Math.round(value * 10) / 10) + " s";
 
-// For labels of an axis: 12k instead of 12,000, where there is little room.
-function short(value) {
-  if (value >= 1e6) return +(value / 1e6).toPrecision(3) + "M";
-  if (value >= 1e4) return +(value / 1e3).toPrecision(3) + "k";
-  return String(+value.toPrecision(6));
-}
-
 // 1/(1 - quantile) as a percentile: 100 is p99.
 function percentile(inverse) {
+  if (inverse <= 1) return "min";
   const percent = 100 - 100 / inverse;
   const decimals = Math.max(0, Math.ceil(Math.log10(inverse) - 1e-9) - 2);
   return "p" + +percent.toFixed(decimals + (Number.isInteger(Math.log10(inverse)) ? 0 : 1));
@@ -73,18 +77,23 @@ function limitsOf(metrics) {
   return lines.map((line) => ({ label: line.slo, value: line.limit, metric: line.metric }));
 }
 
+// A piece of a line with this colour and these dashes.
+function swatch(colour, dash) {
+  const line = document.createElement("i");
+  line.style.borderTopColor = "var(" + colour + ")";
+  line.style.borderTopStyle = dash.length === 0 ? "solid" : dash[0] > 4 ? "dashed" : "dotted";
+  return line;
+}
+
 function legend(id, list, limits) {
   const parent = document.querySelector("#" + id + " .legend");
   const entry = (label, colour, dash) => {
     const item = document.createElement("li");
-    const swatch = document.createElement("i");
-    swatch.style.borderTopColor = "var(" + colour + ")";
-    swatch.style.borderTopStyle = dash.length === 0 ? "solid" : dash[0] > 4 ? "dashed" : "dotted";
-    item.append(swatch, label);
+    item.append(swatch(colour, dash), label);
     parent.append(item);
   };
   for (const one of list) entry(one.label, "--series-" + one.colour, one.dash);
-  for (const limit of limits) entry((limit.asked ? "" : "objective ") + limit.label, "--limit", [7, 4]);
+  for (const limit of limits) entry((limit.asked ? "" : "objective ") + limit.label + (limit.far ? " (above the chart)" : ""), "--limit", [7, 4]);
 }
 
 // The part before the measured window is grey.
@@ -107,6 +116,8 @@ function drawLimits(chart, limits) {
   context.lineWidth = 1.5 * devicePixelRatio;
   context.setLineDash([7 * devicePixelRatio, 4 * devicePixelRatio]);
   context.font = 11 * devicePixelRatio + "px system-ui, sans-serif";
+  context.textAlign = "right";
+  context.textBaseline = "bottom";
   for (const limit of limits) {
     const y = chart.valToPos(limit.value, "y", true);
     if (!(y >= top && y <= top + height)) continue;
@@ -114,7 +125,7 @@ function drawLimits(chart, limits) {
     context.moveTo(left, y);
     context.lineTo(left + width, y);
     context.stroke();
-    context.fillText(limit.label, left + 6 * devicePixelRatio, y - 4 * devicePixelRatio);
+    context.fillText(limit.label, left + width - 6 * devicePixelRatio, y - 2 * devicePixelRatio);
   }
   context.restore();
 }
@@ -138,9 +149,7 @@ function tooltip(list, format, title) {
           const value = nearest(chart.data[index + 1], idx);
           if (value === undefined) return;
           const line = document.createElement("div");
-          const swatch = document.createElement("i");
-          swatch.style.borderTopColor = "var(--series-" + one.colour + ")";
-          line.append(swatch, one.label + " " + format(value));
+          line.append(swatch("--series-" + one.colour, one.dash), one.label + " " + format(value));
           box.append(line);
         });
         const room = chart.over.clientWidth;
@@ -171,17 +180,18 @@ function axis(label, format, extra) {
   }, extra);
 }
 
-function make(id, { list, limits, table, x, y, format, title, sync, scale }) {
+function make(id, { list, limits, table, x, y, format, tick, title, sync, scale }) {
   const parent = document.querySelector("#" + id + " .chart");
   if (list.length === 0 || table[0].length === 0) {
     parent.textContent = "No figures: " + (id === "percentiles" ? "too few samples." : "the run was too short, or they are unknown.");
     parent.style.minHeight = "0";
     return;
   }
+  const largest = list.reduce((most, one) => one.values.reduce((max, value) => Math.max(max, value), most), 0);
+  for (const limit of limits) limit.far = limit.value > FAR * largest;
   legend(id, list, limits);
   const size = () => ({ width: Math.max(parent.clientWidth, 200), height: HEIGHT_PX });
-  const narrow = parent.clientWidth < NARROW_PX;
-  const highest = Math.max(0, ...limits.map((limit) => limit.value));
+  const highest = limits.reduce((max, limit) => limit.far ? max : Math.max(max, limit.value), 0);
   const chart = new uPlot({
     ...size(),
     legend: { show: false },
@@ -192,8 +202,8 @@ function make(id, { list, limits, table, x, y, format, title, sync, scale }) {
       y: { range: (self, min, max) => [0, Math.max(max ?? 0, highest, 1e-3) * 1.08] },
     },
     axes: [
-      axis(x, title, sync ? {} : { splits: (self, index, min, max) => decades(min, max), filter: (self, splits) => splits }),
-      axis(y, format, { size: narrow ? 54 : 66 }),
+      axis(x, title, sync ? { size: 32 } : { size: 32,  splits: (self, index, min, max) => decades(min, max), filter: (self, splits) => splits }),
+      axis(y, tick ?? format, { size: AXIS_PX }),
     ],
     series: [{}, ...list.map((one) => ({
       label: one.label,
@@ -229,29 +239,32 @@ function decades(min, max) {
   return splits.filter((value) => value >= min * .999 && value <= max * 1.001);
 }
 
-function overTime(id, figures, limits, y, format) {
+function overTime(id, figures, limits, y, format, tick) {
   const list = seriesOf(figures);
   const tables = list.map((one) => [data.runs[one.run].at, one.values]);
   const table = tables.length === 0 ? [[]] : uPlot.join(tables);
   const title = (value) => seconds(value);
-  make(id, { list, limits, table, x: "time since the measured window began", y, format, title, sync: true });
+  // A point is at the end of its second: the first second begins when the run does.
+  const begin = Math.min(...data.runs.map((run) => run.begin));
+  const range = (self, min, max) => min === table[0][0] ? [Math.min(begin, min), max] : [min, max];
+  make(id, { list, limits, table, x: "time since the measured window began", y, format, tick, title, sync: true, scale: { range } });
 }
 
 function byPercentile() {
   const list = [];
   data.runs.forEach((run, number) => {
     if (run.curve.length > 1) {
-      list.push({ run: number, label: several ? LETTERS[number] : "latency", colour: number, dash: [] });
+      list.push({ run: number, values: run.curve.map((point) => point[1]), label: several ? LETTERS[number] : "latency", colour: number, dash: [] });
     }
   });
   const tables = list.map((one) => {
     const { curve } = data.runs[one.run];
-    return [curve.map((point) => point[0]), curve.map((point) => point[1])];
+    return [curve.map((point) => point[0]), one.values];
   });
   const table = tables.length === 0 ? [[]] : uPlot.join(tables);
   const limits = limitsOf(["p", "max", "min", "mean"]);
   make("percentiles", {
-    list, limits, table, x: "percentile", y: "latency", format: time, title: percentile, sync: false,
+    list, limits, table, x: "percentile", y: "latency", format: time, tick: round, title: percentile, sync: false,
     scale: { distr: 3, log: 10, range: (self, min, max) => [1, Math.max(max, 10)] },
   });
 }
@@ -259,11 +272,11 @@ function byPercentile() {
 byPercentile();
 const asked = several ? [] : data.runs.filter((run) => run.asked_per_second !== null)
   .map((run) => ({ label: "asked: " + whole(run.asked_per_second), value: run.asked_per_second, asked: true }));
-overTime("rate", [figure("per_second", "messages per second")], [...limitsOf(["rate"]), ...asked], "messages per second", whole);
-overTime("latency", [figure("p50_us", "p50"), figure("p99_us", "p99"), figure("p99_9_us", "p99.9")], limitsOf(["p"]), "latency", time);
-overTime("clients", [figure("connected", "clients")], [], "clients", whole);
+overTime("rate", [figure("per_second", "messages per second")], [...limitsOf(["rate"]), ...asked], "messages per second", whole, compact);
+overTime("latency", [figure("p50_us", "p50"), figure("p99_us", "p99"), figure("p99_9_us", "p99.9")], limitsOf(["p"]), "latency", time, round);
+overTime("clients", [figure("connected", "clients")], [], "clients", whole, compact);
 overTime("cpu", [figure("server_cpu_share", "server"), figure("load_cpu_share", "load generator")], [], "CPU", share);
-overTime("lag", [figure("loop_lag_mean_us", "mean"), figure("loop_lag_max_us", "maximum")], [], "lag", time);
+overTime("lag", [figure("loop_lag_mean_us", "mean"), figure("loop_lag_max_us", "maximum")], [], "lag", time, round);
 
 // Colours are read from the style when a chart is drawn.
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

@@ -28,8 +28,10 @@
 //! | the run was interrupted first | `in_flight` | no: it might have been answered in time |
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -39,7 +41,15 @@ pub(crate) const SCHEMA_VERSION: u32 = 2;
 /// The JSON Schema (draft 2020-12) of a report.
 #[must_use]
 pub(crate) fn json_schema() -> Schema {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
+    // A doc comment has line endings where its lines end.
+    let unfold = RecursiveTransform(|schema: &mut Schema| {
+        if let Some(Value::String(text)) = schema.get_mut("description") {
+            *text = text.replace('\n', " ");
+        }
+    });
+    let settings = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with_transform(unfold);
     settings.into_generator().into_root_schema_for::<Report>()
 }
 

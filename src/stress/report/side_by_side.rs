@@ -14,7 +14,7 @@ use std::fmt::{self, Write as _};
 const NAME_COLUMNS: usize = 13;
 
 /// The width of a value with its spread: `118561 ±12%`.
-const VALUE_COLUMNS: usize = 14;
+const VALUE_COLUMNS: usize = 15;
 
 /// The width of a ratio and its mark: `  0.51*`.
 const RATIO_COLUMNS: usize = 8;
@@ -77,8 +77,8 @@ impl SideBySide<'_> {
             out,
             "",
             "±: half the distance between the quartiles of the figures of each second, in percent of \
-             their median. A ratio is to A; with * the middle halves of the seconds do not overlap: a \
-             difference beyond their spread.",
+             their median. A ratio is to A; with * the middle halves of the seconds do not overlap and \
+             their medians differ by 1% or more: a difference beyond the spread.",
         )
     }
 
@@ -110,7 +110,7 @@ impl SideBySide<'_> {
             ),
         };
         if !settings.is_empty() {
-            let _ = write!(words, ". It is another load: {}", settings.join(", "));
+            let _ = write!(words, ". Its settings differ: {}", settings.join(", "));
         }
         self.fold(out, &start, &format!("{words}."))
     }
@@ -201,7 +201,7 @@ pub(super) fn spread(cell: &Cell) -> Option<String> {
 
 fn with_spread(cell: &Cell, unit: Unit) -> String {
     let spread = spread(cell).unwrap_or_default();
-    format!("{} {spread:<4}", value(cell.value, unit))
+    format!("{} {spread:<5}", value(cell.value, unit))
 }
 
 fn with_mark(cell: &Cell) -> String {
@@ -220,17 +220,18 @@ fn write_table(out: &mut String, rows: &[Row], others: std::ops::Range<usize>) -
         out,
         "\n{:NAME_COLUMNS$}{:>VALUE_COLUMNS$}",
         "",
-        format!("{}     ", letter(0))
+        format!("{}      ", letter(0))
     )?;
     for number in others.clone() {
         let name = letter(number);
         write!(
             out,
             "{:>VALUE_COLUMNS$}{:>RATIO_COLUMNS$}",
-            format!("{name}     "),
+            format!("{name}      "),
             format!("{name}/A ")
         )?;
     }
+    trim_end(out);
     writeln!(out)?;
     for row in rows {
         write!(out, "{:NAME_COLUMNS$}", row.name)?;
