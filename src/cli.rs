@@ -10,6 +10,7 @@ mod get;
 mod greet;
 mod manual;
 mod observe;
+mod report;
 mod serve;
 mod show;
 mod stress;
@@ -42,6 +43,7 @@ use usage::Environment;
         helloop tcp Michael Tracy             # greet over TCP\n  \
         helloop udp Sarah                     # greet over UDP\n  \
         helloop stress --spawn --clients 10k  # load-test a server of its own\n  \
+        helloop report a.json b.json          # compare two reports of stress\n  \
         helloop compare                       # one loop, or a thread per client?\n  \
         helloop man stress | man -l -         # the man page of a command"
 )]
@@ -63,6 +65,7 @@ enum Command {
     Show(show::Show),
     Stress(Box<stress::Stress>),
     Compare(compare::Compare),
+    Report(report::Report),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -157,6 +160,7 @@ pub fn run() -> u8 {
         Some(Command::Show(arguments)) => arguments.run(),
         Some(Command::Stress(arguments)) => arguments.run(),
         Some(Command::Compare(arguments)) => arguments.run(),
+        Some(Command::Report(arguments)) => arguments.run(),
         Some(Command::Completions(arguments)) => arguments.run(),
         Some(Command::Man(arguments)) => arguments.run(),
     })

@@ -50,10 +50,11 @@ pub(crate) use sources::LoadSource;
 use crate::net::system::{self, ProcessUsage};
 use crate::reactor::{Reactor, Readiness, Time, Verdict};
 use conductor::Conductor;
+use counters::Second;
 use plan::Plan;
 use signals::Interrupt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often the progress is shown: faster updates are unreadable.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -67,6 +68,22 @@ pub(crate) struct UsageSample {
     pub own: Option<ProcessUsage>,
     /// The server's process, if it is known and readable.
     pub server: Option<ProcessUsage>,
+}
+
+impl UsageSample {
+    /// Adds to `second`, which ends now, what both processes have used since `last`.
+    fn note_cpu(&self, last: Self, second: Option<&mut Second>) {
+        let seconds = self.at.since(last.at).as_secs_f64();
+        let Some(second) = second.filter(|_| seconds > 0.0) else {
+            return;
+        };
+        let share = |of: fn(&Self) -> Option<ProcessUsage>| {
+            let cpu = of(self)?.cpu.saturating_sub(of(&last)?.cpu);
+            Some(cpu.as_secs_f64() / seconds)
+        };
+        second.server_cpu_share = share(|sample| sample.server);
+        second.load_cpu_share = share(|sample| sample.own);
+    }
 }
 
 /// The usage samples of a run.
@@ -87,6 +104,8 @@ pub(crate) struct Run {
     pub shared: Shared,
     /// The usage samples of both processes.
     pub usage: Usage,
+    /// When the run started, by the clock on the wall.
+    pub started: SystemTime,
 }
 
 /// Runs `plan` until it ends or is interrupted. `server` is the server's process, whose usage is
@@ -101,6 +120,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
     show_progress: &mut dyn FnMut(&Shared, Time),
 ) -> io::Result<Run> {
+    let started = SystemTime::now();
     let mut reactor = Reactor::<LoadSource>::new()?;
     let mut shared = Shared::new(plan);
     let conductor = Box::new(Conductor::new(&shared, Time::ZERO));
@@ -115,23 +135,31 @@ pub(crate) fn run(
         ..Usage::default()
     };
     let (mut shown, mut ended) = (Time::ZERO, None);
+    let mut last = usage.before;
     loop {
         let stage = shared.stage;
+        let seconds = shared.counters.seconds.len();
         shared.interrupted = interrupt.is_set();
         reactor.with_source(conductor, &mut shared, |source, cx, births| match source {
             LoadSource::Conductor(conductor) => conductor.conduct(cx, births),
             LoadSource::Caller(_) | LoadSource::UdpCaller(_) => Verdict::Hold,
         });
+        let starts_measuring = stage != shared.stage && shared.stage == Stage::Running;
+        if starts_measuring || shared.counters.seconds.len() > seconds {
+            let now = sample(reactor.now());
+            now.note_cpu(last, shared.counters.seconds.get_mut(seconds));
+            last = now;
+            if starts_measuring {
+                usage.started = now;
+            }
+        }
         if shared.stage == Stage::Over {
             break;
         }
-        match shared.stage {
-            Stage::Running if stage != Stage::Running => usage.started = sample(reactor.now()),
-            // The clients that wait for their last replies do not belong to the window.
-            Stage::Finishing(_) if shared.is_window_over(reactor.now()) && ended.is_none() => {
-                ended = Some(sample(reactor.now()));
-            }
-            _ => {}
+        // The clients that wait for their last replies do not belong to the window.
+        let is_finishing = matches!(shared.stage, Stage::Finishing(_));
+        if is_finishing && ended.is_none() && shared.is_window_over(reactor.now()) {
+            ended = Some(sample(reactor.now()));
         }
         if reactor.now().since(shown) >= PROGRESS_INTERVAL {
             shown = reactor.now();
@@ -141,7 +169,11 @@ pub(crate) fn run(
     }
     usage.ended = ended.unwrap_or_else(|| sample(reactor.now()));
     close_all(&mut reactor, &mut shared);
-    Ok(Run { shared, usage })
+    Ok(Run {
+        shared,
+        usage,
+        started,
+    })
 }
 
 /// Closes every client and counts what it leaves unanswered.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use util::{helloop, run_helloop};
 
 /// All commands.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "serve",
     "tcp",
     "udp",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 9] = [
     "show",
     "stress",
     "compare",
+    "report",
     "completions",
     "man",
 ];

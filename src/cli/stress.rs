@@ -16,7 +16,7 @@ use crate::stress::counters::{Counters, LossCause};
 use crate::stress::find_rate::RateSearch;
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
 use crate::stress::report::text::Text;
-use crate::stress::report::{Report, html};
+use crate::stress::report::{NamedRun, Report, html, json_schema};
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
@@ -168,6 +168,9 @@ pub(super) struct Stress {
     /// ended, and kept if it cannot start.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
+    /// Print the JSON Schema of the JSON report, and exit.
+    #[arg(long, help_heading = "Report")]
+    json_schema: bool,
     /// Write the report as HTML; - for stdout.
     ///
     /// One self-contained file. On standard output it replaces the text report.
@@ -204,6 +207,10 @@ impl Stress {
     }
 
     pub(super) fn run(&self) -> Result<u8, Failure> {
+        if self.json_schema {
+            print_line(to_json(&json_schema())?)?;
+            return Ok(0);
+        }
         let descriptors = system::raise_descriptor_limit();
         let interrupt = Interrupt::default();
         let to = if self.spawn {
@@ -379,7 +386,8 @@ struct Files {
 fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     let text_wanted = !files.json.is_stdout() && !files.html.is_stdout();
     let json = to_json(report).and_then(|json| files.json.write(|| json));
-    let html = files.html.write(|| html::render(report));
+    let page = || html::render(&[NamedRun::unnamed(report.clone())]);
+    let html = files.html.write(page);
     let text = match text_wanted {
         true => print_report(report),
         false => Ok(()),

@@ -19,7 +19,7 @@
 //! | `IP_BIND_ADDRESS_NO_PORT`: `connect(2)` chooses the port | `bind(2)` chooses it, which is slow |
 //! | a listener that is about to close drops new SYNs, and half-done handshakes complete | a handshake that completes between the last `accept(2)` and `close(2)` is reset |
 //! | SIGHUP drains, unless it was ignored at start | SIGHUP keeps the action that it had at start |
-//! | the resource usage of a process, the process of a listener | `n/a` in a report, `null` in JSON |
+//! | the resource usage of a process, the process of a listener, the model of the CPU | `n/a` in a report, `null` in JSON |
 //! | the ephemeral port range, from `/proc` | assumed to be 49152 to 65535 (RFC 6335) |
 //! | stderr is opened a second time with `O_NONBLOCK` | poll(2) before each write to it |
 //! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
@@ -39,7 +39,7 @@ mod platform;
 
 use platform::ignored_signals;
 pub(crate) use platform::{
-    HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, drop_new_handshakes,
+    HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, cpu_model, drop_new_handshakes,
     ephemeral_ports, inherit_options, limit_unacknowledged, listening_process, open_nonblocking,
     process_usage,
 };

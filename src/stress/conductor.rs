@@ -10,6 +10,7 @@
 use super::caller::Caller;
 use super::connect;
 use super::counters::{LossCause, Second};
+use super::latency::Lateness;
 use super::pace::{Pace, Schedule};
 use super::plan::{Length, Transport};
 use super::udp_caller::UdpCaller;
@@ -132,8 +133,10 @@ impl Conductor {
         let late = now.since(self.tick);
         let missed = (late.as_nanos() / TICK_INTERVAL.as_nanos()) as u64;
         let newest = Duration::from_nanos((late.as_nanos() % TICK_INTERVAL.as_nanos()) as u64);
+        let counters = &mut shared.counters;
+        counters.loop_lag_this_second.note(late, newest, missed + 1);
         if shared.stage == Stage::Running {
-            shared.counters.loop_lag.note(late, newest, missed + 1);
+            counters.loop_lag.note(late, newest, missed + 1);
         }
         self.tick = now.after(TICK_INTERVAL.saturating_sub(newest));
         late
@@ -230,11 +233,18 @@ impl Conductor {
                 length,
                 measured,
                 replies: counters.this_second.len(),
+                p50: counters.this_second.quantile(0.5),
                 p99: counters.this_second.quantile(0.99),
+                p99_9: counters.this_second.quantile(0.999),
                 connected: counters.open,
+                loop_lag: counters.loop_lag_this_second,
+                // Sampled between turns.
+                server_cpu_share: None,
+                load_cpu_share: None,
             });
         }
         counters.this_second.clear();
+        counters.loop_lag_this_second = Lateness::default();
         self.second = now;
     }
 }

@@ -86,10 +86,20 @@ pub struct Second {
     pub measured: bool,
     /// Replies received in it.
     pub replies: u64,
-    /// The p99 of their latencies, if there are enough samples.
+    /// The median of their latencies, if there are enough samples.
+    pub p50: Option<Duration>,
+    /// Their p99.
     pub p99: Option<Duration>,
+    /// Their p99.9.
+    pub p99_9: Option<Duration>,
     /// Connected clients at its end.
     pub connected: u32,
+    /// How late the loop was for its own ticks.
+    pub loop_lag: Lateness,
+    /// CPU seconds per second of the server; `None` if unknown.
+    pub server_cpu_share: Option<f64>,
+    /// The same of the load generator.
+    pub load_cpu_share: Option<f64>,
 }
 
 /// Datagrams that were not simply answered. Each measured datagram that was sent is either
@@ -194,6 +204,8 @@ pub struct Counters {
     pub latency: Latencies<u64>,
     /// Latency of all messages answered in the current second.
     pub this_second: Latencies<u32>,
+    /// How late the loop was for its own ticks in the current second.
+    pub loop_lag_this_second: Lateness,
     /// The seconds so far.
     pub seconds: Vec<Second>,
     /// Bytes and system calls.

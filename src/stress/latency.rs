@@ -4,14 +4,16 @@
 //! recording does not allocate, so that every message costs the same; a percentile is reported
 //! only if at least 10 samples exceed it.
 
+pub(crate) mod encoding;
+
 use hdrhistogram::{Counter, Histogram};
 use std::time::Duration;
 
 /// The precision of a latency: an error of at most 0.1%.
-const SIGNIFICANT_DIGITS: u8 = 3;
+pub(crate) const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// The largest value of the histogram; a longer latency counts as this one.
-const MAX_LATENCY: Duration = Duration::from_secs(3_600);
+pub(crate) const MAX_LATENCY: Duration = Duration::from_secs(3_600);
 
 /// A histogram of latencies in nanoseconds, in fixed memory.
 #[derive(Debug)]
@@ -99,6 +101,14 @@ impl<C: Counter> Latencies<C> {
             .filter(|step| range.contains(&step.value_iterated_to()))
             .map(|step| step.count_at_value().as_u64())
             .sum()
+    }
+
+    /// The histogram in HdrHistogram's own format; `None` without samples.
+    #[must_use]
+    pub(crate) fn encoded(&self) -> Option<String> {
+        (!self.is_empty())
+            .then(|| encoding::encode(&self.histogram))
+            .flatten()
     }
 
     /// Removes all samples; keeps the memory.

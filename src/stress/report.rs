@@ -5,15 +5,24 @@
 //! numbers.
 //!
 //! Imports run one way: this file uses `measure`, which reads the run, the objectives and the
-//! verdict; the forms `text` and `html` see only the data in `schema`.
+//! verdict; the forms `text`, `side_by_side` and `html` see only the data in `schema`, which `file`
+//! reads back.
 
+mod charts;
+mod figures;
+mod file;
 pub(crate) mod fold;
 pub(crate) mod html;
 mod measure;
+mod origin;
 pub(crate) mod schema;
+mod side_by_side;
 pub(crate) mod text;
 
-pub(crate) use schema::Report;
+pub(crate) use figures::{MAX_RUNS, NamedRun};
+pub(crate) use file::read;
+pub(crate) use schema::{Report, json_schema};
+pub(crate) use side_by_side::SideBySide;
 
 use super::plan::Transport;
 use super::slo::Slo;
@@ -49,7 +58,10 @@ impl Report {
             .collect();
         Self {
             schema_version: SCHEMA_VERSION,
-            helloop_version: env!("CARGO_PKG_VERSION"),
+            helloop_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: humantime::format_rfc3339_seconds(run.started).to_string(),
+            command: origin::command(),
+            machine: origin::machine(),
             plan: measure::plan(shared),
             interrupted: shared.interrupted,
             clients: measure::clients(shared),

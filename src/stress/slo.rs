@@ -55,6 +55,18 @@ impl Slo {
         Ok(())
     }
 
+    /// The name of the metric, `<` or `>`, and the limit in the metric's unit.
+    #[must_use]
+    pub(crate) fn parts(&self) -> (&str, &str, f64) {
+        let name = self.text.split(['<', '>']).next().unwrap_or_default();
+        let relation = if self.relation == Ordering::Less {
+            "<"
+        } else {
+            ">"
+        };
+        (name, relation, self.limit)
+    }
+
     /// Whether `value`, in the metric's unit, meets the objective.
     #[must_use]
     pub fn is_met_by(&self, value: f64) -> bool {
@@ -153,7 +165,8 @@ mod tests {
     #[test]
     fn objectives_are_parsed_with_spaces_and_units() {
         assert_eq!(slo("p99<5ms").metric, Metric::Quantile(0.99));
-        assert_eq!(slo("p99 < 5ms").limit, 5_000.0);
+        assert_eq!(slo("p99 < 5ms").parts(), ("p99", "<", 5_000.0));
+        assert_eq!(slo("rate>7").parts(), ("rate", ">", 7.0));
         assert_eq!(slo("p99.9<1.5s").limit, 1_500_000.0);
         assert!((quantile("p99.9").expect("a quantile") - 0.999).abs() < 1e-12);
         assert_eq!(

@@ -3,6 +3,9 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+mod axe;
+mod emulate;
+
 use crate::util::{Process, TIMEOUT};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -74,6 +77,12 @@ impl Browser {
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Runs a function body in the page and returns what it passes to its last argument, a function.
+    #[track_caller]
+    pub fn run_async(&self, script: &str) -> Value {
+        self.command("execute/async", &json!({ "script": script, "args": [] }))
     }
 
     /// The text of the element with this id.

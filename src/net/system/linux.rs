@@ -75,6 +75,14 @@ pub(crate) fn open_nonblocking(descriptor: &impl AsFd) -> Option<OwnedFd> {
     file.ok().map(OwnedFd::from)
 }
 
+/// The model of the CPU. Not every architecture lists it.
+#[must_use]
+pub(crate) fn cpu_model() -> Option<String> {
+    let list = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = list.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
 /// The kernel's limit on the accept backlog of a listener.
 #[must_use]
 pub(crate) fn backlog_limit() -> Option<u32> {

@@ -27,6 +27,12 @@ pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
 
 /// Unknown.
 #[must_use]
+pub(crate) fn cpu_model() -> Option<String> {
+    None
+}
+
+/// Unknown.
+#[must_use]
 pub(crate) fn backlog_limit() -> Option<u32> {
     None
 }

@@ -4,8 +4,9 @@
 //! shown. **Invariant**: nothing is divided by a time or a count of zero.
 
 use super::schema::{
-    Bucket, Clients, Connects, DatagramReport, LatencyReport, LoadReport, Messages, PlanReport,
-    ProcessReport, SecondReport, Served, SloReport, VerdictReport,
+    Bucket, Clients, Connects, DatagramReport, FramingName, HistogramReport, HistogramUnit,
+    LatencyReport, LoadReport, LoopKind, Messages, PlanReport, ProcessReport, SecondReport, Served,
+    SloReport, TransportName, VerdictReport,
 };
 use crate::net::system::ProcessUsage;
 use crate::protocol::escape::excerpt;
@@ -22,9 +23,9 @@ use std::time::Duration;
 pub(super) fn plan(shared: &Shared) -> PlanReport {
     let plan = &shared.plan;
     let (transport, framing) = match plan.transport {
-        Transport::Tcp(Framing::Chunk) => ("tcp", Some("chunk")),
-        Transport::Tcp(Framing::Line) => ("tcp", Some("line")),
-        Transport::Udp => ("udp", None),
+        Transport::Tcp(Framing::Chunk) => (TransportName::Tcp, Some(FramingName::Chunk)),
+        Transport::Tcp(Framing::Line) => (TransportName::Tcp, Some(FramingName::Line)),
+        Transport::Udp => (TransportName::Udp, None),
     };
     let (seconds, messages) = match plan.length {
         Length::Time(time) => (Some(time.as_secs_f64()), None),
@@ -35,9 +36,9 @@ pub(super) fn plan(shared: &Shared) -> PlanReport {
         transport,
         framing,
         kind: if plan.rate.is_some() {
-            "open"
+            LoopKind::Open
         } else {
-            "closed"
+            LoopKind::Closed
         },
         clients: plan.clients,
         active: plan.active,
@@ -68,7 +69,7 @@ pub(super) fn clients(shared: &Shared) -> Clients {
         lost_by_cause: counters
             .lost
             .into_iter()
-            .map(|(cause, lost)| (cause.name(), lost))
+            .map(|(cause, lost)| (cause.name().to_owned(), lost))
             .filter(|(_, lost)| *lost > 0)
             .collect(),
         busy_words: counters
@@ -123,6 +124,10 @@ pub(super) fn latencies<C: Counter>(latencies: &Latencies<C>) -> LatencyReport {
         p99_9_us: quantile(0.999),
         p99_99_us: quantile(0.999_9),
         max_us: latencies.max().map(microseconds),
+        histogram: latencies.encoded().map(|encoded| HistogramReport {
+            unit: HistogramUnit::Nanoseconds,
+            encoded,
+        }),
     }
 }
 
@@ -150,8 +155,14 @@ pub(super) fn seconds(counters: &Counters) -> Vec<SecondReport> {
         at_seconds: second.at.as_secs_f64(),
         measured: second.measured,
         per_second: per_second(second.replies, second.length.as_secs_f64()),
+        p50_us: second.p50.map(microseconds),
         p99_us: second.p99.map(microseconds),
+        p99_9_us: second.p99_9.map(microseconds),
         connected: second.connected,
+        server_cpu_share: second.server_cpu_share,
+        load_cpu_share: second.load_cpu_share,
+        loop_lag_mean_us: microseconds(second.loop_lag.mean()),
+        loop_lag_max_us: microseconds(second.loop_lag.max),
     });
     seconds.collect()
 }
@@ -250,8 +261,12 @@ pub(super) fn slo(slo: &Slo, shared: &Shared, messages: &Messages) -> SloReport 
         Metric::Loss => (shared.plan.transport == Transport::Udp)
             .then(|| loss_percent(datagrams.lost, messages.sent - messages.in_flight)),
     };
+    let (metric, relation, limit) = slo.parts();
     SloReport {
         slo: slo.to_string(),
+        metric: metric.to_owned(),
+        relation: relation.to_owned(),
+        limit,
         measured,
         met: measured.is_some_and(|value| slo.is_met_by(value)),
     }

@@ -6,6 +6,9 @@
 //!
 //! Times are in microseconds (`_us`) or seconds (`_seconds`); a CPU share of 1.0 is one full CPU.
 //!
+//! The docs of the structs and fields are the descriptions in the JSON Schema. The schema permits
+//! no other keys; a reader ignores them, because a later helloop may add some.
+//!
 //! # The measured window
 //!
 //! The window begins after the warm-up. It ends after the time that was asked for or, where a number
@@ -24,19 +27,49 @@
 //! | its client was lost for another cause | `unanswered` | no: its latency is unknown |
 //! | the run was interrupted first | `in_flight` | no: it might have been answered in time |
 
-use serde::Serialize;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The version of the JSON form, raised when a key is removed or changes its meaning.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 
-/// One run.
-#[derive(Clone, Debug, Serialize)]
+/// The JSON Schema (draft 2020-12) of a report.
+#[must_use]
+pub(crate) fn json_schema() -> Schema {
+    // A doc comment has line endings where its lines end.
+    let unfold = RecursiveTransform(|schema: &mut Schema| {
+        if let Some(Value::String(text)) = schema.get_mut("description") {
+            *text = text.replace('\n', " ");
+        }
+    });
+    let settings = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with_transform(unfold);
+    settings.into_generator().into_root_schema_for::<Report>()
+}
+
+/// One run of `helloop stress`. Times are in microseconds (`_us`) or seconds; unknown values are
+/// null.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields, title = "helloop stress report")]
 pub(crate) struct Report {
-    /// [`SCHEMA_VERSION`].
+    /// The version of this format, raised when a key is removed or changes its meaning.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema_version: u32,
     /// The version of helloop.
-    pub helloop_version: &'static str,
+    pub helloop_version: String,
+    /// When the run started: UTC, in the format of RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
+    pub started: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The machine of the load generator.
+    pub machine: MachineReport,
     /// What was asked for.
     pub plan: PlanReport,
     /// The run was stopped by a signal.
@@ -53,11 +86,11 @@ pub(crate) struct Report {
     pub distribution: Vec<Bucket>,
     /// The run, second by second.
     pub seconds: Vec<SecondReport>,
-    /// Fairness between clients; `None` if no client finished.
+    /// Fairness between clients; null if no client finished.
     pub served: Option<Served>,
-    /// What happened to datagrams; `None` over TCP.
+    /// What happened to datagrams; null over TCP.
     pub datagrams: Option<DatagramReport>,
-    /// The server's process; `None` if it is unknown or not readable.
+    /// The server's process; null if it is unknown or not readable.
     pub server: Option<ProcessReport>,
     /// The load generator.
     pub load: LoadReport,
@@ -69,25 +102,97 @@ pub(crate) struct Report {
     pub exit_code: u8,
 }
 
+/// A machine, as far as figures depend on it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct MachineReport {
+    /// The operating system.
+    pub system: String,
+    /// The release of its kernel.
+    pub kernel: String,
+    /// The architecture of the CPU.
+    pub architecture: String,
+    /// The model of the CPU; null if the system does not report it.
+    pub cpu_model: Option<String>,
+    /// The number of CPUs that the process may use.
+    pub cpus: Option<usize>,
+}
+
+/// Defines an enum whose names are those of the JSON form, also on a terminal.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub(crate) enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(match self { $(Self::$variant => $text,)+ })
+            }
+        }
+    };
+}
+
+names! {
+    /// What carries the messages.
+    TransportName {
+        /// One connection per client.
+        Tcp = "tcp",
+        /// One UDP socket per client.
+        Udp = "udp",
+    }
+}
+
+names! {
+    /// What a message is.
+    FramingName {
+        /// What one read returns.
+        Chunk = "chunk",
+        /// A line.
+        Line = "line",
+    }
+}
+
+names! {
+    /// What sets the pace.
+    LoopKind {
+        /// A client sends once its last reply is complete.
+        Closed = "closed",
+        /// Messages are due by a schedule.
+        Open = "open",
+    }
+}
+
+names! {
+    /// The unit of the values in a histogram.
+    HistogramUnit {
+        /// A billionth of a second.
+        Nanoseconds = "ns",
+    }
+}
+
 /// What was asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct PlanReport {
     /// The server's address.
     pub to: String,
-    /// `tcp` or `udp`.
-    pub transport: &'static str,
-    /// `chunk` or `line`; `None` over UDP.
-    pub framing: Option<&'static str>,
-    /// `closed` or `open`.
+    /// What carries the messages.
+    pub transport: TransportName,
+    /// What a message is; null over UDP.
+    pub framing: Option<FramingName>,
+    /// What sets the pace: `closed`, the replies; `open`, a schedule.
     #[serde(rename = "loop")]
-    pub kind: &'static str,
+    pub kind: LoopKind,
     /// Clients that connect.
     pub clients: u32,
     /// Of these, clients that send messages; the others stay idle.
     pub active: u32,
-    /// The length of the measured part; `None` if a number of messages was asked for.
+    /// The length of the measured part; null if a number of messages was asked for.
     pub seconds: Option<f64>,
-    /// The number of measured messages; `None` if a time was asked for.
+    /// The number of measured messages; null if a time was asked for.
     pub messages: Option<u64>,
     /// The warm-up before the measured part.
     pub warmup_seconds: f64,
@@ -97,18 +202,19 @@ pub(crate) struct PlanReport {
     pub pipeline: u32,
     /// Messages per second (open loop).
     pub rate: Option<u64>,
-    /// Connects per second; `None` if unlimited.
+    /// Connects per second; null if unlimited.
     pub connect_rate: Option<u64>,
     /// The timeout of a connect, of the welcome and of each reply.
     pub timeout_seconds: f64,
     /// Source addresses in use.
     pub sources: u32,
-    /// The flags of the server that was started for the run; `None` if it was already running.
+    /// The flags of the server that was started for the run; null if it was already running.
     pub server_flags: Option<Vec<String>>,
 }
 
 /// How many clients reached each stage.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct Clients {
     /// Asked for.
     pub requested: u32,
@@ -125,7 +231,7 @@ pub(crate) struct Clients {
     /// Lost, for any cause.
     pub lost: u32,
     /// Lost, by cause; causes that did not occur are left out.
-    pub lost_by_cause: BTreeMap<&'static str, u32>,
+    pub lost_by_cause: BTreeMap<String, u32>,
     /// What a full server said, escaped.
     pub busy_words: Option<String>,
     /// What the first client with a wrong welcome received, escaped.
@@ -137,7 +243,8 @@ pub(crate) struct Clients {
 }
 
 /// How fast clients connected.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct Connects {
     /// From the start of the first connect to the completion of the last.
     pub seconds: f64,
@@ -147,10 +254,12 @@ pub(crate) struct Connects {
     pub latency: LatencyReport,
 }
 
-/// What clients sent and received in the measured part; see [the window](self#the-measured-window).
-#[derive(Clone, Debug, Serialize)]
+/// What clients sent and received in the measured window. A rate is the replies received in the
+/// window, whatever message they answer, over the length of the window.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct Messages {
-    /// Measured messages due by the schedule; `None` in the closed loop.
+    /// Measured messages due by the schedule; null in the closed loop.
     pub due: Option<u64>,
     /// Measured messages sent.
     pub sent: u64,
@@ -174,9 +283,10 @@ pub(crate) struct Messages {
     pub bytes_in: u64,
 }
 
-/// Latencies, of messages those of all that were answered or timed out. A percentile is `None` unless
+/// Latencies, of messages those of all that were answered or timed out. A percentile is null unless
 /// at least 10 samples exceed it.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct LatencyReport {
     /// The number of samples.
     pub samples: u64,
@@ -200,10 +310,25 @@ pub(crate) struct LatencyReport {
     pub p99_99_us: Option<f64>,
     /// The maximum.
     pub max_us: Option<f64>,
+    /// All samples; null without samples.
+    pub histogram: Option<HistogramReport>,
+}
+
+/// A histogram in HdrHistogram's own format, which its libraries in many languages read and merge.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct HistogramReport {
+    /// The unit of its values.
+    pub unit: HistogramUnit,
+    /// The V2 encoding, compressed, as base64. Minimum and maximum are rounded to three digits here,
+    /// and exact in the report.
+    #[schemars(regex(pattern = "^HISTF"))]
+    pub encoded: String,
 }
 
 /// One bucket of the distribution: the latencies in `from_us..to_us`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct Bucket {
     /// The lower bound, included.
     pub from_us: f64,
@@ -214,7 +339,8 @@ pub(crate) struct Bucket {
 }
 
 /// One second of the run.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct SecondReport {
     /// Its end, since the start of the run.
     pub at_seconds: f64,
@@ -222,14 +348,27 @@ pub(crate) struct SecondReport {
     pub measured: bool,
     /// Replies received in it, per second.
     pub per_second: f64,
-    /// The 99th percentile of their latencies.
+    /// The median of their latencies.
+    pub p50_us: Option<f64>,
+    /// The 99th percentile.
     pub p99_us: Option<f64>,
+    /// The 99.9th percentile.
+    pub p99_9_us: Option<f64>,
     /// Clients connected at its end.
     pub connected: u32,
+    /// CPU seconds per second of the server; null if its process is unknown.
+    pub server_cpu_share: Option<f64>,
+    /// CPU seconds per second of the load generator; null if the system does not report it.
+    pub load_cpu_share: Option<f64>,
+    /// Event-loop lag of the load generator: how late the loop ran its ticks, on average.
+    pub loop_lag_mean_us: f64,
+    /// Event-loop lag, maximum.
+    pub loop_lag_max_us: f64,
 }
 
 /// Fairness: measured messages answered per client.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct Served {
     /// To the client served best.
     pub best: u64,
@@ -238,7 +377,8 @@ pub(crate) struct Served {
 }
 
 /// What happened to datagrams that were not simply answered.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct DatagramReport {
     /// Datagrams without a reply, at the end of the run or when their client was lost.
     pub lost: u64,
@@ -251,11 +391,12 @@ pub(crate) struct DatagramReport {
 }
 
 /// A process in the measured window.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct ProcessReport {
     /// CPU seconds per second.
     pub cpu_share: f64,
-    /// CPU time per reply; `None` if there was none.
+    /// CPU time per reply; null if there was none.
     pub cpu_us_per_message: Option<f64>,
     /// Resident memory (RSS) at the end of the window, with the clients still connected.
     pub resident_bytes: u64,
@@ -268,10 +409,10 @@ pub(crate) struct ProcessReport {
 }
 
 /// The load generator in the measured window.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct LoadReport {
-    /// Its process; `None` if the system does not report it.
-    #[serde(flatten)]
+    /// Its process; null if the system does not report it.
     pub process: Option<ProcessReport>,
     /// Event-loop lag: how late the loop ran its ticks, on average.
     pub loop_lag_mean_us: f64,
@@ -284,7 +425,8 @@ pub(crate) struct LoadReport {
 }
 
 /// Whether the figures can be trusted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct VerdictReport {
     /// The load did all that was asked for. An interrupted run did not.
     pub achieved: bool,
@@ -298,10 +440,18 @@ pub(crate) struct VerdictReport {
 }
 
 /// One objective.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(crate) struct SloReport {
     /// As it was written.
     pub slo: String,
+    /// What it limits: `p99`, `max`, `rate`.
+    pub metric: String,
+    /// `<`: the value must be below the limit; `>`: above.
+    #[schemars(extend("enum" = ["<", ">"]))]
+    pub relation: String,
+    /// In the unit of `measured`.
+    pub limit: f64,
     /// The measured value, in microseconds, messages per second or percent.
     pub measured: Option<f64>,
     /// Whether it was met.

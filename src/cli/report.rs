@@ -1,0 +1,77 @@
+//! `helloop report`.
+//!
+//! **Owns** the flags of the command, and the opening of its files. **Must never touch** the format
+//! of a report. **Invariant**: a file that is not a report is one clear error line, and nothing is
+//! written then.
+
+use super::{Failure, print_line};
+use crate::protocol::escape::escape;
+use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};
+use clap::Args;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Show reports of `helloop stress --json`, and compare them.
+///
+/// Several are shown side by side, with ratios to the first one, each figure with the spread of its
+/// seconds, and whether they differ by more than that. One is shown as `helloop stress` shows it.
+///
+/// Exit codes: 0 shown; 1 a file is no report, or the page cannot be written; 2 wrong usage.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    helloop report run.json                                 # show it again\n  \
+    helloop report before.json after.json                   # compare two runs\n  \
+    helloop report before.json after.json --html runs.html  # and draw both in one page")]
+pub(super) struct Report {
+    /// What `helloop stress --json FILE` has written; at most 8.
+    #[arg(value_name = "FILE", required = true, num_args = 1..=MAX_RUNS)]
+    files: Vec<PathBuf>,
+    /// Write a page for a browser; - is standard output.
+    ///
+    /// One file that needs no network, with the charts of all runs. On standard output it takes the
+    /// place of the text.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// The width of the text where standard output is not a terminal.
+const COLUMNS: usize = 80;
+
+impl Report {
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let runs = self.files.iter().map(|path| open(path));
+        let runs: Vec<NamedRun> = runs.collect::<Result<_, _>>()?;
+        match &self.html {
+            Some(path) if path.as_os_str() == "-" => {
+                print_line(html::render(&runs))?;
+                return Ok(0);
+            }
+            Some(path) => std::fs::write(path, html::render(&runs)).map_err(|error| {
+                Failure::new(format_args!("cannot write {}: {error}", shown(path)))
+            })?,
+            None => {}
+        }
+        match runs.as_slice() {
+            [run] => print_line(run)?,
+            runs => print_line(SideBySide {
+                runs,
+                columns: COLUMNS,
+            })?,
+        };
+        Ok(0)
+    }
+}
+
+fn open(path: &Path) -> Result<NamedRun, Failure> {
+    let name = shown(path);
+    let file = File::open(path)
+        .map_err(|error| Failure::new(format_args!("cannot open {name}: {error}")))?;
+    let report = read(file).map_err(|error| Failure::new(format_args!("{name} {error}")))?;
+    Ok(NamedRun { name, report })
+}
+
+/// A path as it is shown: a name may contain what a terminal would obey.
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
+}
