@@ -4,6 +4,7 @@
 //! of a report. **Invariant**: a file that is not a report is one clear error line, and nothing is
 //! written then.
 
+use super::destination::{Layout, Output};
 use super::{Failure, print_line};
 use crate::protocol::escape::escape;
 use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};
@@ -42,21 +43,18 @@ impl Report {
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let runs = self.files.iter().map(|path| open(path));
         let runs: Vec<NamedRun> = runs.collect::<Result<_, _>>()?;
-        match &self.html {
-            Some(path) if path.as_os_str() == "-" => {
-                print_line(html::render(&runs))?;
-                return Ok(0);
-            }
-            Some(path) => std::fs::write(path, html::render(&runs)).map_err(|error| {
-                Failure::new(format_args!("cannot write {}: {error}", shown(path)))
-            })?,
-            None => {}
+        let html = Output::prepare(self.html.as_deref())?;
+        let is_page_printed = html.is_stdout();
+        html.write(|| html::render(&runs))?;
+        if is_page_printed {
+            return Ok(0);
         }
+        let Layout { columns, .. } = Layout::of_stdout();
         match runs.as_slice() {
-            [run] => print_line(run)?,
+            [run] => print_line(run.text(columns))?,
             runs => print_line(SideBySide {
                 runs,
-                columns: COLUMNS,
+                columns: columns.unwrap_or(COLUMNS),
             })?,
         };
         Ok(0)

@@ -200,7 +200,7 @@ mod tests {
         // A figure without a spread has none; one that no round has is not known.
         assert_eq!(words("threads  "), ["threads", "1", "n/a", "n/a"]);
         assert!(
-            text.contains("\n  threads: round 1: cannot hold the load\n"),
+            text.contains("\nthreads    round 1: cannot hold the load\n"),
             "{text}"
         );
     }

@@ -440,7 +440,7 @@ pub(crate) struct VerdictReport {
 }
 
 /// One objective.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct SloReport {
     /// As it was written.

@@ -6,7 +6,7 @@
 
 use super::figures::{self, Cell, Difference, NamedRun, Row, Unit};
 use super::schema::Report;
-use super::text::{bytes, count, time};
+use super::text::{Text, bytes, count, time};
 use crate::protocol::escape::escape;
 use std::fmt::{self, Write as _};
 
@@ -37,10 +37,16 @@ impl fmt::Display for SideBySide<'_> {
     }
 }
 
-/// The report of one run, as text.
-impl fmt::Display for NamedRun {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&escaped(&self.report.to_string()))
+impl NamedRun {
+    /// The report as text, folded to `columns` if there is such a limit. Without colours: the file
+    /// may contain what a terminal would obey, so all of it is escaped.
+    pub(crate) fn text(&self, columns: Option<usize>) -> String {
+        let text = Text {
+            report: &self.report,
+            columns,
+            coloured: false,
+        };
+        escaped(&text.to_string())
     }
 }
 

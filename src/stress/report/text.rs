@@ -422,7 +422,13 @@ mod tests {
         ];
         for (slo, measured, met, words) in cases {
             let slo = slo.to_owned();
-            assert_eq!(objective(&SloReport { slo, measured, met }), words);
+            let slo = SloReport {
+                slo,
+                measured,
+                met,
+                ..SloReport::default()
+            };
+            assert_eq!(objective(&slo), words);
         }
     }
 
