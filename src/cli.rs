@@ -25,7 +25,8 @@ use nix::errno::Errno;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use terminal_size::{Width, terminal_size_of};
 
 /// A greeting server on one thread, its clients and its load.
 ///
@@ -269,6 +270,13 @@ fn print_last_line(line: impl fmt::Display) -> Result<(), Failure> {
         }
         written => printed(written).map(drop),
     }
+}
+
+/// The width of the terminal that standard output is; `None`: it is none.
+fn stdout_columns() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| terminal_size_of(&stdout));
+    size.flatten().map(|(Width(columns), _)| columns.into())
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Failure> {

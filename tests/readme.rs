@@ -127,6 +127,7 @@ fn check(command: &Command, fixture: &Fixture) {
         "show" => assert_eq!(run(&arguments).stdout, command.output),
         "stress" if !arguments.contains(&"-h".to_owned()) => stress(command, arguments, fixture),
         "compare" => compare(command, arguments),
+        "report" => report(arguments, fixture),
         "stress" | "man" | "completions" => {
             let ended = run(&arguments);
             assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -240,6 +241,27 @@ fn stress(command: &Command, mut arguments: Vec<String>, fixture: &Fixture) {
     }
 }
 
+fn report(mut arguments: Vec<String>, fixture: &Fixture) {
+    let to = fixture.server.tcp_address().to_string();
+    for argument in arguments.iter_mut().filter(|name| name.contains('.')) {
+        *argument = fixture.file(argument);
+        if argument.ends_with(".json") {
+            let load = [
+                "stress",
+                "--to",
+                &to,
+                "--messages",
+                "500",
+                "--json",
+                argument,
+            ];
+            assert_eq!(run_helloop(&load).code, Some(0));
+        }
+    }
+    let ended = run(&arguments);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+}
+
 fn parse_size(text: &str) -> u64 {
     match text.strip_suffix('k') {
         Some(thousands) => thousands.parse::<u64>().unwrap() * 1_000,
@@ -269,7 +291,7 @@ fn compare(command: &Command, mut arguments: Vec<String>) {
 /// dropped.
 fn shape(line: &str) -> Vec<String> {
     let is_figure = |word: &str| word.contains(|character: char| character.is_ascii_digit());
-    let labels = ["p50", "p90", "p99", "p99.9"];
+    let labels = ["p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99"];
     let mut words = Vec::new();
     for word in line.split_whitespace() {
         let bare = word.trim_end_matches([',', ';', ':']);

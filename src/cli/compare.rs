@@ -3,6 +3,7 @@
 //! **Owns** the flags of the command. **Must never touch** a run. **Invariant**: a model that
 //! cannot hold the clients is a row of the table, not a failure.
 
+use super::serve::reserved_descriptors;
 use super::values::{between, nonzero_duration};
 use super::{Failure, print_line, to_json};
 use crate::net::system;
@@ -79,7 +80,7 @@ impl Compare {
             sources: SourceAddresses::default_for(to),
             server_flags: None,
         };
-        let findings = check::check(&plan, descriptors);
+        let findings = check::check(&plan, descriptors, Some(reserved_descriptors(&[])));
         if !findings.obstacles.is_empty() {
             return Err(Failure::new(findings.obstacles.join("; ")));
         }

@@ -4,7 +4,7 @@
 //! of a report. **Invariant**: a file that is not a report is one clear error line, and nothing is
 //! written then.
 
-use super::{Failure, print_line};
+use super::{Failure, print_line, stdout_columns};
 use crate::protocol::escape::escape;
 use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};
 use clap::Args;
@@ -35,7 +35,7 @@ pub(super) struct Report {
     html: Option<PathBuf>,
 }
 
-/// The width of the text where standard output is not a terminal.
+/// The width of the tables where standard output is not a terminal.
 const COLUMNS: usize = 80;
 
 impl Report {
@@ -53,10 +53,10 @@ impl Report {
             None => {}
         }
         match runs.as_slice() {
-            [run] => print_line(run)?,
+            [run] => print_line(run.text(stdout_columns()))?,
             runs => print_line(SideBySide {
                 runs,
-                columns: COLUMNS,
+                columns: stdout_columns().unwrap_or(COLUMNS),
             })?,
         };
         Ok(0)

@@ -8,6 +8,7 @@ use super::values::{between, duration, keepalive, line_timeout, nonzero_duration
 use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
+use crate::observe::requests::OBSERVER_DESCRIPTORS;
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
 use crate::server::sources::peer::MAX_PEER_BYTES;
@@ -224,6 +225,19 @@ const RESERVED_DESCRIPTORS: u64 = 3 // standard streams
     + 2 // signals
     + 1 // log
     + REFUSALS_AT_ONCE;
+
+/// The descriptors that a server with these flags, started for a run of the load, keeps from its
+/// clients.
+pub(super) fn reserved_descriptors(flags: &[String]) -> u64 {
+    const TCP_AND_UDP_DESCRIPTORS: u64 = 2;
+    let has = |name| flags.iter().any(|flag| flag.starts_with(name));
+    let observers = if has("--observe") {
+        OBSERVER_DESCRIPTORS
+    } else {
+        0
+    };
+    RESERVED_DESCRIPTORS + TCP_AND_UDP_DESCRIPTORS + observers + u64::from(has("--record"))
+}
 
 impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.

@@ -4,19 +4,21 @@
 //! **Must never touch** a client. **Invariant**: standard output receives one report and nothing
 //! else.
 
-use super::serve::FramingName;
+use super::serve::{FramingName, reserved_descriptors};
 use super::values::{between, duration, nonzero_duration, positive};
-use super::{Failure, print_line, to_json};
+use super::{Failure, print_line, stdout_columns, to_json};
 use crate::net::system;
 use crate::stress::check;
 use crate::stress::child::SpawnedServer;
 use crate::stress::connect::SourceAddresses;
 use crate::stress::counters::{Counters, LossCause};
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
+use crate::stress::report::text::Text;
 use crate::stress::report::{NamedRun, Report, html, json_schema};
 use crate::stress::signals::{EXIT_INTERRUPTED, Interrupt};
 use crate::stress::slo::Slo;
 use crate::stress::{self, Shared, progress::Progress};
+use anstream::{AutoStream, ColorChoice};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
@@ -171,7 +173,9 @@ impl Stress {
     /// Checks that the flags are consistent. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
         // The check does not depend on the address.
-        self.plan(SocketAddr::from(([127, 0, 0, 1], 0))).check()
+        let plan = self.plan(SocketAddr::from(([127, 0, 0, 1], 0)));
+        plan.check()?;
+        self.slos.iter().try_for_each(|slo| slo.check(&plan))
     }
 
     pub(super) fn run(&self) -> Result<u8, Failure> {
@@ -187,7 +191,8 @@ impl Stress {
             resolve(&self.to)?
         };
         let mut plan = self.plan(to);
-        let findings = check::check(&plan, descriptors);
+        let server_reserve = plan.server_flags.as_deref().map(reserved_descriptors);
+        let findings = check::check(&plan, descriptors, server_reserve);
         if self.check {
             print_line(&findings)?;
             return Ok(u8::from(!findings.obstacles.is_empty()));
@@ -225,7 +230,7 @@ impl Stress {
         // Only logged: how the server ends does not change what was measured.
         let is_interrupted = || run.shared.interrupted;
         match spawned.map(|server| server.stop(&is_interrupted)) {
-            Some(Ok(summary)) => info!("{summary}"),
+            Some(Ok(summary)) => info!("the server, with the warm-up: {summary}"),
             Some(Err(error)) => warn!("{error}"),
             None => {}
         }
@@ -356,7 +361,11 @@ fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
         .html
         .write(|| html::render(&[NamedRun::unnamed(report.clone())]))?;
     if text_wanted {
-        print_line(report)?;
+        print_line(Text {
+            report,
+            columns: stdout_columns(),
+            coloured: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+        })?;
     }
     Ok(report.exit_code)
 }

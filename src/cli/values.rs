@@ -3,6 +3,7 @@
 //! **Owns** the parsing of single values. **Must never touch** the meaning of a flag.
 //! **Invariant**: an invalid value is rejected with an example of a valid one or with the limit.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 /// `250ms`, `1s`, `1m 30s`.
@@ -41,10 +42,26 @@ pub(super) fn line_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `10000`, `10k`, `64KiB`: decimal and binary prefixes.
+/// `10000`, `10k`, `64KiB`: decimal and binary prefixes. A fraction must come to a whole number, as
+/// that of `1.5k` does: [`parse_size`] would round it.
 pub(super) fn count(text: &str) -> Result<u64, String> {
-    parse_size::parse_size(text)
-        .map_err(|error| format!("{error}; written as in 1024, 10k or 64KiB"))
+    let wrong = |why: &dyn Display| format!("{why}; written as in 1024, 10k or 64KiB");
+    let parse = |text: &str| parse_size::parse_size(text).map_err(|error| wrong(&error));
+    let rounded = parse(text)?;
+    let Some((whole, fraction)) = text.split_once('.') else {
+        return Ok(rounded);
+    };
+    // The digits of an exponent are not part of the fraction.
+    let before_exponent = fraction.split(['e', 'E']).next().unwrap_or_default();
+    let digits = before_exponent.bytes().filter(u8::is_ascii_digit).count();
+    let shifted = parse(&[whole, fraction].concat())?;
+    let divisor = u32::try_from(digits)
+        .ok()
+        .and_then(|digits| 10u64.checked_pow(digits));
+    match divisor {
+        Some(divisor) if shifted % divisor == 0 => Ok(shifted / divisor),
+        _ => Err(wrong(&"a whole number is needed")),
+    }
 }
 
 /// A count of at least 1.
@@ -75,6 +92,32 @@ mod tests {
         assert_eq!(count("64KiB"), Ok(65_536));
         assert_eq!(count("64MiB"), Ok(64 << 20));
         assert_eq!(between("7", 1, 7), Ok(7));
+    }
+
+    #[test]
+    fn a_fraction_is_exact_or_rejected() {
+        for (text, value) in [
+            ("1.5k", 1_500),
+            ("2.0", 2),
+            ("0.5KiB", 512),
+            ("1.25e3", 1_250),
+        ] {
+            assert_eq!(count(text), Ok(value), "{text}");
+        }
+        for text in [
+            "0.5",
+            "1.5",
+            "1.0005k",
+            "0.3KiB",
+            "99.99",
+            "0.00000000000000000000005",
+        ] {
+            let error = count(text).expect_err(text);
+            assert!(
+                error.starts_with("a whole number is needed"),
+                "{text}: {error}"
+            );
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 
 use super::conductor::CONNECTS_AT_ONCE;
 use super::connect::SourceAddresses;
-use super::plan::Plan;
-use super::report::text::count;
+use super::plan::{Plan, Transport};
+use super::units::count;
 use crate::net::system;
 use std::fmt;
 use std::net::UdpSocket;
@@ -45,13 +45,20 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Checks `plan` for a process that may open `max_descriptors`.
+/// Checks `plan` for a process that may open `max_descriptors`. A server that is started for the run
+/// may open as many, and keeps `server_reserve` of them from its clients; it is not checked without.
 #[must_use]
-pub(crate) fn check(plan: &Plan, max_descriptors: u64) -> Findings {
+pub(crate) fn check(plan: &Plan, max_descriptors: u64, server_reserve: Option<u64>) -> Findings {
     let mut findings = Findings::default();
-    check_descriptors(plan, max_descriptors, &mut findings);
+    // A UDP server has one socket for all clients.
+    let server_reserve = server_reserve.filter(|_| plan.transport != Transport::Udp);
+    check_descriptors(plan, max_descriptors, server_reserve, &mut findings);
     check_ports(plan, system::ephemeral_ports(), &mut findings);
     check_sources(plan, &mut findings);
+    let not_checked = match server_reserve {
+        Some(_) => "the server's own backlog is",
+        None => "the server's own backlog and descriptors are",
+    };
     match system::backlog_limit() {
         Some(limit) if limit < CONNECTS_AT_ONCE => findings.warnings.push(format!(
             "backlog: this system queues at most {limit} connections per listener, and up to \
@@ -60,28 +67,37 @@ pub(crate) fn check(plan: &Plan, max_descriptors: u64) -> Findings {
         )),
         Some(limit) => findings.ok.push(format!(
             "backlog: up to {CONNECTS_AT_ONCE} clients connect at once, and this system queues up \
-             to {limit}; the server's own backlog and descriptors are not checked here"
+             to {limit}; {not_checked} not checked here"
         )),
         None => {}
     }
     findings
 }
 
-fn check_descriptors(plan: &Plan, limit: u64, findings: &mut Findings) {
+fn check_descriptors(plan: &Plan, limit: u64, server: Option<u64>, findings: &mut Findings) {
     let clients = u64::from(plan.clients);
-    let needed = clients + RESERVED_DESCRIPTORS;
+    let reserved = RESERVED_DESCRIPTORS.max(server.unwrap_or(0));
+    let needed = clients + reserved;
     if needed <= limit {
+        let of_server = server.map_or_else(String::new, |server| {
+            format!("; the server has as many, and reserves {server}")
+        });
         findings.ok.push(format!(
-            "descriptors: {clients} for clients and {RESERVED_DESCRIPTORS} reserved, of {limit}"
+            "descriptors: {clients} for clients and {RESERVED_DESCRIPTORS} reserved, of \
+             {limit}{of_server}"
         ));
         return;
     }
+    let of = match server {
+        Some(server) if server > RESERVED_DESCRIPTORS => "the server",
+        _ => "this process",
+    };
     findings.obstacles.push(format!(
-        "descriptors: {} {needed}, and the limit of this process is {limit}: \
+        "descriptors: {} {needed}, and the limit of {of} is {limit}: \
          raise the hard limit (as root: `ulimit -Hn {needed}` in this shell, or `prlimit \
          --nofile={needed}:{needed} --pid $$`), or use --clients {}",
         count(clients, "client needs", "clients need"),
-        limit.saturating_sub(RESERVED_DESCRIPTORS)
+        limit.saturating_sub(reserved)
     ));
 }
 
@@ -138,22 +154,37 @@ mod tests {
     fn what_does_not_fit_is_reported_with_the_fix() {
         let mut plan = plan();
         plan.clients = 1_000;
-        let found = check(&plan, 1_016);
+        let found = check(&plan, 1_016, None);
         assert!(found.obstacles.is_empty(), "{found}");
-        let found = check(&plan, 1_015);
+        let found = check(&plan, 1_015, None);
         assert!(found.to_string().contains("ulimit -Hn 1016"), "{found}");
         assert!(found.to_string().contains("--clients 999"), "{found}");
+
+        // The server that is started reserves more.
+        let found = check(&plan, 1_049, Some(50));
+        assert!(
+            found.to_string().contains("limit of the server is 1049"),
+            "{found}"
+        );
+        assert!(found.to_string().contains("--clients 999"), "{found}");
+        let found = check(&plan, 1_050, Some(50));
+        assert!(found.obstacles.is_empty(), "{found}");
+        assert!(found.to_string().contains("reserves 50"), "{found}");
 
         let mut findings = Findings::default();
         check_ports(&plan, Some((10_000, 10_998)), &mut findings);
         assert!(findings.to_string().contains("--source"), "{findings}");
         plan.sources = "192.0.2.1/24".parse().expect("a network");
-        let found = check(&plan, 20_000);
+        let found = check(&plan, 20_000, None);
         assert!(
             found.to_string().contains("not an address of this machine"),
             "{found}"
         );
         plan.sources = "::1".parse().expect("an address");
-        assert!(check(&plan, 20_000).to_string().contains("must both be"));
+        assert!(
+            check(&plan, 20_000, None)
+                .to_string()
+                .contains("must both be")
+        );
     }
 }

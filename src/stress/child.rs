@@ -25,7 +25,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// still accepts. Delayed replies are of no use any more, and the user waits for the prompt.
 const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A drain that takes longer is announced, because nothing else is shown meanwhile.
+/// A drain that takes longer is announced, because nothing else is shown meanwhile; that of an
+/// interrupted run at once, because the user waits for it.
 const SILENT_DRAIN: Duration = Duration::from_secs(1);
 
 /// How often to check whether the child has printed its line, or has exited, and whether the run is
@@ -102,14 +103,16 @@ impl SpawnedServer {
         let id = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
         signal::kill(id, Signal::SIGTERM)?;
         let started = Instant::now();
-        let mut interrupted_at = None;
+        let mut interrupted_at: Option<Instant> = None;
         let mut is_announced = false;
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
             }
-            if is_interrupted() {
-                interrupted_at.get_or_insert_with(Instant::now);
+            if is_interrupted() && interrupted_at.is_none() {
+                interrupted_at = Some(Instant::now());
+                is_announced = true;
+                info!("draining the server for up to 1s; Ctrl-C ends it at once");
             }
             if interrupted_at.is_some_and(|at| at.elapsed() > INTERRUPTED_DRAIN_TIMEOUT) {
                 return Err(io::Error::other(
@@ -121,7 +124,7 @@ impl SpawnedServer {
             }
             if started.elapsed() > SILENT_DRAIN && !is_announced {
                 is_announced = true;
-                info!("waiting for the server to drain; Ctrl-C ends it at once");
+                info!("draining the server; Ctrl-C ends it at once");
             }
             thread::sleep(POLL_INTERVAL);
         };

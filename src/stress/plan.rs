@@ -85,6 +85,12 @@ impl Plan {
                 "--active {active} is more than --clients {clients}"
             ));
         }
+        if *active == 0 && matches!(self.length, Length::Messages(_)) {
+            return Err("--messages needs a client that sends, and --active is 0".to_owned());
+        }
+        if *active == 0 && self.rate.is_some() {
+            return Err("--rate needs a client that sends, and --active is 0".to_owned());
+        }
         if self.pipeline > 1 && self.transport != Transport::Tcp(Framing::Line) {
             return Err(
                 "--pipeline needs --framing line: nothing else separates two messages".to_owned(),
@@ -186,6 +192,20 @@ pub(super) mod tests {
         type Change = fn(&mut Plan);
         let cases: &[(Change, &str)] = &[
             (|plan| plan.active = 2, "--active 2"),
+            (
+                |plan| {
+                    plan.active = 0;
+                    plan.length = Length::Messages(5);
+                },
+                "--messages needs",
+            ),
+            (
+                |plan| {
+                    plan.active = 0;
+                    plan.rate = NonZeroU64::new(5);
+                },
+                "--rate needs",
+            ),
             (
                 |plan| {
                     plan.transport = Transport::Tcp(Framing::Chunk);

@@ -11,6 +11,7 @@
 mod charts;
 mod figures;
 mod file;
+mod fold;
 pub(crate) mod html;
 mod measure;
 mod origin;

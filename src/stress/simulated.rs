@@ -3,6 +3,7 @@
 //! The other end of each socket is a server of a few lines, which a test can silence, slow down
 //! or make lossy. Nothing here waits, and no clock is read.
 
+mod ends;
 mod pauses;
 mod tcp;
 mod udp;
@@ -114,6 +115,9 @@ impl<W: Wire> Run<W> {
     /// One millisecond, in which the server does nothing if it is `silent`.
     fn step(&mut self, silent: bool) {
         self.conduct();
+        if self.shared.stage == Stage::Over {
+            return;
+        }
         self.exchange(silent);
         self.now = self.now.after(Duration::from_millis(1));
         let marks = self.marks.drain(..);

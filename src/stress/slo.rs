@@ -4,6 +4,7 @@
 //! the report looks up the value of the metric. **Invariant**: a limit is finite, not negative and
 //! in the unit of its metric.
 
+use super::plan::{Plan, Transport};
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -47,6 +48,23 @@ impl Slo {
             ">"
         };
         (name, relation, self.limit)
+    }
+
+    /// Checks that a run of `plan` measures the metric.
+    ///
+    /// # Errors
+    ///
+    /// It does not; the error is a message for the user.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<(), String> {
+        if plan.active == 0 {
+            return Err(format!(
+                "--slo {self} is about messages, and with --active 0 no client sends one"
+            ));
+        }
+        if self.metric == Metric::Loss && plan.transport != Transport::Udp {
+            return Err(format!("--slo {self} needs --udp: TCP loses no message"));
+        }
+        Ok(())
     }
 
     /// Whether `value`, in the metric's unit, meets the objective.
@@ -137,6 +155,7 @@ fn microseconds(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::tests::plan;
     use super::*;
 
     fn slo(text: &str) -> Slo {
@@ -154,6 +173,24 @@ mod tests {
             (slo("loss<0.1%").limit, slo("max<250us").limit),
             (0.1, 250.0)
         );
+    }
+
+    #[test]
+    fn an_objective_about_what_is_not_measured_is_rejected() {
+        let tcp = plan();
+        let udp = Plan {
+            transport: Transport::Udp,
+            ..plan()
+        };
+        let idle = Plan {
+            active: 0,
+            ..plan()
+        };
+        let error = |text, plan| slo(text).check(plan).expect_err(text);
+        assert!(error("loss<1", &tcp).contains("--slo loss<1 needs --udp"));
+        assert!(error("p99<5ms", &idle).contains("--active 0"));
+        assert_eq!(slo("loss<1").check(&udp), Ok(()));
+        assert_eq!(slo("p99<5ms").check(&tcp), Ok(()));
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! do what was asked for?
 //!
 //! **Owns** the thresholds. **Must never touch** a counter: it only reads them. **Invariant**: a
-//! run limited by the load generator is never reported as a measurement of the server.
+//! run limited by the load generator is never reported as a measurement of the server, and what only
+//! an interrupt prevented is never reported as a fault.
 
-use super::counters::Counters;
-use super::plan::{Plan, Transport};
+use super::Shared;
+use super::plan::{Length, Transport};
+use super::units::count;
 use std::time::Duration;
 
-/// At this CPU share a process with one thread counts as saturated.
-pub(crate) const BUSY_CPU_SHARE: f64 = 0.9;
+/// At this share of one CPU a process with one thread counts as saturated. In whole percent, as it is
+/// shown, so that the verdict agrees with the figures beside it.
+pub(crate) const BUSY_CPU_PERCENT: f64 = 90.0;
 
 /// The largest mean event-loop lag that is always accepted: a longer one shows in every latency.
 /// Up to 1 ms of lag comes from `epoll_wait`, which waits whole milliseconds.
@@ -22,6 +25,14 @@ pub(crate) const MAX_LOOP_LAG_SHARE: f64 = 0.1;
 /// The largest mean delay behind the schedule: beyond it, another load was measured than the one
 /// asked for.
 pub(crate) const MAX_BEHIND: Duration = Duration::from_millis(5);
+
+/// A rate is missed below this share of what was asked for.
+const MIN_RATE_SHARE: f64 = 0.99;
+
+/// Replies that are outstanding at the end of the window are no missed rate if the schedule makes up
+/// for them in this time: a pause of the machine in the last moment leaves as many. It is below 1% of
+/// a run of 5 s.
+const MAX_OUTSTANDING: Duration = Duration::from_millis(50);
 
 /// What the verdict is based on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -53,22 +64,63 @@ pub(crate) fn limited_by(evidence: &Evidence) -> Option<String> {
             "it ran {behind:.1?} behind its schedule on average"
         ));
     }
+    let percent = |share: f64| (share * 100.0).round();
+    let server = server_cpu_share.map(percent);
     // A saturated server is the bottleneck, however busy the load generator is.
-    if server_cpu_share.is_some_and(|share| share >= BUSY_CPU_SHARE) {
+    if server.is_some_and(|percent| percent >= BUSY_CPU_PERCENT) {
         return None;
     }
     if loop_lag > MAX_LOOP_LAG.max(mean_latency.mul_f64(MAX_LOOP_LAG_SHARE)) {
-        return Some(format!("its loop came {loop_lag:.1?} late on average"));
+        return Some(format!("its mean event-loop lag was {loop_lag:.1?}"));
     }
-    let own = own_cpu_share.filter(|share| *share >= BUSY_CPU_SHARE)?;
-    Some(format!("it used {:.0}% of its one processor", own * 100.0))
+    let own = own_cpu_share.map(percent)?;
+    (own >= BUSY_CPU_PERCENT).then(|| {
+        let server = server.map_or_else(String::new, |server| format!(", the server {server:.0}%"));
+        format!("it used {own:.0}% of one CPU{server}")
+    })
+}
+
+/// What the run measured, in one line; `limit` is from [`limited_by`].
+#[must_use]
+pub(crate) fn words(shared: &Shared, limit: Option<String>) -> String {
+    let limited = limit.map(|why| format!("limited by this client: {why}"));
+    if shared.interrupted {
+        let interrupted = interrupted_after(shared);
+        return match limited {
+            Some(limited) => format!("{interrupted}; {limited}"),
+            None => interrupted,
+        };
+    }
+    limited.unwrap_or_else(|| {
+        let words = match () {
+            () if shared.plan.active == 0 && shared.counters.open > 0 => "held idle clients",
+            () if shared.counters.answered == 0 => "measured nothing",
+            () => "measured the server",
+        };
+        words.to_owned()
+    })
+}
+
+/// How much of the run an interrupt left.
+fn interrupted_after(shared: &Shared) -> String {
+    let seconds = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
+    let window = seconds(shared.window());
+    match shared.plan.length {
+        _ if shared.window().is_zero() => "interrupted before anything was measured".to_owned(),
+        Length::Time(length) => format!("interrupted after {window}s of {}s", seconds(length)),
+        Length::Messages(messages) => format!(
+            "interrupted after {window}s and {} of {messages} messages",
+            shared.counters.answered
+        ),
+    }
 }
 
 /// What the load did not do of what was asked for, one line each.
 #[must_use]
-pub(crate) fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
+pub(crate) fn shortcomings(shared: &Shared) -> Vec<String> {
+    let Shared { plan, counters, .. } = shared;
     let mut missing = Vec::new();
-    if counters.welcomed < plan.clients {
+    if counters.welcomed < plan.clients && !shared.interrupted {
         missing.push(format!(
             "{} of {} clients were {}",
             counters.welcomed,
@@ -81,40 +133,82 @@ pub(crate) fn shortcomings(plan: &Plan, counters: &Counters) -> Vec<String> {
     }
     for (cause, lost) in counters.lost {
         if lost > 0 {
-            missing.push(format!("{lost} clients lost: {}", cause.name()));
+            let lost = count(lost, "client", "clients");
+            missing.push(format!("{lost} lost: {}", cause.name()));
         }
     }
     if counters.missing_line_ending > 0 {
         missing.push(format!(
-            "{} clients lacked their line's ending alone: try --framing chunk",
-            counters.missing_line_ending
+            "{} lacked their line's ending alone: try --framing chunk",
+            count(counters.missing_line_ending, "client", "clients")
         ));
     }
     if counters.datagrams.wrong > 0 {
-        missing.push(format!("{} wrong datagrams", counters.datagrams.wrong));
+        let wrong = counters.datagrams.wrong;
+        missing.push(count(wrong, "wrong datagram", "wrong datagrams"));
     }
     // UDP may lose a message, and the report counts it; TCP may not.
     if counters.unanswered > 0 && plan.transport != Transport::Udp {
         missing.push(format!(
-            "{} messages were not answered",
-            counters.unanswered
+            "{} not answered",
+            count(counters.unanswered, "message was", "messages were")
         ));
     }
-    if counters.answered_once < plan.active && counters.sent > 0 {
-        missing.push(format!(
-            "{} of {} talking clients were answered",
-            counters.answered_once, plan.active
-        ));
-    }
-    if counters.answered == 0 {
-        missing.push("no message that counts was answered".to_owned());
+    if !shared.interrupted {
+        missing.extend(unanswered_clients(shared));
+        missing.extend(missed_rate(shared));
     }
     missing
 }
 
+/// Clients without any answer, and a run without one. Clients that had no message to send need none.
+fn unanswered_clients(shared: &Shared) -> Option<String> {
+    let Shared { plan, counters, .. } = shared;
+    if plan.active == 0 {
+        None
+    } else if plan.transport == Transport::Udp && counters.answered_once == 0 {
+        Some(format!("nothing answers at {}", plan.to))
+    } else if counters.answered_once < counters.sent_once {
+        Some(format!(
+            "{} of {} clients that sent were answered",
+            counters.answered_once, counters.sent_once
+        ))
+    } else if counters.sent == 0 && counters.all_lost() == 0 {
+        Some("no message was due in the measured time".to_owned())
+    } else if counters.answered == 0 {
+        Some("no measured message was answered".to_owned())
+    } else {
+        None
+    }
+}
+
+/// A rate that was asked for and not achieved. Over TCP it is about the replies: the window cannot
+/// contain those to messages that were due less than the fastest reply before its end, but those to
+/// messages of the warm-up. UDP may lose messages, so there it is about what was sent.
+fn missed_rate(shared: &Shared) -> Option<String> {
+    let Shared { plan, counters, .. } = shared;
+    let rate = plan.rate?.get();
+    let seconds = shared.window().as_secs_f64();
+    let fastest = counters.latency.min()?;
+    let (what, achieved, expected) = match plan.transport {
+        Transport::Tcp(_) => ("", counters.replies, shared.due_before_window(fastest)?),
+        Transport::Udp => (
+            "sent ",
+            counters.sent,
+            shared.due_before_window(Duration::ZERO)?,
+        ),
+    };
+    let expected = expected as f64;
+    let outstanding = expected - achieved as f64;
+    let tolerated = MAX_OUTSTANDING.as_secs_f64() * rate as f64;
+    let is_missed = outstanding > tolerated.max(expected * (1.0 - MIN_RATE_SHARE));
+    (is_missed && seconds > 0.0)
+        .then(|| format!("{what}{:.0} of {rate} a second", achieved as f64 / seconds))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::counters::LossCause;
+    use super::super::counters::{Counters, LossCause};
     use super::super::plan::tests::plan;
     use super::*;
 
@@ -141,7 +235,7 @@ mod tests {
                     loop_lag: Duration::from_millis(6),
                     ..fine
                 },
-                "6.0ms late",
+                "lag was 6.0ms",
             ),
             (
                 Evidence {
@@ -169,21 +263,42 @@ mod tests {
         assert_eq!(limited_by(&both_busy), None);
     }
 
+    /// A server shown at 90% is saturated, though it used a little less.
+    #[test]
+    fn the_verdict_compares_the_percentages_that_are_shown() {
+        let evidence = |own, server| Evidence {
+            own_cpu_share: Some(own),
+            server_cpu_share: Some(server),
+            ..Evidence::default()
+        };
+        assert_eq!(limited_by(&evidence(0.92, 0.896)), None);
+        assert_eq!(limited_by(&evidence(0.894, 0.3)), None);
+        for (own, server, words) in [
+            (0.92, 0.894, "it used 92% of one CPU, the server 89%"),
+            (0.896, 0.3, "it used 90% of one CPU, the server 30%"),
+        ] {
+            let limit = limited_by(&evidence(own, server));
+            assert_eq!(limit.as_deref(), Some(words));
+        }
+    }
+
     #[test]
     fn fewer_clients_wrong_bytes_and_lost_clients_are_shortcomings() {
-        let mut counters = Counters {
+        let mut shared = Shared::new(plan());
+        shared.counters = Counters {
             welcomed: 1,
+            sent_once: 1,
             answered_once: 1,
             sent: 5,
             answered: 5,
             ..Counters::default()
         };
-        assert!(shortcomings(&plan(), &counters).is_empty());
-        counters.lost[LossCause::WrongBytes] = 1;
-        counters.unanswered = 1;
-        counters.welcomed = 0;
-        let missing = shortcomings(&plan(), &counters).join("; ");
-        for words in ["0 of 1 clients", "wrong bytes", "1 messages were not"] {
+        assert!(shortcomings(&shared).is_empty());
+        shared.counters.lost[LossCause::WrongBytes] = 1;
+        shared.counters.unanswered = 1;
+        shared.counters.welcomed = 0;
+        let missing = shortcomings(&shared).join("; ");
+        for words in ["0 of 1 clients", "wrong bytes", "1 message was not"] {
             assert!(missing.contains(words), "{missing}");
         }
     }

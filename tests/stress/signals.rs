@@ -35,7 +35,9 @@ fn a_second_ctrl_c_exits_at_once() {
     thread::sleep(Duration::from_millis(1_000));
     load.signal(Signal::SIGINT);
     // The report is out, and the server may drain for a moment.
-    load.stdout.wait_for("INTERRUPTED");
+    load.stdout.wait_for("interrupted ");
+    load.stderr
+        .wait_for("draining the server for up to 1s; Ctrl-C ends it at once");
     load.signal(Signal::SIGINT);
     let interrupted = Instant::now();
     wait_for(|| is_gone(load.id()).then_some(()));
@@ -88,7 +90,7 @@ fn a_signal_after_the_run_ends_the_process_at_once() {
          -- --delay 60s --drain-timeout 60s",
     );
     let server = wait_for(|| child_of(load.id()));
-    load.stderr.wait_for("waiting for the server to drain");
+    load.stderr.wait_for("draining the server");
     load.signal(Signal::SIGTERM);
     let signalled = Instant::now();
     wait_for(|| (is_gone(load.id()) && is_gone(server)).then_some(()));

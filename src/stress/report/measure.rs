@@ -227,23 +227,22 @@ pub(super) fn verdict(
     server: Option<ProcessReport>,
 ) -> VerdictReport {
     let counters = &shared.counters;
-    let limit = verdict::limited_by(&Evidence {
+    let evidence = Evidence {
         own_cpu_share: own.map(|own| own.cpu_share),
         server_cpu_share: server.map(|server| server.cpu_share),
         loop_lag: counters.loop_lag.mean(),
         behind: counters.behind.mean(),
         mean_latency: counters.latency.mean().unwrap_or_default(),
-    });
-    let shortcomings = verdict::shortcomings(&shared.plan, counters);
+    };
+    // Where nothing is sent, nothing is limited.
+    let is_sending = shared.plan.active > 0;
+    let limit = is_sending.then(|| verdict::limited_by(&evidence)).flatten();
+    let shortcomings = verdict::shortcomings(shared);
     VerdictReport {
-        achieved: shortcomings.is_empty(),
+        achieved: shortcomings.is_empty() && !shared.interrupted,
         shortcomings,
         limited_by_client: limit.is_some(),
-        words: match limit {
-            Some(why) => format!("limited by this client: {why}"),
-            None if counters.answered == 0 => "measured nothing".to_owned(),
-            None => "measured the server".to_owned(),
-        },
+        words: verdict::words(shared, limit),
     }
 }
 
@@ -260,7 +259,7 @@ pub(super) fn slo(slo: &Slo, shared: &Shared, messages: &Messages) -> SloReport 
         Metric::Max => latency.max().map(microseconds),
         Metric::Rate => Some(messages.per_second),
         Metric::Loss => (shared.plan.transport == Transport::Udp)
-            .then(|| 100.0 * datagrams.lost as f64 / messages.sent.max(1) as f64),
+            .then(|| loss_percent(datagrams.lost, messages.sent - messages.in_flight)),
     };
     let (metric, relation, limit) = slo.parts();
     SloReport {
@@ -271,6 +270,11 @@ pub(super) fn slo(slo: &Slo, shared: &Shared, messages: &Messages) -> SloReport 
         measured,
         met: measured.is_some_and(|value| slo.is_met_by(value)),
     }
+}
+
+/// Datagrams lost, in percent of those whose fate is known.
+fn loss_percent(lost: u64, decided: u64) -> f64 {
+    100.0 * lost as f64 / decided.max(1) as f64
 }
 
 fn per_second(count: u64, seconds: f64) -> f64 {

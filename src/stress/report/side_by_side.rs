@@ -5,8 +5,9 @@
 //! unescaped.
 
 use super::figures::{self, Cell, Difference, NamedRun, Row, Unit};
+use super::fold::fold_with;
 use super::schema::Report;
-use super::text::{bytes, count, time};
+use super::text::{Text, bytes, count, time};
 use crate::protocol::escape::escape;
 use std::fmt::{self, Write as _};
 
@@ -37,10 +38,17 @@ impl fmt::Display for SideBySide<'_> {
     }
 }
 
-/// The report of one run, as text.
-impl fmt::Display for NamedRun {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&escaped(&self.report.to_string()))
+impl NamedRun {
+    /// The report of one run as text, folded to `columns` if there is such a limit. Without colours,
+    /// because all escape sequences in it are made visible.
+    #[must_use]
+    pub(crate) fn text(&self, columns: Option<usize>) -> String {
+        let text = Text {
+            report: &self.report,
+            columns,
+            coloured: false,
+        };
+        escaped(&text.to_string())
     }
 }
 
@@ -117,22 +125,8 @@ impl SideBySide<'_> {
 
     /// Writes `text` after `start`, in lines of at most the width; they begin below `text`.
     fn fold(&self, out: &mut String, start: &str, text: &str) -> fmt::Result {
-        let indent = start.chars().count();
-        let mut column = indent;
-        out.push_str(start);
-        for (number, word) in text.split_whitespace().enumerate() {
-            let length = word.chars().count();
-            if number > 0 && column + 1 + length > self.columns {
-                write!(out, "\n{:indent$}", "")?;
-                column = indent;
-            } else if number > 0 {
-                out.push(' ');
-                column += 1;
-            }
-            out.push_str(word);
-            column += length;
-        }
-        writeln!(out)
+        let line = format!("{start}{text}");
+        writeln!(out, "{}", fold_with(&line, self.columns, start.len()))
     }
 }
 

@@ -1,76 +1,136 @@
 //! The report as text.
 //!
-//! **Owns** its words and columns. **Must never touch** a figure. **Invariant**: an unknown value
-//! is `n/a`; text from a server is in quotes, and was escaped before.
+//! **Owns** its words, columns and colours. **Must never touch** a figure. **Invariant**: an unknown
+//! value is `n/a`; text from a server is in quotes, and was escaped before. Without a width nothing is
+//! folded, so that a file or a pipe has one line per fact.
 
-use super::schema::{LatencyReport, ProcessReport, Report};
+use super::fold::{Lines, Tone};
+use super::schema::{LatencyReport, Messages, PlanReport, ProcessReport, Report, SloReport};
+pub(in crate::stress) use crate::stress::units::{bytes, count, time};
 use std::fmt;
 
-/// The longest bar, so that its line fits 80 columns.
+/// The longest bar of the histogram.
 const BAR_COLUMNS: usize = 40;
+
+/// The columns of the histogram beside the bar: indentation, bound, share and a count of 10 digits.
+const HISTOGRAM_COLUMNS: usize = 31;
 
 /// Seconds that are listed; those of a longer run are sampled evenly.
 const LISTED_SECONDS: usize = 20;
 
-/// The report as text, without a final line ending.
+/// The report as text for a file or a pipe, without a final line ending.
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_plan(self, out)?;
-        write_clients(self, out)?;
-        write_messages(self, out)?;
-        write_latency(self, out)?;
-        write_seconds(self, out)?;
-        write_processes(self, out)?;
-        write_verdict(self, out)
+        let text = Text {
+            report: self,
+            columns: None,
+            coloured: false,
+        };
+        text.fmt(out)
     }
 }
 
-fn write_plan(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let plan = &report.plan;
-    let clients = plan.clients;
-    write!(out, "load       {clients} clients")?;
-    if plan.active < clients {
-        write!(out, ", {} of them talking", plan.active)?;
-    }
-    write!(out, ", {}", plan.transport)?;
-    if let Some(framing) = plan.framing {
-        write!(out, ", {framing} framing")?;
-    }
-    write!(
-        out,
-        ", to {}, from {}",
-        plan.to,
-        count(plan.sources, "address", "addresses")
-    )?;
-    match plan.rate {
-        None => write!(
-            out,
-            "\n           closed loop: each sends when its reply is whole; {} in flight",
-            plan.pipeline
-        )?,
-        Some(rate) => write!(
-            out,
-            "\n           open loop: {rate} messages a second by a schedule; latency counts from \
-             when each was due"
-        )?,
-    }
-    writeln!(out, "; {} bytes each", plan.message_bytes)
+/// The report as text, without a final line ending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// The report.
+    pub report: &'a Report,
+    /// The width to fold the lines to; `None`: they are not folded.
+    pub columns: Option<usize>,
+    /// Whether the verdict and the objectives are coloured.
+    pub coloured: bool,
 }
 
-fn write_clients(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = self.report;
+        let mut lines = Lines::default();
+        add_plan(&report.plan, &mut lines);
+        add_clients(report, &mut lines);
+        if report.plan.active > 0 {
+            add_messages(report, &mut lines);
+            add_latency(report, self.columns, &mut lines);
+        }
+        add_seconds(report, &mut lines);
+        add_processes(report, &mut lines);
+        add_verdict(report, &mut lines);
+        lines.write(self.columns, self.coloured, out)
+    }
+}
+
+fn add_plan(plan: &PlanReport, lines: &mut Lines) {
+    let active = match plan.active {
+        active if active == plan.clients => String::new(),
+        0 => ", all idle".to_owned(),
+        active => format!(", {active} of them send"),
+    };
+    let framing = plan
+        .framing
+        .map_or_else(String::new, |framing| format!(", {framing} framing"));
+    lines.add(
+        "load",
+        format!(
+            "{}{active}, {}{framing}, to {}, from {}",
+            count(plan.clients, "client", "clients"),
+            plan.transport,
+            plan.to,
+            count(plan.sources, "source address", "source addresses")
+        ),
+    );
+    if plan.active > 0 {
+        let kind = match plan.rate {
+            None => format!(
+                "closed loop: a client sends when its last reply is complete; {} in flight per \
+                 client",
+                plan.pipeline
+            ),
+            Some(rate) => format!(
+                "open loop: {rate} messages/s on a schedule; latency counts from when a message is \
+                 due"
+            ),
+        };
+        let size = count(plan.message_bytes as u64, "byte", "bytes");
+        lines.more(format!("{kind}; {size} per message"));
+    }
+    if let Some(flags) = &plan.server_flags {
+        lines.more(format!("server flags: {}", command_line(flags)));
+    }
+}
+
+/// Arguments as a shell would take them, those with unusual characters in quotes.
+fn command_line(arguments: &[String]) -> String {
+    let is_plain = |character: char| character.is_ascii_graphic() && !"'\"\\$`".contains(character);
+    let quoted = arguments.iter().map(|argument| {
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            argument.clone()
+        } else {
+            format!("'{}'", argument.escape_debug())
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+fn add_clients(report: &Report, lines: &mut Lines) {
     let clients = &report.clients;
-    writeln!(
-        out,
-        "clients    {} requested, {} connected, {} greeted, {} answered; {} at once at most; {} lost",
-        clients.requested,
-        clients.connected,
-        clients.greeted,
-        clients.answered,
-        clients.peak,
-        clients.lost
-    )?;
+    let is_udp = report.datagrams.is_some();
+    // A UDP client is open at once, and no server welcomes it.
+    let reached = if is_udp {
+        format!("{} opened", clients.connected)
+    } else {
+        format!(
+            "{} connected, {} greeted",
+            clients.connected, clients.greeted
+        )
+    };
+    lines.add(
+        "clients",
+        format!(
+            "{} requested, {reached}, {} sent, {} answered; peak {}, {} lost",
+            clients.requested, clients.sent, clients.answered, clients.peak, clients.lost
+        ),
+    );
     for (cause, lost) in &clients.lost_by_cause {
-        writeln!(out, "           lost, {cause}: {lost}")?;
+        lines.more(format!("lost, {cause}: {lost}"));
     }
     let words = [
         ("the server said", &clients.busy_words),
@@ -80,214 +140,253 @@ fn write_clients(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     ];
     for (what, words) in words {
         if let Some(words) = words {
-            writeln!(out, "           {what}: \"{words}\"")?;
+            lines.more(format!("{what}: \"{words}\""));
         }
     }
     let connects = &report.connects;
-    writeln!(
-        out,
-        "connects   {:.0} a second; p50 {}, p99 {}, max {}",
-        connects.per_second,
-        time(connects.latency.p50_us),
-        time(connects.latency.p99_us),
-        time(connects.latency.max_us)
-    )
+    if !is_udp {
+        lines.add(
+            "connects",
+            format!(
+                "{:.0}/s; p50 {}, p99 {}, max {}",
+                connects.per_second,
+                time(connects.latency.p50_us),
+                time(connects.latency.p99_us),
+                time(connects.latency.max_us)
+            ),
+        );
+    }
 }
 
-fn write_messages(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn add_messages(report: &Report, lines: &mut Lines) {
     let messages = &report.messages;
-    writeln!(
-        out,
-        "messages   {} sent, {} answered, {} not, in {:.2} s: {:.0} a second",
-        messages.sent,
-        messages.answered,
-        messages.unanswered,
-        messages.seconds,
-        messages.per_second
-    )?;
-    writeln!(
-        out,
-        "           {} out, {} in",
+    let due = messages
+        .due
+        .map_or_else(String::new, |due| format!("{due} due, "));
+    let in_flight = if report.interrupted {
+        format!(", {} in flight", messages.in_flight)
+    } else {
+        String::new()
+    };
+    lines.add(
+        "messages",
+        format!(
+            "{due}{} sent, {} answered, {}{in_flight}",
+            messages.sent,
+            messages.answered,
+            unanswered(messages)
+        ),
+    );
+    lines.more(format!(
+        "{} sent, {} received",
         bytes(messages.bytes_out as f64),
         bytes(messages.bytes_in as f64)
-    )?;
+    ));
+    lines.add("rate", rate(messages, report.plan.rate));
     if let Some(datagrams) = &report.datagrams {
-        writeln!(
-            out,
-            "datagrams  {} lost, {} late, {} doubled, {} wrong",
-            datagrams.lost, datagrams.late, datagrams.doubled, datagrams.wrong
-        )?;
+        lines.add(
+            "datagrams",
+            format!(
+                "{} lost, {} late, {} duplicate, {} wrong",
+                datagrams.lost, datagrams.late, datagrams.doubled, datagrams.wrong
+            ),
+        );
     }
     if let Some(served) = report.served {
-        writeln!(
-            out,
-            "fairness   the best-served client had {} answered, the worst-served {}",
-            served.best, served.worst
-        )?;
+        lines.add(
+            "fairness",
+            format!(
+                "messages answered per client: {} at best, {} at worst",
+                served.best, served.worst
+            ),
+        );
     }
-    Ok(())
 }
 
-fn write_latency(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(out, "latency    {}", percentiles(&report.latency))?;
+fn unanswered(messages: &Messages) -> String {
+    let lost = messages.unanswered.saturating_sub(messages.timed_out);
+    let mut text = format!("{} unanswered", messages.unanswered);
+    if messages.unanswered > 0 {
+        text += &format!(
+            " ({} timed out, {lost} lost with a client)",
+            messages.timed_out
+        );
+    }
+    text
+}
+
+fn rate(messages: &Messages, asked: Option<u64>) -> String {
+    let Messages {
+        per_second,
+        replies,
+        seconds,
+        ..
+    } = messages;
+    let achieved = match asked {
+        None => format!("{per_second:.0}/s"),
+        Some(asked) => format!(
+            "{per_second:.0}/s achieved of {asked}/s asked ({:.1}%)",
+            per_second * 100.0 / asked.max(1) as f64
+        ),
+    };
+    let replies = count(*replies, "reply", "replies");
+    format!("{achieved}: {replies} in {seconds:.2}s")
+}
+
+fn add_latency(report: &Report, columns: Option<usize>, lines: &mut Lines) {
+    let latency = &report.latency;
+    lines.add("latency", named_times(&extremes(latency)));
+    lines.more(named_times(&quantiles(latency)));
+    if report.messages.timed_out > 0 {
+        lines.more(format!(
+            "{} with the time until the timeout",
+            count(
+                report.messages.timed_out,
+                "unanswered message is included",
+                "unanswered messages are included"
+            )
+        ));
+    }
     let buckets = &report.distribution;
     let largest = buckets.iter().map(|bucket| bucket.count).max();
-    let (largest, samples) = (largest.unwrap_or(0).max(1), report.latency.samples.max(1));
+    let (largest, samples) = (largest.unwrap_or(0).max(1), latency.samples.max(1));
+    let room = columns.map_or(BAR_COLUMNS, |columns| {
+        columns
+            .saturating_sub(HISTOGRAM_COLUMNS)
+            .clamp(1, BAR_COLUMNS)
+    });
     for bucket in buckets {
         let count = bucket.count as f64;
-        let columns = (count / largest as f64 * BAR_COLUMNS as f64).round() as usize;
+        let columns = (count / largest as f64 * room as f64).round() as usize;
         // A bucket that is not empty has a bar.
         let columns = columns.max(usize::from(bucket.count > 0));
-        writeln!(
-            out,
-            "  {:>8} {:<BAR_COLUMNS$} {:>6.2}%  {}",
+        lines.row(format!(
+            "  {:>8} {:<room$} {:>6.2}%  {}",
             format!("<{}", time(Some(bucket.to_us))),
             "#".repeat(columns),
             count * 100.0 / samples as f64,
             bucket.count
-        )?;
+        ));
     }
-    Ok(())
 }
 
-/// The percentiles on one line.
-#[must_use]
-pub(super) fn percentiles(latency: &LatencyReport) -> String {
-    let columns = [
+fn extremes(latency: &LatencyReport) -> [(&'static str, Option<f64>); 3] {
+    [
         ("min", latency.min_us),
+        ("mean", latency.mean_us),
+        ("max", latency.max_us),
+    ]
+}
+
+fn quantiles(latency: &LatencyReport) -> [(&'static str, Option<f64>); 7] {
+    [
         ("p50", latency.p50_us),
+        ("p75", latency.p75_us),
         ("p90", latency.p90_us),
+        ("p95", latency.p95_us),
         ("p99", latency.p99_us),
         ("p99.9", latency.p99_9_us),
-        ("max", latency.max_us),
-    ];
-    columns
-        .map(|(name, value)| format!("{name} {}", time(value)))
-        .join("  ")
+        ("p99.99", latency.p99_99_us),
+    ]
 }
 
-fn write_seconds(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn named_times(columns: &[(&str, Option<f64>)]) -> String {
+    let columns = columns
+        .iter()
+        // A name and its value stay on one line.
+        .map(|(name, value)| format!("{name}\u{a0}{}", time(*value)));
+    columns.collect::<Vec<_>>().join("  ")
+}
+
+fn add_seconds(report: &Report, lines: &mut Lines) {
     let seconds = report.seconds.iter();
     let measured: Vec<_> = seconds.filter(|second| second.measured).collect();
     if measured.is_empty() {
-        return Ok(());
+        return;
     }
     let step = measured.len().div_ceil(LISTED_SECONDS);
-    writeln!(out, "seconds    messages a second, p99, clients connected")?;
+    lines.add("seconds", "replies/s, p99, clients connected".to_owned());
     for second in measured.iter().step_by(step) {
-        writeln!(
-            out,
-            "  {:>7.1}s {:>12.0} {:>10} {:>8}",
+        lines.row(format!(
+            "  {:>7.1}s {:>9.0} {:>9} {:>8}",
             second.at_seconds,
             second.per_second,
             time(second.p99_us),
             second.connected
-        )?;
+        ));
     }
-    Ok(())
 }
 
-fn write_processes(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match &report.server {
-        Some(server) => writeln!(out, "server     {}", process(server))?,
-        None => writeln!(out, "server     n/a: its process is not known here")?,
-    }
+fn add_processes(report: &Report, lines: &mut Lines) {
+    let unknown = "n/a: its process is not known here";
+    let server = report.server.as_ref();
+    lines.add("server", server.map_or_else(|| unknown.to_owned(), process));
     let load = &report.load;
-    match &load.process {
-        Some(own) => writeln!(out, "this load  {}", process(own))?,
-        None => writeln!(out, "this load  n/a")?,
-    }
-    write!(
-        out,
-        "           its loop came {} late on average, {} at most",
+    let own = load.process.as_ref();
+    lines.add(
+        "load generator",
+        own.map_or_else(|| "n/a".to_owned(), process),
+    );
+    let mut lateness = format!(
+        "event-loop lag: mean {}, max {}",
         time(Some(load.loop_lag_mean_us)),
         time(Some(load.loop_lag_max_us))
-    )?;
+    );
     if report.plan.rate.is_some() {
-        write!(
-            out,
-            "; behind its schedule {} on average, {} at most",
+        lateness += &format!(
+            "; behind its schedule: mean {}, max {}",
             time(Some(load.behind_mean_us)),
             time(Some(load.behind_max_us))
-        )?;
+        );
     }
-    writeln!(out)
+    lines.more(lateness);
 }
 
 fn process(process: &ProcessReport) -> String {
+    let per_client = process
+        .bytes_per_client
+        .map_or_else(|| "n/a".to_owned(), bytes);
     format!(
-        "{:.0}% of a processor, {} a message; {} resident, {} a client; {}, {} context switches",
+        "{:.0}% of one CPU, {} per message; {} resident, {per_client} per client; {}, {}",
         process.cpu_share * 100.0,
         time(process.cpu_us_per_message),
         bytes(process.resident_bytes as f64),
-        process
-            .bytes_per_client
-            .map_or_else(|| "n/a".to_owned(), bytes),
         count(process.threads, "thread", "threads"),
-        process.context_switches
+        count(
+            process.context_switches,
+            "context switch",
+            "context switches"
+        )
     )
 }
 
-fn write_verdict(report: &Report, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn add_verdict(report: &Report, lines: &mut Lines) {
     for slo in &report.slos {
-        let met = match (slo.met, slo.measured) {
-            (true, _) => "met",
-            (false, Some(_)) => "MISSED",
-            (false, None) => "MISSED: too few samples to tell",
-        };
-        writeln!(out, "slo        {}: {met}", slo.slo)?;
+        let tone = if slo.met { Tone::Good } else { Tone::Bad };
+        lines.toned(tone, "slo", objective(slo));
     }
     for shortcoming in &report.verdict.shortcomings {
-        writeln!(out, "NOT ACHIEVED: {shortcoming}")?;
+        lines.toned(Tone::Bad, "NOT ACHIEVED", shortcoming.clone());
     }
-    if report.interrupted {
-        writeln!(out, "INTERRUPTED: this is what there was")?;
-    }
-    write!(out, "verdict    {}", report.verdict.words)
+    let verdict = &report.verdict;
+    let tone = match () {
+        () if !verdict.shortcomings.is_empty() => Tone::Bad,
+        () if verdict.limited_by_client || report.interrupted => Tone::Doubtful,
+        () => Tone::Good,
+    };
+    lines.toned(tone, "verdict", verdict.words.clone());
 }
 
-/// The number with its unit: `1 address`, `2 addresses`.
-#[must_use]
-pub(in crate::stress) fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
-    let number = number.into();
-    let unit = if number == 1 { one } else { many };
-    format!("{number} {unit}")
-}
-
-/// A time with three significant digits.
-#[must_use]
-pub(in crate::stress) fn time(microseconds: Option<f64>) -> String {
-    let Some(value) = microseconds else {
-        return "n/a".to_owned();
-    };
-    let (value, unit) = match value {
-        value if value < 1.0 => (value * 1e3, "ns"),
-        value if value < 1e3 => (value, "us"),
-        value if value < 1e6 => (value / 1e3, "ms"),
-        value => (value / 1e6, "s"),
-    };
-    format!("{}{unit}", three_digits(value))
-}
-
-/// A size with three significant digits.
-#[must_use]
-pub(in crate::stress) fn bytes(value: f64) -> String {
-    let (value, unit) = match value {
-        value if value < 10_000.0 => return format!("{value:.0} B"),
-        value if value < 1_048_576.0 => (value / 1_024.0, "KiB"),
-        value if value < 1_073_741_824.0 => (value / 1_048_576.0, "MiB"),
-        value => (value / 1_073_741_824.0, "GiB"),
-    };
-    format!("{} {unit}", three_digits(value))
-}
-
-fn three_digits(value: f64) -> String {
-    let digits = match value {
-        value if value >= 100.0 || value == value.trunc() => 0,
-        value if value >= 10.0 => 1,
-        _ => 2,
-    };
-    format!("{value:.digits$}")
+pub(super) fn objective(slo: &SloReport) -> String {
+    let name = slo.slo.split(['<', '>']).next();
+    let measured = slo.measured.map(|value| match name {
+        Some("rate") => format!("{value:.0}/s"),
+        Some("loss") => format!("{value:.3}%"),
+        _ => time(Some(value)),
+    });
+    let measured = measured.unwrap_or_else(|| "too few samples to tell".to_owned());
+    let met = if slo.met { "met" } else { "missed" };
+    format!("{}: {met} ({measured})", slo.slo)
 }
 
 #[cfg(test)]
@@ -295,11 +394,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_have_three_digits_and_a_unit() {
-        let times = [0.25, 1.0, 20.5, 999.0, 1_500.0, 2e6].map(|value| time(Some(value)));
-        assert_eq!(times, ["250ns", "1us", "20.5us", "999us", "1.50ms", "2s"]);
-        assert_eq!(time(None), "n/a");
-        let sizes = [0.0, 48.0, 10_240.0, 1.5 * 1_048_576.0].map(bytes);
-        assert_eq!(sizes, ["0 B", "48 B", "10 KiB", "1.50 MiB"]);
+    fn an_objective_shows_the_measured_value() {
+        let cases = [
+            ("p99<5ms", Some(3_200.0), true, "p99<5ms: met (3.20ms)"),
+            ("p99<5ms", Some(7_100.0), false, "p99<5ms: missed (7.10ms)"),
+            (
+                "rate>10000",
+                Some(9_999.4),
+                false,
+                "rate>10000: missed (9999/s)",
+            ),
+            ("loss<1%", Some(0.25), true, "loss<1%: met (0.250%)"),
+            (
+                "p99.9<5ms",
+                None,
+                false,
+                "p99.9<5ms: missed (too few samples to tell)",
+            ),
+        ];
+        for (slo, measured, met, words) in cases {
+            let slo = SloReport {
+                slo: slo.to_owned(),
+                metric: String::new(),
+                relation: String::new(),
+                limit: 0.0,
+                measured,
+                met,
+            };
+            assert_eq!(objective(&slo), words);
+        }
+    }
+
+    #[test]
+    fn flags_are_shown_as_they_are_typed() {
+        let flags = ["--delay", "1m 30s", "--x=\u{1b}[2J", ""].map(str::to_owned);
+        assert_eq!(command_line(&flags), "--delay '1m 30s' '--x=\\u{1b}[2J' ''");
     }
 }

@@ -8,6 +8,7 @@ use crate::stress::caller::Caller;
 use crate::stress::connect::Connecting;
 use crate::stress::counters::LossCause;
 use crate::stress::plan::{Length, Plan, tests::plan};
+use nix::errno::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -31,6 +32,13 @@ pub(super) struct Wire {
     /// Whether the last write was short, so that the next one blocks.
     full: bool,
     connected: bool,
+    /// How long each reply takes. Those on their way, and when each is sent.
+    pub(super) delay: Duration,
+    delayed: VecDeque<(Time, Vec<u8>)>,
+    /// When replies were sent; empty unless there is room for them.
+    pub(super) sent: Vec<Time>,
+    /// Whether the server was killed, so that the connection is reset.
+    pub(super) killed: bool,
 }
 
 impl Wire {
@@ -44,6 +52,10 @@ impl Wire {
             piece_bytes,
             full: false,
             connected: true,
+            delay: Duration::ZERO,
+            delayed: VecDeque::new(),
+            sent: Vec::new(),
+            killed: false,
         };
         wire.replies.extend(b"Welcome!\n");
         Rc::new(RefCell::new(wire))
@@ -51,7 +63,15 @@ impl Wire {
 }
 
 impl super::Wire for Wire {
-    fn serve(&mut self, _: Time) {
+    fn serve(&mut self, now: Time) {
+        if self.killed {
+            return;
+        }
+        while self.delayed.front().is_some_and(|(due, _)| *due <= now) {
+            let (_, reply) = self.delayed.pop_front().expect("it is there");
+            self.replies.extend(&reply);
+            self.sent.push(now);
+        }
         while let Some(byte) = self.requests.pop_front() {
             if byte != b'\n' {
                 self.line.push(byte);
@@ -59,14 +79,22 @@ impl super::Wire for Wire {
             }
             self.reply.clear();
             greeting::greet(&self.line, b"\n", &mut self.reply);
-            self.replies.extend(&self.reply);
             self.line.clear();
+            if self.delay.is_zero() {
+                self.replies.extend(&self.reply);
+                if self.sent.len() < self.sent.capacity() {
+                    self.sent.push(now);
+                }
+            } else {
+                let due = now.after(self.delay);
+                self.delayed.push_back((due, self.reply.clone()));
+            }
         }
     }
 
     fn readiness(&mut self, _: Time) -> Readiness {
         let mut readiness = Readiness::empty();
-        if !self.replies.is_empty() {
+        if !self.replies.is_empty() || self.killed {
             readiness |= Readiness::READABLE;
         }
         if mem::take(&mut self.full) {
@@ -83,6 +111,9 @@ pub(super) struct Socket(Rc<RefCell<Wire>>);
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
+        if wire.killed {
+            return Err(Errno::ECONNRESET.into());
+        }
         if wire.replies.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }

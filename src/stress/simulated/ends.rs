@@ -1,0 +1,426 @@
+//! However a run ends, its figures are true: the rate is what the server sent within the window, and
+//! each message is answered, unanswered or in flight.
+
+use super::{tcp, udp};
+use crate::reactor::Time;
+use crate::stress::counters::Counters;
+use crate::stress::plan::{Length, Plan};
+use crate::stress::{Shared, Stage, verdict};
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+const CLIENTS: u32 = 10;
+
+/// What ends the run, if not the plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Event {
+    None,
+    /// The user interrupts it in this millisecond.
+    Interrupt(u64),
+    /// The server is killed in this millisecond, and resets its connections.
+    Kill(u64),
+    /// The server says nothing from this millisecond on.
+    Silence(u64),
+}
+
+/// How a run of ten clients ends. A client and the server exchange one message per millisecond, in
+/// addition to the delay.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    name: &'static str,
+    length: Length,
+    warmup_ms: u64,
+    rate: u64,
+    delay_ms: u64,
+    event: Event,
+    /// The window, the rate and the messages: answered, unanswered, timed out, in flight.
+    window_ms: u64,
+    per_second: u64,
+    messages: [u64; 4],
+    /// What the verdict says, and the shortcomings.
+    words: &'static str,
+    shortcomings: &'static [&'static str],
+}
+
+const CASE: Case = Case {
+    name: "",
+    length: Length::Time(Duration::from_secs(2)),
+    warmup_ms: 0,
+    rate: 0,
+    delay_ms: 0,
+    event: Event::None,
+    window_ms: 2_000,
+    per_second: 10_000,
+    messages: [20_000, 0, 0, 0],
+    words: "measured the server",
+    shortcomings: &[],
+};
+
+const fn seconds(seconds: u64) -> Length {
+    Length::Time(Duration::from_secs(seconds))
+}
+
+const ENDS: [Case; 18] = [
+    Case {
+        name: "the time is up",
+        ..CASE
+    },
+    Case {
+        name: "the time is up, after a warm-up",
+        warmup_ms: 500,
+        ..CASE
+    },
+    Case {
+        name: "all messages are answered",
+        length: Length::Messages(5_000),
+        window_ms: 500,
+        messages: [5_000, 0, 0, 0],
+        ..CASE
+    },
+    Case {
+        name: "the server is killed after 1 s of 20",
+        length: seconds(20),
+        event: Event::Kill(1_000),
+        window_ms: 1_000,
+        messages: [9_990, 10, 0, 0],
+        shortcomings: &["10 clients lost: reset", "10 messages were not answered"],
+        ..CASE
+    },
+    Case {
+        name: "the server is killed before all messages are sent",
+        length: Length::Messages(100_000),
+        event: Event::Kill(1_000),
+        window_ms: 1_000,
+        messages: [9_990, 10, 0, 0],
+        shortcomings: &["10 clients lost: reset", "10 messages were not answered"],
+        ..CASE
+    },
+    Case {
+        name: "the user interrupts it after 1 s of 20",
+        length: seconds(20),
+        event: Event::Interrupt(1_000),
+        window_ms: 1_000,
+        messages: [9_990, 0, 0, 10],
+        words: "interrupted after 1s of 20s",
+        ..CASE
+    },
+    Case {
+        name: "the user interrupts it before all messages are sent",
+        length: Length::Messages(100_000),
+        event: Event::Interrupt(1_200),
+        window_ms: 1_200,
+        messages: [11_990, 0, 0, 10],
+        words: "interrupted after 1.2s and 11990 of 100000 messages",
+        ..CASE
+    },
+    Case {
+        name: "the user interrupts it before the first reply",
+        delay_ms: 300,
+        event: Event::Interrupt(100),
+        window_ms: 100,
+        per_second: 0,
+        messages: [0, 0, 0, 10],
+        words: "interrupted after 0.1s of 2s",
+        ..CASE
+    },
+    Case {
+        name: "the user interrupts the warm-up",
+        warmup_ms: 500,
+        event: Event::Interrupt(300),
+        window_ms: 0,
+        per_second: 0,
+        messages: [0; 4],
+        words: "interrupted before anything was measured",
+        ..CASE
+    },
+    Case {
+        name: "the user interrupts the wait for the last replies",
+        warmup_ms: 1_000,
+        delay_ms: 1_299,
+        event: Event::Interrupt(3_500),
+        per_second: 10,
+        messages: [10, 0, 0, 10],
+        words: "interrupted after 2s of 2s",
+        ..CASE
+    },
+    Case {
+        name: "replies after the window are samples, and not rate",
+        length: seconds(5),
+        delay_ms: 999,
+        window_ms: 5_000,
+        per_second: 8,
+        messages: [50, 0, 0, 0],
+        ..CASE
+    },
+    Case {
+        name: "replies to the warm-up within the window are rate, and not samples",
+        length: seconds(5),
+        warmup_ms: 990,
+        delay_ms: 999,
+        window_ms: 5_000,
+        per_second: 10,
+        messages: [50, 0, 0, 0],
+        ..CASE
+    },
+    Case {
+        name: "the server falls silent, and the clients give up",
+        length: seconds(20),
+        event: Event::Silence(1_000),
+        window_ms: 1_500,
+        per_second: 6_660,
+        messages: [9_990, 10, 10, 0],
+        shortcomings: &[
+            "10 clients lost: timed out",
+            "10 messages were not answered",
+        ],
+        ..CASE
+    },
+    Case {
+        name: "a schedule is kept",
+        rate: 1_000,
+        per_second: 1_000,
+        messages: [2_000, 0, 0, 0],
+        ..CASE
+    },
+    Case {
+        name: "a schedule is kept by a server whose first reply takes a second",
+        length: seconds(5),
+        rate: 5,
+        delay_ms: 999,
+        window_ms: 5_000,
+        per_second: 4,
+        messages: [25, 0, 0, 0],
+        ..CASE
+    },
+    Case {
+        name: "a schedule is missed",
+        rate: 10_500,
+        per_second: 10_000,
+        messages: [21_000, 0, 0, 0],
+        shortcomings: &["9990 of 10500 a second"],
+        ..CASE
+    },
+    Case {
+        name: "the user interrupts a schedule that is missed",
+        rate: 20_000,
+        event: Event::Interrupt(1_000),
+        window_ms: 1_000,
+        messages: [9_990, 0, 0, 10_011],
+        words: "interrupted after 1s of 2s",
+        ..CASE
+    },
+    Case {
+        name: "the server is killed during a schedule",
+        rate: 1_000,
+        event: Event::Kill(1_000),
+        window_ms: 1_001,
+        per_second: 1_000,
+        messages: [1_000, 3, 0, 0],
+        shortcomings: &["10 clients lost: reset", "3 messages were not answered"],
+        ..CASE
+    },
+];
+
+impl Case {
+    fn plan(&self) -> Plan {
+        Plan {
+            length: self.length,
+            warmup: Duration::from_millis(self.warmup_ms),
+            rate: NonZeroU64::new(self.rate),
+            timeout: Duration::from_millis(match self.event {
+                Event::Silence(_) => 500,
+                _ => 5_000,
+            }),
+            ..tcp::lines(CLIENTS, 1)
+        }
+    }
+
+    /// Runs to the end; returns the state and when the server sent its replies.
+    fn run(&self) -> (Shared, Vec<Time>) {
+        let mut run = tcp::start(self.plan(), 1_000);
+        for (_, wire) in &run.wires {
+            let mut wire = wire.borrow_mut();
+            wire.delay = Duration::from_millis(self.delay_ms);
+            wire.sent.reserve(50_000);
+        }
+        let mut millisecond = 0;
+        while run.shared.stage != Stage::Over {
+            // Counted from when the clients begin to send.
+            match self.event {
+                Event::Interrupt(at) if millisecond >= at => run.shared.interrupted = true,
+                Event::Kill(at) if millisecond == at => {
+                    for (_, wire) in &run.wires {
+                        wire.borrow_mut().killed = true;
+                    }
+                }
+                _ => {}
+            }
+            run.step(matches!(self.event, Event::Silence(at) if millisecond >= at));
+            millisecond += u64::from(run.shared.stage != Stage::Connecting);
+            assert!(millisecond < 60_000, "{}: it does not end", self.name);
+        }
+        run.close_all();
+        let wires = run.wires.iter();
+        let sent = wires.flat_map(|(_, wire)| wire.borrow().sent.clone());
+        let sent = sent.collect();
+        (run.shared, sent)
+    }
+}
+
+/// A reply is received in the millisecond after it was sent.
+fn received_in_window(sent: &[Time], shared: &Shared) -> u64 {
+    let received = sent.iter().map(|sent| sent.after(Duration::from_millis(1)));
+    let window = shared.measured_from..shared.window_until;
+    received.filter(|at| window.contains(at)).count() as u64
+}
+
+#[test]
+fn the_figures_are_true_however_a_run_ends() {
+    for case in ENDS {
+        let name = case.name;
+        let (shared, sent) = case.run();
+        let counters = &shared.counters;
+        let window_ms = shared.window().as_millis() as u64;
+        assert!(
+            window_ms.abs_diff(case.window_ms) <= 2,
+            "{name}: {window_ms} ms"
+        );
+        // The independent count of the server.
+        let replies = received_in_window(&sent, &shared);
+        assert!(
+            counters.replies.abs_diff(replies) <= 10,
+            "{name}: {counters:#?} {replies}"
+        );
+        let per_second = counters.replies * 1_000 / window_ms.max(1);
+        assert!(
+            per_second.abs_diff(case.per_second) <= case.per_second / 100,
+            "{name}: {per_second} a second"
+        );
+        let messages = [
+            counters.answered,
+            counters.unanswered,
+            counters.timed_out,
+            counters.left_in_flight,
+        ];
+        for (found, expected) in messages.iter().zip(case.messages) {
+            // One exchange of each client more or less: the ends of a window are not in step.
+            assert!(
+                *found == expected || expected > 100 && found.abs_diff(expected) <= 20,
+                "{name}: {messages:?}"
+            );
+        }
+        assert_samples(counters, &case);
+        assert_eq!(verdict::words(&shared, None), case.words, "{name}");
+        assert_eq!(verdict::shortcomings(&shared), case.shortcomings, "{name}");
+        assert_eq!((counters.in_flight, name), (0, name));
+    }
+}
+
+/// The samples are the messages that were answered or timed out. None is shorter than a reply takes,
+/// and what timed out is at least the timeout.
+fn assert_samples(counters: &Counters, case: &Case) {
+    let Case { name, .. } = case;
+    let latency = &counters.latency;
+    assert_eq!(
+        latency.len(),
+        counters.answered + counters.timed_out,
+        "{name}"
+    );
+    let delay = Duration::from_millis(case.delay_ms);
+    assert!(latency.min().is_none_or(|min| min >= delay), "{name}");
+    if counters.timed_out > 0 {
+        let timeout = case.plan().timeout;
+        assert!(latency.max() >= Some(timeout), "{name}");
+        let beyond = latency.count_between(timeout, Duration::from_secs(100));
+        assert_eq!(beyond, counters.timed_out, "{name}");
+    }
+}
+
+/// Datagrams follow the same rules.
+#[test]
+fn datagrams_in_flight_at_an_interrupt_are_not_lost() {
+    for silent_from in [0, 100] {
+        let plan = Plan {
+            length: Length::Time(Duration::from_secs(20)),
+            timeout: Duration::from_secs(1),
+            ..udp::closed(3, 0)
+        };
+        let mut run = udp::start(plan, udp::ANSWER);
+        for millisecond in 0..200 {
+            run.step(millisecond >= silent_from);
+        }
+        run.shared.interrupted = true;
+        run.finish(0..0);
+        let shared = &run.shared;
+        let counters = &shared.counters;
+        assert_eq!(counters.left_in_flight, 3);
+        assert_eq!((counters.unanswered, counters.datagrams.lost), (0, 0));
+        assert_eq!(counters.sent, counters.answered + 3);
+        assert_eq!(counters.latency.len(), counters.answered);
+        assert!(verdict::shortcomings(shared).is_empty());
+        assert_eq!(
+            verdict::words(shared, None),
+            "interrupted after 0.2s of 20s"
+        );
+    }
+}
+
+/// A schedule of fewer messages than clients leaves some clients without one.
+#[test]
+fn a_client_without_a_message_needs_no_answer() {
+    for (rate, length) in [
+        (40, seconds(1)),
+        (0, Length::Messages(40)),
+        (40, Length::Messages(40)),
+    ] {
+        let plan = Plan {
+            rate: NonZeroU64::new(rate),
+            length,
+            ..tcp::lines(100, 1)
+        };
+        let mut run = tcp::start(plan, 1_000);
+        run.finish(0..0);
+        let counters = &run.shared.counters;
+        assert_eq!((counters.sent_once, counters.answered_once), (40, 40));
+        assert_eq!(verdict::shortcomings(&run.shared), [""; 0]);
+    }
+}
+
+/// Idle clients are held for the time that was asked for.
+#[test]
+fn a_run_of_idle_clients_achieves_what_was_asked() {
+    let plan = Plan {
+        active: 0,
+        length: seconds(2),
+        ..tcp::lines(50, 1)
+    };
+    let mut run = tcp::start(plan, 1_000);
+    run.finish(0..0);
+    let shared = &run.shared;
+    assert_eq!(shared.window(), Duration::from_secs(2));
+    assert_eq!(verdict::shortcomings(shared), [""; 0]);
+    assert_eq!(verdict::words(shared, None), "held idle clients");
+    assert_eq!(shared.counters.open, 50);
+}
+
+/// What UDP does not send of a schedule is not achieved; what it loses is lost.
+#[test]
+fn a_missed_rate_of_datagrams_is_about_those_sent() {
+    let plan = |rate| Plan {
+        rate: NonZeroU64::new(rate),
+        length: seconds(2),
+        ..udp::closed(1, 0)
+    };
+    let lossy: udp::Script = |number| if number % 10 == 3 { &[] } else { &[0] };
+    let mut run = udp::start(plan(100), lossy);
+    run.finish(0..0);
+    assert_eq!(verdict::shortcomings(&run.shared), [""; 0]);
+    // At most 64 are in flight per client, and in the virtual network for a millisecond or more.
+    let mut run = udp::start(plan(200_000), |number| if number == 0 { &[0] } else { &[] });
+    run.finish(0..0);
+    let missing = verdict::shortcomings(&run.shared);
+    assert!(
+        missing[0].starts_with("sent ") && missing[0].ends_with(" of 200000 a second"),
+        "{missing:?}"
+    );
+}
