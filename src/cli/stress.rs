@@ -36,7 +36,8 @@ use std::time::Duration;
 /// ends the run and reports what there is; a second one ends the program at once.
 ///
 /// Exit codes: 0 all as asked; 1 could not start; 2 wrong usage; 3 an --slo was missed; 4 the load
-/// was not what was asked for (fewer clients, lost clients, wrong bytes); 130 interrupted.
+/// was not what was asked for (fewer clients, lost clients, wrong bytes, a missed --rate); 130
+/// interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop stress --spawn --clients 10k                       # one command shows it all\n  \
