@@ -127,6 +127,7 @@ fn check(command: &Command, fixture: &Fixture) {
         "show" => assert_eq!(run(&arguments).stdout, command.output),
         "stress" if !arguments.contains(&"-h".to_owned()) => stress(command, arguments, fixture),
         "compare" => compare(command, arguments),
+        "report" => report(arguments, fixture),
         "stress" | "man" | "completions" => {
             let ended = run(&arguments);
             assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -238,6 +239,27 @@ fn stress(command: &Command, mut arguments: Vec<String>, fixture: &Fixture) {
     if !command.output.is_empty() {
         assert_same_rows(&command.output, &ended.stdout);
     }
+}
+
+fn report(mut arguments: Vec<String>, fixture: &Fixture) {
+    let to = fixture.server.tcp_address().to_string();
+    for argument in arguments.iter_mut().filter(|name| name.contains('.')) {
+        *argument = fixture.file(argument);
+        if argument.ends_with(".json") {
+            let load = [
+                "stress",
+                "--to",
+                &to,
+                "--messages",
+                "500",
+                "--json",
+                argument,
+            ];
+            assert_eq!(run_helloop(&load).code, Some(0));
+        }
+    }
+    let ended = run(&arguments);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
 }
 
 fn parse_size(text: &str) -> u64 {

@@ -36,7 +36,7 @@ pub(super) struct Report {
     html: Option<PathBuf>,
 }
 
-/// The width of the text where standard output is not a terminal.
+/// The width of the tables where standard output is not a terminal.
 const COLUMNS: usize = 80;
 
 impl Report {

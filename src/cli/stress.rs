@@ -37,7 +37,7 @@ use std::time::Duration;
 ///
 /// Exit codes: 0 the load ran as requested; 1 could not start, or could not write a report, whatever
 /// the load showed; 2 wrong usage; 3 an --slo was missed; 4 the load was not as requested (fewer
-/// clients, lost clients, wrong bytes); 130 interrupted.
+/// clients, lost clients, wrong bytes, a missed --rate); 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop stress --spawn --clients 10k                # start a server, load it\n  \

@@ -14,6 +14,7 @@ mod file;
 pub(crate) mod fold;
 pub(crate) mod html;
 mod measure;
+mod names;
 mod origin;
 pub(crate) mod schema;
 mod side_by_side;

@@ -6,9 +6,9 @@ use crate::util::run_helloop;
 use serde_json::{Value, json};
 
 /// The widths of a phone, a tablet and a desktop.
-const WIDTHS: [u32; 3] = [320, 800, 1_440];
+const WIDTHS_PIXELS: [u32; 3] = [320, 800, 1_440];
 
-const HEIGHT: u32 = 1_000;
+const HEIGHT_PIXELS: u32 = 1_000;
 
 /// Writes the page of these files, and returns its address.
 #[track_caller]
@@ -71,14 +71,14 @@ fn every_chart_is_drawn_at_every_width_in_both_schemes() {
     let folder = Folder::new();
     let [before, after] = files(&folder);
     for dark in [false, true] {
-        let browser = Browser::start(1_440, HEIGHT, dark);
+        let browser = Browser::start(1_440, HEIGHT_PIXELS, dark);
         for (name, files) in [("one", vec![&*before]), ("two", vec![&*before, &*after])] {
             let page = page_of(&folder, &files);
             browser.open(&page);
-            for width in WIDTHS {
+            for width in WIDTHS_PIXELS {
                 let scheme = if dark { "dark" } else { "light" };
                 let what = format!("report-{name}-{width}-{scheme}");
-                browser.resize(width, HEIGHT);
+                browser.resize(width, HEIGHT_PIXELS);
                 browser.wait_for(
                     "charts.every((chart) => chart.width === \
                      document.querySelector('.chart').clientWidth)",
@@ -106,7 +106,7 @@ fn place(browser: &Browser, chart: &str, index: usize) -> (f64, f64) {
 fn one_crosshair_is_at_the_same_second_in_all_charts_over_time() {
     let folder = Folder::new();
     let [before, _] = files(&folder);
-    let browser = Browser::start(1_440, HEIGHT, false);
+    let browser = Browser::start(1_440, HEIGHT_PIXELS, false);
     browser.open(&page_of(&folder, &[&before]));
     browser.wait_for("charts.length === 6");
     let (x, y) = place(&browser, "rate", 4);
@@ -154,7 +154,7 @@ fn one_crosshair_is_at_the_same_second_in_all_charts_over_time() {
 fn several_runs_share_each_chart_and_its_time() {
     let folder = Folder::new();
     let [before, after] = files(&folder);
-    let browser = Browser::start(800, HEIGHT, true);
+    let browser = Browser::start(800, HEIGHT_PIXELS, true);
     browser.open(&page_of(&folder, &[&before, &after]));
     browser.wait_for("charts.length === 6");
     let labels = browser.run(
@@ -191,7 +191,7 @@ fn hostile_text_stays_text() {
     ]);
     let name = HOSTILE.replace('/', "\u{2215}");
     let file = folder.write(&name, report.to_string());
-    let browser = Browser::start(800, HEIGHT, false);
+    let browser = Browser::start(800, HEIGHT_PIXELS, false);
     browser.open(&page_of(&folder, &[&file, &file]));
     browser.wait_for("charts.length === 6");
     assert_eq!(browser.run("return window.hacked"), Value::Null);

@@ -5,12 +5,14 @@
 
 mod datagrams;
 mod faulty;
+mod folded;
 mod hostile;
 mod load;
 mod process;
 mod report;
 mod signals;
 mod timing;
+mod truth;
 mod tutorial;
 mod usage;
 #[path = "../util/mod.rs"]

@@ -12,7 +12,7 @@ const TRIES: usize = 3;
 
 /// Runs `attempt` until it succeeds, at most [`TRIES`] times.
 #[track_caller]
-fn measured(what: &str, attempt: impl Fn() -> Result<(), String>) {
+pub(crate) fn measured(what: &str, attempt: impl Fn() -> Result<(), String>) {
     let mut failures = Vec::new();
     for _ in 0..TRIES {
         match attempt() {
@@ -56,7 +56,8 @@ fn a_slowed_load_is_limited_by_the_client() {
             thread::sleep(Duration::from_millis(50));
         }
         let (ended, report) = with_report(load.wait());
-        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        // It may be stopped when the window ends, and then misses its rate too.
+        assert!([Some(0), Some(4)].contains(&ended.code), "{ended:#?}");
         let words = report["verdict"]["words"].as_str().unwrap();
         assert_eq!(
             report["verdict"]["limited_by_client"],
@@ -76,7 +77,7 @@ fn with_a_stall(flags: &str) -> (f64, f64) {
     let to = server.tcp_address();
     let common = "--clients 20 --duration 4s --warmup 0s --json -";
     let load = start(&format!("--to {to} {common} {flags}"));
-    thread::sleep(Duration::from_secs(1));
+    server.wait_for_messages(200);
     let stopped = Instant::now();
     server.signal(Signal::SIGSTOP);
     thread::sleep(Duration::from_secs(2));

@@ -31,6 +31,14 @@ fn wrong_usage_is_rejected() {
         "--slo p99=5ms",
         "--duration 1s --messages 5",
         "--rate 0",
+        "--rate 0.5",
+        "--connect-rate 1.5",
+        "--messages 0.1",
+        "--clients 99.9",
+        "--slo loss<1",
+        "--active 0 --messages 5",
+        "--active 0 --rate 5",
+        "--active 0 --slo p99<5ms",
         "--spawn --to 127.0.0.1:9999",
         "-- --delay 1s",
     ] {
@@ -48,6 +56,13 @@ fn check_reports_what_does_not_fit() {
     let fits = run("--check --clients 10");
     assert_eq!(fits.code, Some(0), "{fits:#?}");
     assert!(fits.stdout.contains("descriptors") && fits.stdout.contains("ports"));
+    // A server that is started reserves more descriptors than the load does.
+    let spawned = run("--check --clients 10 --spawn");
+    assert!(
+        spawned
+            .stdout
+            .contains("the server has as many, and reserves")
+    );
     let too_many = run("--check --clients 9999999");
     assert_eq!(too_many.code, Some(1), "{too_many:#?}");
     assert!(

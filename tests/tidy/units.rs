@@ -12,6 +12,7 @@ const UNITS: &[&str] = &[
     "FACTOR",
     "MS",
     "NANOSECONDS",
+    "PIXELS",
     "RATIO",
     "SECONDS",
     "SHARE",
@@ -51,8 +52,11 @@ const UNITS: &[&str] = &[
     "LINES",
     "NAMES",
     "PHASES",
+    "POINTS",
     "REEXPORTS",
     "ROUNDS",
+    "RUNS",
+    "SAMPLES",
     "SLICES",
     "TRIES",
 ];
@@ -72,11 +76,6 @@ const NOT_QUANTITIES: &[(&str, &str)] = &[
     ("SLO_MISSED", "an exit code"),
     ("NOT_ACHIEVED", "an exit code"),
     ("WRONG_USAGE", "an exit code"),
-    ("WIDTH", "in SVG user units"),
-    ("HEIGHT", "in SVG user units"),
-    ("LEFT", "in SVG user units"),
-    ("TOP", "in SVG user units"),
-    ("BOTTOM", "in SVG user units"),
 ];
 
 /// The quantities that do not name their unit.

@@ -13,7 +13,7 @@ use hdrhistogram::{Counter, Histogram};
 use std::io::Read;
 
 /// The first four bytes of a compressed histogram.
-const COMPRESSED_COOKIE: [u8; 4] = 0x1c84_9314_u32.to_be_bytes();
+const COMPRESSED_COOKIE: &[u8] = &0x1c84_9314_u32.to_be_bytes();
 
 /// The header of a histogram: cookie, length of the payload, normalizing offset, digits (32 bits
 /// each), lowest and highest value, ratio (64 bits each).
@@ -41,7 +41,7 @@ pub(crate) fn decode(text: &str) -> Option<Histogram<u64>> {
     let bytes = BASE64_STANDARD.decode(text).ok()?;
     // The cookie, and the length of the rest.
     let (head, compressed) = bytes.split_at_checked(8)?;
-    if !head.starts_with(&COMPRESSED_COOKIE) {
+    if !head.starts_with(COMPRESSED_COOKIE) {
         return None;
     }
     let mut plain = Vec::new();
@@ -72,7 +72,7 @@ fn is_safe(plain: &[u8]) -> bool {
     let has_smallest = payload
         .windows(MAX_COUNT_BYTES)
         .any(|bytes| bytes == smallest);
-    claimed <= payload.len() && has_own_range && !has_smallest
+    claimed == payload.len() && has_own_range && !has_smallest
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn compressed(plain: &[u8]) -> String {
-        let mut bytes = [&COMPRESSED_COOKIE[..], &[0; 4]].concat();
+        let mut bytes = [COMPRESSED_COOKIE, &[0; 4]].concat();
         let mut encoder = ZlibEncoder::new(&mut bytes, Compression::fast());
         encoder.write_all(plain).expect("memory");
         drop(encoder);

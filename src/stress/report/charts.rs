@@ -143,7 +143,8 @@ fn curve(latency: &LatencyReport) -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::{HistogramReport, HistogramUnit};
+    use super::super::names::HistogramUnit;
+    use super::super::schema::HistogramReport;
     use super::*;
     use crate::stress::latency::Latencies;
     use std::time::Duration;

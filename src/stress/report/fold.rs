@@ -121,8 +121,18 @@ fn fold(line: &str, columns: usize) -> String {
     } else {
         LABEL_COLUMNS
     };
+    fold_with(line, columns, indent)
+}
+
+/// The same with an indentation of the lines that follow.
+pub(super) fn fold_with(line: &str, columns: usize, indent: usize) -> String {
     let mut folded = String::new();
     let mut width = 0;
+    // A line without a label begins where a folded line continues.
+    let line = match line.strip_prefix(&" ".repeat(LABEL_COLUMNS)) {
+        Some(text) => &format!("{:indent$}{text}", ""),
+        None => line,
+    };
     // Each piece is a word with the spaces before it.
     for piece in pieces(line) {
         let word = piece.trim_start_matches(' ');
@@ -200,5 +210,7 @@ mod tests {
             "slo        abcdefghijkl"
         );
         assert_eq!(fold("", 5), "");
+        assert_eq!(fold("           a b", 40), "    a b");
+        assert_eq!(fold("           a b", 80), "           a b");
     }
 }

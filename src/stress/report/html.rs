@@ -11,7 +11,7 @@ use super::charts;
 use super::figures::{self, Difference, NamedRun};
 use super::schema::{Report, SecondReport};
 use super::side_by_side::{describe, letter, ratio, spread, value};
-use super::text::time;
+use super::text::{objective, time};
 use crate::protocol::escape::escape as visible;
 use std::fmt::{self, Write as _};
 
@@ -27,6 +27,9 @@ const UPLOT_LICENCE: &str = include_str!("uplot/LICENSE");
 
 /// The seconds in the table of a run; those of a longer run are sampled evenly.
 const LISTED_SECONDS: usize = 1_000;
+
+/// The width of the text report in the page.
+const TEXT_COLUMNS: usize = 80;
 
 /// A chart: its id in `page.js`, its title, and what it shows.
 const CHARTS: [(&str, &str, &str); 6] = [
@@ -153,15 +156,11 @@ fn write_summary(number: usize, run: &NamedRun, runs: usize, out: &mut String) -
         escape(&verdict)
     )?;
     for slo in &report.slos {
-        let (class, word) = if slo.met {
-            ("good", "met")
-        } else {
-            ("bad", "MISSED")
-        };
         writeln!(
             out,
-            "<p class=\"{class}\">Objective {}: {word}</p>",
-            escape(&slo.slo)
+            "<p class=\"{}\">Objective {}</p>",
+            if slo.met { "good" } else { "bad" },
+            escape(&objective(slo))
         )?;
     }
     writeln!(out, "<p>{}</p>", escape(&lines.join("; ")))?;
@@ -228,7 +227,7 @@ fn write_report(number: usize, run: &NamedRun, runs: usize, out: &mut String) ->
         out,
         "{open}\n<pre tabindex=\"0\" role=\"region\" aria-label=\"{}the whole report\">{}</pre>{close}",
         prefix(number, runs),
-        escape(&run.report.to_string())
+        escape(&run.text(Some(TEXT_COLUMNS)))
     )?;
     let seconds = &run.report.seconds;
     let step = seconds.len().div_ceil(LISTED_SECONDS).max(1);

@@ -3,10 +3,10 @@
 //! **Owns** the arithmetic of shares, rates and means. **Must never touch** how a figure is
 //! shown. **Invariant**: nothing is divided by a time or a count of zero.
 
+use super::names::{FramingName, HistogramUnit, LoopKind, TransportName};
 use super::schema::{
-    Bucket, Clients, Connects, DatagramReport, FramingName, HistogramReport, HistogramUnit,
-    LatencyReport, LoadReport, LoopKind, Messages, PlanReport, ProcessReport, SecondReport, Served,
-    SloReport, TransportName, VerdictReport,
+    Bucket, Clients, Connects, DatagramReport, HistogramReport, LatencyReport, LoadReport,
+    Messages, PlanReport, ProcessReport, SecondReport, Served, SloReport, VerdictReport,
 };
 use crate::net::system::ProcessUsage;
 use crate::protocol::escape::excerpt;

@@ -27,13 +27,13 @@
 //! | its client was lost for another cause | `unanswered` | no: its latency is unknown |
 //! | the run was interrupted first | `in_flight` | no: it might have been answered in time |
 
+use super::names::{FramingName, HistogramUnit, LoopKind, TransportName};
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// The version of the JSON form, raised when a key is removed or changes its meaning.
 pub(crate) const SCHEMA_VERSION: u32 = 2;
@@ -116,61 +116,6 @@ pub(crate) struct MachineReport {
     pub cpu_model: Option<String>,
     /// The number of CPUs that the process may use.
     pub cpus: Option<usize>,
-}
-
-/// Defines an enum whose names are those of the JSON form, also on a terminal.
-macro_rules! names {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        pub(crate) enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.pad(match self { $(Self::$variant => $text,)+ })
-            }
-        }
-    };
-}
-
-names! {
-    /// What carries the messages.
-    TransportName {
-        /// One connection per client.
-        Tcp = "tcp",
-        /// One UDP socket per client.
-        Udp = "udp",
-    }
-}
-
-names! {
-    /// What a message is.
-    FramingName {
-        /// What one read returns.
-        Chunk = "chunk",
-        /// A line.
-        Line = "line",
-    }
-}
-
-names! {
-    /// What sets the pace.
-    LoopKind {
-        /// A client sends once its last reply is complete.
-        Closed = "closed",
-        /// Messages are due by a schedule.
-        Open = "open",
-    }
-}
-
-names! {
-    /// The unit of the values in a histogram.
-    HistogramUnit {
-        /// A billionth of a second.
-        Nanoseconds = "ns",
-    }
 }
 
 /// What was asked for.

@@ -5,6 +5,7 @@
 //! unescaped.
 
 use super::figures::{self, Cell, Difference, NamedRun, Row, Unit};
+use super::fold::fold_with;
 use super::schema::Report;
 use super::text::{Text, bytes, count, time};
 use crate::protocol::escape::escape;
@@ -123,22 +124,8 @@ impl SideBySide<'_> {
 
     /// Writes `text` after `start`, in lines of at most the width; they begin below `text`.
     fn fold(&self, out: &mut String, start: &str, text: &str) -> fmt::Result {
-        let indent = start.chars().count();
-        let mut column = indent;
-        out.push_str(start);
-        for (number, word) in text.split_whitespace().enumerate() {
-            let length = word.chars().count();
-            if number > 0 && column + 1 + length > self.columns {
-                write!(out, "\n{:indent$}", "")?;
-                column = indent;
-            } else if number > 0 {
-                out.push(' ');
-                column += 1;
-            }
-            out.push_str(word);
-            column += length;
-        }
-        writeln!(out)
+        let line = format!("{start}{text}");
+        writeln!(out, "{}", fold_with(&line, self.columns, start.len()))
     }
 }
 

@@ -298,13 +298,6 @@ fn named_times(columns: &[(&str, Option<f64>)]) -> String {
     columns.collect::<Vec<_>>().join("  ")
 }
 
-/// The percentiles on one line.
-#[must_use]
-pub(super) fn percentiles(latency: &LatencyReport) -> String {
-    let all = [&extremes(latency)[..], &quantiles(latency)].concat();
-    named_times(&all).replace('\u{a0}', " ")
-}
-
 fn add_seconds(report: &Report, lines: &mut Lines) {
     let seconds = report.seconds.iter();
     let measured: Vec<_> = seconds.filter(|second| second.measured).collect();

@@ -60,7 +60,7 @@ const fn seconds(seconds: u64) -> Length {
     Length::Time(Duration::from_secs(seconds))
 }
 
-const ENDS: [Case; 18] = [
+const ENDS: [Case; 19] = [
     Case {
         name: "the time is up",
         ..CASE
@@ -172,6 +172,20 @@ const ENDS: [Case; 18] = [
         shortcomings: &[
             "10 clients lost: timed out",
             "10 messages were not answered",
+        ],
+        ..CASE
+    },
+    Case {
+        name: "the server falls silent during a schedule",
+        rate: 1_000,
+        event: Event::Silence(1_000),
+        window_ms: 1_510,
+        per_second: 661,
+        messages: [999, 510, 510, 0],
+        shortcomings: &[
+            "10 clients lost: timed out",
+            "510 messages were not answered",
+            "662 of 1000 a second",
         ],
         ..CASE
     },
@@ -310,6 +324,11 @@ fn the_figures_are_true_however_a_run_ends() {
             );
         }
         assert_samples(counters, &case);
+        // The listed seconds are those of the window.
+        let measured = counters.seconds.iter().filter(|second| second.measured);
+        let listed: Duration = measured.map(|second| second.length).sum();
+        let unlisted = listed.abs_diff(shared.window());
+        assert!(unlisted <= Duration::from_millis(100), "{name}: {listed:?}");
         assert_eq!(verdict::words(&shared, None), case.words, "{name}");
         assert_eq!(verdict::shortcomings(&shared), case.shortcomings, "{name}");
         assert_eq!((counters.in_flight, name), (0, name));
