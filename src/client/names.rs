@@ -84,8 +84,8 @@ fn read_name(input: &mut impl BufRead, prompt: &mut impl Write) -> Result<Option
         write(prompt, b"Name (empty to end): ")?;
         let mut line = Vec::new();
         input.read_until(b'\n', &mut line).map_err(Error::Input)?;
-        if line.is_empty() {
-            // A terminal echoes no line ending at EOF, so the shell's prompt would follow ours.
+        if !line.ends_with(b"\n") {
+            // A terminal echoes no line ending at EOF: what comes next would follow the prompt.
             write(prompt, b"\n")?;
         }
         let (name, _) = split_ending(&line);
