@@ -312,7 +312,7 @@ impl<'a, 'b> Fetch<'a, 'b> {
             return Err(Error::Status { from, status });
         }
         if let Some(coding) = &head.coding {
-            log::warn!("{from} compressed the body unasked, and it stays so: {coding}");
+            log::warn!("{from} sent a compressed body, unasked; it stays as received: {coding}");
         }
         Ok(head::has_content(status))
     }
