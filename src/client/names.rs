@@ -60,17 +60,18 @@ pub fn lines(
     let mut number = 0;
     std::iter::from_fn(move || {
         number += 1;
-        let name = match read_line(&mut input, max_bytes) {
+        let line = match read_line(&mut input, max_bytes) {
             Ok(line) => line?,
             Err(error) => return Some(Err(Error::Input(error))),
         };
+        let name = split_ending(&line).0.to_vec();
         let checked = check_bytes(&name, max_bytes);
         Some(checked.map_or_else(|source| Err(Error::Line { number, source }), |()| Ok(name)))
     })
 }
 
-/// Reads a line and returns it without its ending; `None` at EOF. Of a line that is too long for a name
-/// the start is returned, which is too long as well.
+/// Reads a line with its ending, which the last one may lack; `None` at EOF. Of a line that is too long
+/// for a name the start is returned, which is too long as well.
 fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<Vec<u8>>> {
     // The longest name and its line ending.
     let most = max_bytes as u64 + 2;
@@ -78,10 +79,9 @@ fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<Ve
     if Read::take(&mut *input, most).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
-    if !line.ends_with(b"\n") {
-        input.skip_until(b'\n')?;
+    if !line.ends_with(b"\n") && input.skip_until(b'\n')? > 0 {
+        line.push(b'\n');
     }
-    line.truncate(split_ending(&line).0.len());
     Ok(Some(line))
 }
 
@@ -105,16 +105,18 @@ fn read_name(
 ) -> Result<Option<Vec<u8>>, Error> {
     loop {
         write(prompt, b"Name (empty to end): ")?;
-        let Some(name) = read_line(input, max_bytes).map_err(Error::Input)? else {
-            // A terminal echoes no line ending at EOF, so the shell's prompt would follow ours.
+        let line = read_line(input, max_bytes).map_err(Error::Input)?;
+        let line = line.unwrap_or_default();
+        if !line.ends_with(b"\n") {
+            // A terminal echoes no line ending at EOF: what comes next would follow the prompt.
             write(prompt, b"\n")?;
-            return Ok(None);
-        };
+        }
+        let (name, _) = split_ending(&line);
         if name.is_empty() {
             return Ok(None);
         }
-        match check(&name, max_bytes) {
-            Ok(()) => return Ok(Some(name)),
+        match check(name, max_bytes) {
+            Ok(()) => return Ok(Some(name.to_vec())),
             Err(error) => write(prompt, format!("{error}\n").as_bytes())?,
         }
     }

@@ -11,12 +11,16 @@
 use super::log;
 use std::env;
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 /// Assumed if the terminal does not tell its width.
 const DEFAULT_COLUMNS: usize = 80;
 
 /// Moves to the first column, and clears from there to the end of the screen.
 pub(super) const ERASE: &[u8] = b"\r\x1b[J";
+
+/// The width of a [`bar`] between its brackets.
+const BAR_COLUMNS: usize = 20;
 
 /// What separates two parts of the line.
 const SEPARATOR: &str = "  ";
@@ -71,6 +75,32 @@ pub(crate) fn fit(parts: &[Part], columns: usize) -> String {
 fn cut(line: &str, columns: usize) -> &str {
     let end = line.char_indices().nth(columns).map(|(end, _)| end);
     end.map_or(line, |end| &line[..end])
+}
+
+/// A share in full percent, rounded down: 100% means all.
+pub(crate) fn percent(done: f64) -> String {
+    format!("{:.0}%", (done * 100.0).floor())
+}
+
+/// A share as a bar.
+pub(crate) fn bar(done: f64) -> String {
+    let full = (done * BAR_COLUMNS as f64) as usize;
+    format!("[{:<BAR_COLUMNS$}]", "#".repeat(full.min(BAR_COLUMNS)))
+}
+
+/// A time to the second: `5s`, `1m05s`, `2h03m`.
+pub(crate) fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
+        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+    }
+}
+
+/// The next full second: of a time that is left.
+pub(crate) fn ceil(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
 /// What draws a line over the one that is there. Meanwhile the terminal does not wrap: it may have
@@ -159,5 +189,20 @@ mod tests {
             assert_eq!(fit(&parts, columns), line, "{columns}");
         }
         assert_eq!(fit(&[], 80), "");
+    }
+
+    #[test]
+    fn times_are_told_to_the_second() {
+        for (seconds, text) in [
+            (0.0, "0s"),
+            (59.9, "59s"),
+            (65.0, "1m05s"),
+            (3_599.0, "59m59s"),
+            (7_385.0, "2h03m"),
+        ] {
+            assert_eq!(clock(Duration::from_secs_f64(seconds)), text);
+        }
+        assert_eq!(ceil(Duration::from_millis(1)), Duration::from_secs(1));
+        assert_eq!(ceil(Duration::from_secs(1)), Duration::from_secs(1));
     }
 }

@@ -11,15 +11,12 @@ use super::plan::{Length, Transport};
 use super::report::text;
 use super::{Shared, Stage};
 use crate::net::system::stop_signals;
-use crate::output::status::{self, Part, StatusLine};
+use crate::output::status::{self, Part, StatusLine, bar, clock, percent};
 use crate::reactor::Time;
 use signal_hook::iterator::Signals;
 use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// The width of the bar between its brackets.
-const BAR_COLUMNS: usize = 20;
 
 /// How much a part matters: of a line that is too long, the last of these is left out first.
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +220,9 @@ fn run_parts(estimate: Estimate, shared: &Shared, now: Time) -> Vec<Part> {
         Rank::NoLosses
     };
     let done = estimate.done.map(|done| done.clamp(0.0, 1.0));
-    let left = estimate.left.map(|left| clock(ceil(left)) + " left");
+    let left = estimate
+        .left
+        .map(|left| clock(status::ceil(left)) + " left");
     vec![
         Rank::Stage.of(stage),
         Rank::Bar.of(done.map(bar).unwrap_or_default()),
@@ -276,30 +275,6 @@ fn losses(shared: &Shared) -> (String, bool) {
         )
     } else {
         (format!("{clients} lost"), clients > 0)
-    }
-}
-
-fn percent(done: f64) -> String {
-    format!("{:.0}%", (done * 100.0).floor())
-}
-
-fn bar(done: f64) -> String {
-    let full = (done * BAR_COLUMNS as f64) as usize;
-    format!("[{:<BAR_COLUMNS$}]", "#".repeat(full))
-}
-
-/// The next full second.
-fn ceil(time: Duration) -> Duration {
-    Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
-}
-
-/// A time to the second: `5s`, `1m05s`, `2h03m`.
-pub(crate) fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
-        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
     }
 }
 

@@ -126,15 +126,17 @@ impl Emulator {
 
     /// Resizes the screen, and then tells the program, as a terminal does.
     fn resize_now(&mut self, columns: u16, narrowed: Narrowed, master: &dyn MasterPty) {
-        let row = self.screen().cursor.0;
+        let (row, column) = self.screen().cursor;
         let rows = self.screen().rows;
         let line = rows.get(usize::from(row)).cloned().unwrap_or_default();
         let screen = self.parser.screen_mut();
         screen.set_size(non_zero(ROWS), non_zero(columns));
-        let wrapped = line.len().saturating_sub(1) / usize::from(columns);
+        let wrapped = (line.len().saturating_sub(1) / usize::from(columns)) as u16;
         if narrowed == Narrowed::Wrapped && wrapped > 0 {
-            // vt100 cuts off: the line is written again, and the cursor put back to its start.
-            let written = format!("\r{line}\x1b[{wrapped}A\r");
+            // vt100 cuts off: the line is written again, and the cursor put back to its character.
+            let row = row + column / columns;
+            let column = column % columns;
+            let written = format!("\r{line}\x1b[{};{}H", row + 1, column + 1);
             self.parser.process(written.as_bytes());
             assert!(self.screen().rows.len() > rows.len(), "it did not wrap");
         }

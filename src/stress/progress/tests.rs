@@ -165,18 +165,3 @@ fn several_runs_are_one_whole() {
     );
     assert_eq!(estimate.left, Some(Duration::from_secs(4 + 3 * 10)));
 }
-
-#[test]
-fn times_are_told_to_the_second() {
-    for (seconds, text) in [
-        (0.0, "0s"),
-        (59.9, "59s"),
-        (65.0, "1m05s"),
-        (3_599.0, "59m59s"),
-        (7_385.0, "2h03m"),
-    ] {
-        assert_eq!(clock(Duration::from_secs_f64(seconds)), text);
-    }
-    assert_eq!(ceil(Duration::from_millis(1)), Duration::from_secs(1));
-    assert_eq!(ceil(Duration::from_secs(1)), Duration::from_secs(1));
-}
