@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod faulty;
+mod files;
 mod hostile;
 mod load;
 mod process;
