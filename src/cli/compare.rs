@@ -3,7 +3,7 @@
 //! **Owns** the flags of the command. **Must never touch** a run. **Invariant**: a model that
 //! cannot hold the clients is a row of the table, not a failure.
 
-use super::destination::{Layout, Output, print_lines};
+use super::output::{Layout, Output, print_lines};
 use super::serve::reserved_descriptors;
 use super::values::{between, nonzero_duration};
 use super::{Failure, to_json};

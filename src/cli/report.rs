@@ -4,7 +4,7 @@
 //! of a report. **Invariant**: a file that is not a report is one clear error line, and nothing is
 //! written then.
 
-use super::destination::{Layout, Output};
+use super::output::{Layout, Output};
 use super::{Failure, print_line};
 use crate::protocol::escape::escape;
 use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};

@@ -4,7 +4,7 @@
 //! **Must never touch** a client. **Invariant**: standard output receives one report and nothing
 //! else.
 
-use super::destination::{Layout, Output, check_files, print_lines};
+use super::output::{self, Layout, Output, print_lines};
 use super::serve::{FramingName, reserved_descriptors};
 use super::values::{address, between, duration, nonzero_duration, positive};
 use super::{Failure, print_line, to_json};
@@ -197,7 +197,7 @@ impl Stress {
         let plan = self.plan(SocketAddr::from(([127, 0, 0, 1], 0)));
         plan.check()?;
         self.slos.iter().try_for_each(|slo| slo.check(&plan))?;
-        check_files(self.json.as_deref(), self.html.as_deref())
+        output::check(self.json.as_deref(), self.html.as_deref())
     }
 
     /// The arguments of the server of --spawn, if it is given.
@@ -364,8 +364,7 @@ impl Stress {
         }
     }
 
-    /// Checks before the run that each file can be written, so that no report is lost. Nothing is
-    /// changed yet: an earlier report is replaced by a complete one, or stays.
+    /// Checks before the run that each file can be written, so that no report is lost.
     fn prepare_files(&self) -> Result<Files, Failure> {
         Ok(Files {
             json: Output::prepare(self.json.as_deref())?,
@@ -381,8 +380,8 @@ struct Files {
 }
 
 /// Writes every format of the report, even if another cannot be written, and returns the exit code.
-/// A report that is missing takes precedence over what the load showed: who reads the file must not
-/// take an earlier one for it.
+/// A report that is missing takes precedence over what the load showed: a script that reads the file
+/// must not take an earlier report for this one.
 fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     let text_wanted = !files.json.is_stdout() && !files.html.is_stdout();
     let json = to_json(report).and_then(|json| files.json.write(|| json));
@@ -392,16 +391,7 @@ fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
         true => print_report(report),
         false => Ok(()),
     };
-    let failed: Vec<String> = [json, html, text]
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|failure| failure.message)
-        .collect();
-    if failed.is_empty() {
-        Ok(report.exit_code)
-    } else {
-        Err(Failure::new(failed.join("; ")))
-    }
+    output::all([json, html, text]).map(|()| report.exit_code)
 }
 
 fn print_report(report: &Report) -> Result<(), Failure> {

@@ -7,7 +7,7 @@
 
 use super::{Error, write};
 use crate::protocol::escape::excerpt;
-use crate::protocol::greeting::split_ending;
+use crate::protocol::greeting::{Framing, MAX_CHUNK_BYTES, MAX_LINE_BYTES, split_ending};
 use std::io::{self, BufRead, Read, Write};
 
 /// Why a name cannot be sent.
@@ -25,6 +25,15 @@ pub enum NameError {
         /// The longest message of this framing, or the longest datagram.
         max_bytes: usize,
     },
+}
+
+/// The longest name over TCP, in bytes.
+#[must_use]
+pub(crate) fn max_bytes(framing: Framing) -> usize {
+    match framing {
+        Framing::Chunk => MAX_CHUNK_BYTES,
+        Framing::Line => MAX_LINE_BYTES,
+    }
 }
 
 /// Checks that a name of at most `max_bytes` can be sent and comes back whole.

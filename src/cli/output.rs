@@ -1,8 +1,8 @@
-//! Where reports go: files, and a standard output that may be a terminal.
+//! Where a command writes its reports.
 //!
-//! **Owns** how a report is written and laid out for its destination. **Must never touch** its
-//! contents. **Invariant**: a file is complete or unchanged; only a terminal gets folded lines and
-//! colours.
+//! **Owns** the choice between standard output and a file, how a file is replaced, and the layout that
+//! standard output asks for. **Must never touch** what a report says. **Invariant**: a file is replaced
+//! by a complete report, or stays as it was; only a terminal gets folded lines and colours.
 
 use super::{Failure, print_line};
 use crate::file::{self, Existing, NewFile};
@@ -48,7 +48,7 @@ pub(super) fn print_lines(lines: &Lines) -> Result<(), Failure> {
     print_line(Laid(lines, Layout::of_stdout())).map(drop)
 }
 
-/// The destination of one format of the report.
+/// The destination of one format of a report.
 #[derive(Debug)]
 pub(super) enum Output {
     /// Not wanted.
@@ -60,16 +60,16 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// Checks before the run that a file can be written, so that no report is lost. Nothing is
-    /// changed yet: an earlier report is replaced by a complete one, or stays.
+    /// The destination with this name; `-` is standard output. Checks that a file can be written, and
+    /// changes nothing yet.
     pub(super) fn prepare(path: Option<&Path>) -> Result<Self, Failure> {
         match path {
+            None => Ok(Self::None),
             Some(path) if is_stdout(path) => Ok(Self::Stdout),
             Some(path) => match file::check(path, Existing::Replace) {
                 Ok(()) => Ok(Self::File(path.to_owned())),
                 Err(error) => Err(cannot_write(path, &error)),
             },
-            None => Ok(Self::None),
         }
     }
 
@@ -94,19 +94,21 @@ impl Output {
     }
 }
 
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-") || path == Path::new("/dev/stdout")
+/// One failure for all that failed.
+pub(super) fn all<const N: usize>(written: [Result<(), Failure>; N]) -> Result<(), Failure> {
+    let failed = written.into_iter().filter_map(Result::err);
+    let failed: Vec<String> = failed.map(|failure| failure.message).collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(failed.join("; "))),
+    }
 }
 
 /// Checks that each format has a file of its own. The error is a message for the user.
-pub(super) fn check_files(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
+pub(super) fn check(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
     for (flag, path) in [("--json", json), ("--html", html)] {
         if let Some(path) = path.filter(|path| path.is_dir()) {
-            let path = path.display().to_string();
-            return Err(format!(
-                "{flag} takes a file, and {} is a folder",
-                path.escape_debug()
-            ));
+            return Err(format!("{flag} takes a file: {} is a folder", shown(path)));
         }
     }
     let (Some(json), Some(html)) = (json, html) else {
@@ -116,13 +118,16 @@ pub(super) fn check_files(json: Option<&Path>, html: Option<&Path>) -> Result<()
         return Err("--json and --html cannot both write to standard output".to_owned());
     }
     if absolute(json) == absolute(html) {
-        let path = json.display().to_string();
         return Err(format!(
             "--json and --html both write {}: give each a file of its own",
-            path.escape_debug()
+            shown(json)
         ));
     }
     Ok(())
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdout")
 }
 
 /// The path with its folder resolved. The last part is not followed: it is replaced.
@@ -136,9 +141,9 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let path = path.display().to_string();
-    Failure::new(format_args!(
-        "cannot write {}: {error}",
-        path.escape_debug()
-    ))
+    Failure::new(format_args!("cannot write {}: {error}", shown(path)))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
 }
