@@ -79,9 +79,10 @@ impl Server {
     ///
     /// The poll and the signals need descriptors.
     pub fn new(bound: Vec<Bound>, settings: Settings, observe: ObserveOptions) -> io::Result<Self> {
-        let mode = match observe.recording {
-            Some(_) => RecorderMode::Recording,
-            None => RecorderMode::Off,
+        let mode = match (&observe.recording, &observe.listener) {
+            (Some(_), _) => RecorderMode::Recording,
+            (None, Some(_)) => RecorderMode::Measuring,
+            (None, None) => RecorderMode::Off,
         };
         let recorder = TurnRecorder::new(observe.turns, mode);
         let mut server = Self::on(Reactor::recorded(recorder)?, settings);
@@ -301,6 +302,7 @@ impl<N: Net> Server<N> {
             most_events,
             calls,
             longest,
+            ..
         } = self.reactor.stats();
         info!(
             "{}; turns {turns} events {events} most-events {most_events} calls {calls} \

@@ -216,7 +216,7 @@ fn a_recording_is_complete_json_in_the_trace_event_format() {
     for phase in ["mark", "drive", "expire", "settle"] {
         assert!(named(phase) >= 5, "{phase}");
     }
-    assert!(named("clients") >= 5 && named("owed bytes") >= 5);
+    assert!(named("clients") >= 5 && named("buffered bytes") >= 5);
 }
 
 #[test]

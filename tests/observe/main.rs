@@ -200,6 +200,14 @@ fn snapshots_are_complete_and_at_most_ten_per_second() {
         (&"SLUE2w3".into(), &8.into())
     );
     assert_eq!(event["generations"], serde_json::json!([0, 8]));
+    for key in ["waited", "busy", "observing", "late", "queue_wait"] {
+        assert!(event[key].is_f64(), "{key} in {event}");
+    }
+    // The observer's own connection has a deadline, for its next snapshot; nothing was refused.
+    assert_eq!((&event["ready"], &event["timers"]), (&0.into(), &1.into()));
+    for key in ["refused", "reset", "timed_out", "buffered"] {
+        assert_eq!(event[key], 0, "{key}");
+    }
     let mut last = event["at"].as_f64().unwrap();
     for _ in 0..5 {
         let at = next_event(&mut stream)["at"].as_f64().unwrap();
@@ -220,6 +228,14 @@ fn snapshots_are_complete_and_at_most_ten_per_second() {
             .windows(2)
             .all(|pair| pair[0][0].as_u64() < pair[1][0].as_u64())
     );
+    // What was for observers is a part of the phase; all of it is a part of what was worked.
+    let us = |value: &serde_json::Value| value.as_f64().unwrap();
+    for lane in lanes {
+        assert!(us(&lane[5][1]) <= us(&lane[2][5]), "{lane}");
+    }
+    assert!(lanes.iter().any(|lane| us(&lane[5][1]) > 0.0), "{lanes:?}");
+    assert!(us(&event["observing"]) > 0.0 && us(&event["observing"]) <= us(&event["busy"]));
+    assert!(us(&event["waited"]) + us(&event["busy"]) <= us(&event["at"]) + 100_000.0);
     drop(clients);
     let event = event_with(&mut stream, |event| event["clients"] == 0);
     assert_eq!(event["cells"], "SLUE2.3");

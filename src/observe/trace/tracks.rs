@@ -171,15 +171,15 @@ impl Tracks {
             }
             EventKind::Counted {
                 clients,
-                owed,
+                buffered,
                 events,
             } => {
                 self.count("clients", clients);
-                self.count("owed bytes", owed);
+                self.count("buffered bytes", buffered);
                 self.count("events a turn", u64::from(events));
             }
             // It separates what was recorded before from what was recorded after: see `pause`.
-            EventKind::Paused { .. } => {}
+            EventKind::Observed { .. } | EventKind::Paused { .. } => {}
         }
     }
 
