@@ -2,8 +2,8 @@
 //!
 //! **Owns** what the loop has reported. **Must never touch** the loop, a clock or a file: reports
 //! carry their time, and the ring is read between turns. **Invariant**: the ring holds whole
-//! turns, the most recent ones, within its limits; only the newest turn may exceed them, and it is
-//! bounded by the number of sources.
+//! turns, the most recent ones, within two limits, of turns and of entries; only the newest turn may
+//! exceed them, and it is bounded by the number of sources.
 //!
 //! What a call *did* is the difference between the program's counters before and after it. Sources
 //! report nothing themselves.
@@ -13,11 +13,13 @@ use super::measures::LoopMeasures;
 use super::{Observable, State, WorkCounters};
 use crate::reactor::{CallReport, Readiness, Recorder, Time, Token, TurnPhase};
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
-/// Entries kept per turn of the ring, on average: a turn of a busy server has a handful of calls.
-/// An entry is at most 128 bytes, so 10,000 turns take at most 41 MiB.
-const ENTRIES_PER_TURN: usize = 32;
+/// Entries kept per turn of the ring, on average: a turn with a dozen calls has as many. Turns with
+/// hundreds are fewer than the limit of turns, and [`Held`] says how many. An entry is at most
+/// 128 bytes, so 10,000 turns take at most 41 MiB.
+pub(crate) const ENTRIES_PER_TURN: usize = 32;
 const _: () = assert!(size_of::<Entry>() <= 128);
 
 /// One event of the loop.
@@ -89,6 +91,27 @@ impl EventKind {
             | Self::Observed { .. }
             | Self::Paused { .. } => None,
         }
+    }
+}
+
+/// What the ring holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Turns, the current one included.
+    pub turns: usize,
+    /// The time from the first entry to the last.
+    pub lasted: Duration,
+    /// The limit of turns.
+    pub most_turns: usize,
+    /// The limit of entries: busy turns are fewer than `most_turns`.
+    pub most_entries: usize,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.turns == 1 { "" } else { "s" };
+        let seconds = self.lasted.as_secs_f64();
+        write!(formatter, "{} turn{plural}, {seconds:.2} s", self.turns)
     }
 }
 
@@ -253,6 +276,18 @@ impl TurnRecorder {
     /// The entries, the oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// What the ring holds.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let first = self.entries.front().map_or(Time::ZERO, |entry| entry.at);
+        Held {
+            turns: self.lengths.len(),
+            lasted: self.recorded_until().since(first),
+            most_turns: self.max_turns,
+            most_entries: self.max_turns * ENTRIES_PER_TURN,
+        }
     }
 
     /// The entry with this index, counted from the oldest.
