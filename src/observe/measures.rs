@@ -25,7 +25,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    fn add(&mut self, duration: Duration) {
+    pub(super) fn add(&mut self, duration: Duration) {
         let is_below = |bound: &u64| Duration::from_micros(*bound) < duration;
         self.counts[BUCKETS_US.partition_point(is_below)] += 1;
         self.sum += duration;

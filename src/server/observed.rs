@@ -143,7 +143,9 @@ impl<N: Net> Server<N> {
 
     fn metrics(&self) -> Vec<u8> {
         let (stats, now) = (self.reactor.stats(), self.reactor.now());
-        let families = server_metrics::families(&self.shared, &stats, now);
+        let measures = self.reactor.recorder().measures();
+        let mut families = server_metrics::families(&self.shared, &stats, measures, now);
+        families.extend(metrics::process(self.started));
         metrics::render(&families).into_bytes()
     }
 

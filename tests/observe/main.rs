@@ -1,9 +1,14 @@
 //! What observers receive, over real sockets and in virtual time.
 
 mod deadlines;
+#[path = "../util/harness.rs"]
+mod harness;
 #[path = "../http/mod.rs"]
 mod http;
+mod metrics;
 mod places;
+#[path = "../util/script.rs"]
+mod script;
 #[path = "../util/mod.rs"]
 mod util;
 
@@ -11,8 +16,7 @@ use http::{get, observe_address, read_head, read_response, send};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Command;
-use util::{Server, ask, connect, expect, read_to_end, run, run_helloop};
+use util::{Server, ask, connect, expect, read_to_end, run_helloop};
 
 /// The limit of streams.
 const MAX_STREAM_OBSERVERS: usize = 16;
@@ -365,63 +369,6 @@ fn a_host_without_a_page_or_with_a_port_is_wrong_usage() {
         );
         assert!(ended.stderr.contains("--observe-host"), "{}", ended.stderr);
     }
-}
-
-#[test]
-fn metrics_have_help_type_and_the_servers_counters() {
-    let (server, address) = start(&[]);
-    let mut client = server.connect();
-    ask(&mut client, b"Ada", b"Hello, Ada!");
-    util::ask_udp(&server.udp(), b"Eve", b"Hello, Eve!");
-    let metrics = get(address, "/metrics");
-    assert_eq!(
-        metrics.field("content-type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
-    );
-    let text = metrics.text();
-    for line in [
-        "helloop_clients 1",
-        "helloop_messages_total 1",
-        "helloop_received_bytes_total 3",
-        "helloop_sent_bytes_total 19",
-        "helloop_datagrams_answered_total 1",
-        "helloop_connections_closed_total{cause=\"exit\"} 0",
-        "helloop_draining 0",
-        "# TYPE helloop_turns_total counter",
-        "# TYPE helloop_buffered_bytes gauge",
-    ] {
-        assert!(text.lines().any(|found| found == line), "{line} in {text}");
-    }
-    let names = |kind: &str| text.lines().filter(|line| line.starts_with(kind)).count();
-    assert_eq!(names("# HELP"), names("# TYPE"));
-}
-
-#[test]
-#[ignore = "needs Python's prometheus_client"]
-fn metrics_are_parsed_by_the_official_parser() {
-    let (server, address) = start(&[]);
-    server.assert_serves();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("metrics.txt");
-    std::fs::write(&path, get(address, "/metrics").body).unwrap();
-    let mut python = Command::new("python3");
-    python.arg("-c").arg(
-        "import sys\n\
-         from prometheus_client.parser import text_string_to_metric_families as parse\n\
-         families = list(parse(open(sys.argv[1]).read()))\n\
-         assert len(families) > 20, len(families)\n\
-         for family in families:\n\
-         \x20   assert family.name.startswith('helloop_'), family\n\
-         \x20   assert family.documentation and family.type in ('counter', 'gauge'), family\n\
-         \x20   assert family.samples, family\n\
-         \x20   for sample in family.samples:\n\
-         \x20       assert sample.name.endswith('_total') == (family.type == 'counter'), sample\n\
-         print('parsed', len(families))",
-    );
-    python.arg(&path);
-    let ended = run(python);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.starts_with("parsed "));
 }
 
 #[test]

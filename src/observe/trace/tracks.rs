@@ -264,7 +264,7 @@ impl Tracks {
         }
         slot.known |= readiness;
         let waits_already = slot.flow;
-        let flow = waits_already.or(NonZeroU32::new(flows));
+        let flow = waits_already.or_else(|| NonZeroU32::new(flows));
         slot.flow = flow;
         self.flows = if waits_already.is_some() {
             self.flows
