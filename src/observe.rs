@@ -6,7 +6,7 @@
 //! costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots per
 //! second; a search of the ring, or a file of it, takes many turns.
 //!
-//! - [`recorder`] keeps the last turns. [`trace`] writes them in the Chrome trace event format,
+//! - [`recorder`] keeps the last turns, and [`measures`] what they add up to. [`trace`] writes them in the Chrome trace event format,
 //!   `file` saves that as a file, and [`show`] prints it in a terminal. [`describe`] holds the
 //!   wording that they and the page share.
 //! - [`listener`] accepts observers. [`observer`] is one connection: `http` on the observed loop
@@ -19,6 +19,7 @@ pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod listener;
+pub(crate) mod measures;
 pub(crate) mod metrics;
 pub(crate) mod observer;
 pub(crate) mod recorder;
@@ -88,8 +89,14 @@ pub struct WorkCounters {
     pub answered: u64,
     /// Clients connected now.
     pub clients: u64,
-    /// Bytes buffered for all clients now.
-    pub owed: u64,
+    /// Memory allocated for all clients now, in bytes: unsent replies and incomplete lines.
+    pub buffered: u64,
+    /// Connections refused so far.
+    pub refused: u64,
+    /// Connections that the client has reset so far.
+    pub reset: u64,
+    /// Connections closed by a timeout so far.
+    pub timed_out: u64,
 }
 
 /// A source that can be observed.

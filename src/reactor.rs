@@ -68,6 +68,10 @@ pub struct LoopStats {
     pub calls: u64,
     /// The longest time from the end of a wait to the next.
     pub longest: Duration,
+    /// Entries in the ready list now.
+    pub ready: usize,
+    /// Deadlines set now.
+    pub deadlines: usize,
 }
 
 /// The event loop. See the [module documentation](self). `R` receives reports of what the loop

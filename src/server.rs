@@ -42,6 +42,7 @@ use stats::CloseCause;
 use std::collections::BTreeMap;
 use std::io;
 use std::mem;
+use std::time::SystemTime;
 
 /// Clients woken per turn that wait for room.
 const WOKEN_CLIENTS_PER_TURN: usize = 64;
@@ -64,6 +65,8 @@ pub struct Server<N: Net = SystemNet> {
     pub shared: Shared,
     /// Sources that outlive a drain: the signals.
     lasting: usize,
+    /// When the server was made.
+    started: SystemTime,
     /// Where the recording is saved, if one is made.
     recording: Option<RecordingFile>,
     /// Searches for the histories of slots that observers ask for.
@@ -79,9 +82,10 @@ impl Server {
     ///
     /// The poll and the signals need descriptors.
     pub fn new(bound: Vec<Bound>, settings: Settings, observe: ObserveOptions) -> io::Result<Self> {
-        let mode = match observe.recording {
-            Some(_) => RecorderMode::Recording,
-            None => RecorderMode::Off,
+        let mode = match (&observe.recording, &observe.listener) {
+            (Some(_), _) => RecorderMode::Recording,
+            (None, Some(_)) => RecorderMode::Measuring,
+            (None, None) => RecorderMode::Off,
         };
         let recorder = TurnRecorder::new(observe.turns, mode);
         let mut server = Self::on(Reactor::recorded(recorder)?, settings);
@@ -142,6 +146,7 @@ impl<N: Net> Server<N> {
             reactor,
             shared: Shared::new(settings),
             lasting: 0,
+            started: SystemTime::now(),
             recording: None,
             searches: BTreeMap::new(),
             closed_before: 0,
@@ -302,6 +307,7 @@ impl<N: Net> Server<N> {
             most_events,
             calls,
             longest,
+            ..
         } = self.reactor.stats();
         info!(
             "{}; turns {turns} events {events} most-events {most_events} calls {calls} \

@@ -33,9 +33,10 @@ pub(super) struct ObserveFlags {
         help_heading = "Watching"
     )]
     record: Option<PathBuf>,
-    /// Turns kept by a recording.
+    /// Turns kept by a recording, at most.
     ///
-    /// Each takes up to 4 KiB of memory.
+    /// It has room for 32 events and calls per turn, 4 KiB, so it goes back fewer turns if
+    /// hundreds of clients are busy in each. The log and the file say how many it holds.
     #[arg(long, env = "HELLOOP_RECORD_TURNS", value_name = "N", default_value = "10k",
           value_parser = |text: &str| between::<usize>(text, 1, MAX_RECORD_TURNS),
           help_heading = "Watching")]

@@ -20,6 +20,7 @@
 //! | a listener that is about to close drops new SYNs, and half-done handshakes complete | a handshake that completes between the last `accept(2)` and `close(2)` is reset |
 //! | SIGHUP drains, unless it was ignored at start | SIGHUP keeps the action that it had at start |
 //! | the resource usage of a process, the process of a listener, the model of the CPU | `n/a` in a report, `null` in JSON |
+//! | the open descriptors of this process | not in `/metrics` |
 //! | the ephemeral port range, from `/proc` | assumed to be 49152 to 65535 (RFC 6335) |
 //! | stderr is opened a second time with `O_NONBLOCK` | poll(2) before each write to it |
 //! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
@@ -40,8 +41,8 @@ mod platform;
 use platform::ignored_signals;
 pub(crate) use platform::{
     HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, cpu_model, drop_new_handshakes,
-    ephemeral_ports, inherit_options, limit_unacknowledged, listening_process, open_nonblocking,
-    process_usage,
+    ephemeral_ports, inherit_options, limit_unacknowledged, listening_process, open_descriptors,
+    open_nonblocking, process_usage,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -63,6 +64,13 @@ pub fn raise_descriptor_limit() -> u64 {
     };
     // FreeBSD's type is signed, but a limit is never negative.
     limit as u64
+}
+
+/// The soft limit on file descriptors.
+#[must_use]
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some(soft as u64)
 }
 
 /// The signals that ask the program to stop: SIGINT, SIGTERM, and SIGHUP, which a closed terminal

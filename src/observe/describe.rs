@@ -27,25 +27,46 @@ pub(crate) fn phase_index(phase: TurnPhase) -> usize {
     }
 }
 
-/// What one call of a source did: the difference of the program's [`WorkCounters`].
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+/// What one call of a source did: the difference of the program's [`WorkCounters`]. A recording has
+/// only what is not zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallStats {
     /// Connections accepted.
+    #[serde(skip_serializing_if = "is_zero")]
     pub accepted: u32,
     /// Messages completed.
+    #[serde(skip_serializing_if = "is_zero")]
     pub messages: u32,
     /// Calls of `read`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub reads: u32,
     /// Bytes read.
+    #[serde(skip_serializing_if = "is_zero")]
     pub bytes_in: u32,
     /// Calls of `write`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub writes: u32,
     /// Bytes written.
+    #[serde(skip_serializing_if = "is_zero")]
     pub bytes_out: u32,
     /// Datagrams received.
+    #[serde(skip_serializing_if = "is_zero")]
     pub datagrams: u32,
     /// Datagrams answered.
+    #[serde(skip_serializing_if = "is_zero")]
     pub answered: u32,
 }
 
@@ -87,8 +108,9 @@ pub struct CallRecord {
     /// The verdict that the source returned.
     #[serde(with = "VerdictName")]
     pub verdict: Verdict,
-    /// The state before the call.
-    pub was: State,
+    /// The state before the call, if it was another. Recordings of earlier versions always have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<State>,
     /// The state after it.
     pub is: State,
 }
@@ -101,7 +123,7 @@ impl CallRecord {
             before: call.before,
             after: call.after,
             verdict: call.verdict,
-            was,
+            was: Some(was).filter(|was| *was != is),
             is,
         }
     }
@@ -151,8 +173,8 @@ impl fmt::Display for CallRecord {
         write!(formatter, "{}; ", self.work())?;
         // A formatter is a serializer of unit variants.
         VerdictName::serialize(&self.verdict, &mut *formatter)?;
-        if self.was != self.is {
-            write!(formatter, " ({} -> {})", self.was, self.is)?;
+        if let Some(was) = self.was.filter(|was| *was != self.is) {
+            write!(formatter, " ({was} -> {})", self.is)?;
         }
         Ok(())
     }
@@ -176,6 +198,11 @@ pub enum Detail {
         /// The name.
         name: String,
     },
+    /// The place of a track among the others. Without it, viewers may sort slot 10 before slot 2.
+    Place {
+        /// Tracks are drawn in this order.
+        sort_index: u64,
+    },
     /// One turn, with the wait before it.
     Turn {
         /// Its number.
@@ -196,10 +223,11 @@ pub enum Detail {
         /// The readiness that it announced.
         #[serde(with = "as_text")]
         readiness: Readiness,
-        /// Whether the source still existed.
+        /// Whether the source still existed; absent if it did.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
         current: bool,
     },
-    /// A source was called. Its slot's track has the same slice as [`Detail::Work`].
+    /// A source was called.
     Call(CallRecord),
     /// A source was added.
     Born {
@@ -220,7 +248,8 @@ pub enum Detail {
     Lifetime {},
     /// On the track of a slot: the source is in one state.
     State {},
-    /// On the track of a slot: a call of the source.
+    /// On the track of a slot: a call of the source. Only in recordings of earlier versions, which
+    /// had each call on two tracks.
     Work {},
     /// A counter.
     Count {
@@ -268,6 +297,7 @@ impl Detail {
             Self::Died { token } => (Some(*token), "gone", "its slot is free".to_owned()),
             Self::Pause {} => (None, "paused", "while a recording was saved".to_owned()),
             Self::Name { .. }
+            | Self::Place { .. }
             | Self::Turn { .. }
             | Self::Phase {}
             | Self::Lifetime {}

@@ -20,8 +20,8 @@ pub(crate) struct SlotInfo {
     pub(crate) token: Token,
     /// `None`: the slot is free.
     pub(crate) state: Option<State>,
-    /// Bytes buffered for the source.
-    pub(crate) owed: usize,
+    /// Memory allocated for the source, in bytes: unsent replies, or an incomplete line.
+    pub(crate) buffered: usize,
 }
 
 /// A search for the last events of one slot: from the newest entry back, a part at a time.
@@ -92,7 +92,7 @@ impl Search {
         let history = json!({
             "token": info.map_or_else(|| format!("#{slot}"), |info| info.token.to_string()),
             "state": state.map_or_else(|| "free".to_owned(), |state| state.to_string()),
-            "owed": info.map_or(0, |info| info.owed),
+            "buffered": info.map_or(0, |info| info.buffered),
             "lines": lines.collect::<Vec<_>>(),
         });
         history.to_string().into_bytes()
@@ -114,8 +114,9 @@ fn detail(kind: &EventKind) -> Option<Detail> {
         EventKind::Called { call, .. } => Detail::Call(call),
         EventKind::Born(token, state) => Detail::Born { token, state },
         EventKind::Died(token) => Detail::Died { token },
-        EventKind::TurnPhase(..) | EventKind::Counted { .. } | EventKind::Paused { .. } => {
-            return None;
-        }
+        EventKind::TurnPhase(..)
+        | EventKind::Counted { .. }
+        | EventKind::Observed { .. }
+        | EventKind::Paused { .. } => return None,
     })
 }

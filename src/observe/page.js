@@ -76,7 +76,7 @@ const FIGURES = [
   { id: "turns", name: "turns / s", of: (now, rate) => rate("turns"), show: count },
   { id: "batch", name: "events a turn", of: (now, rate) => rate("turns") ? rate("events") / rate("turns") : 0, show: count },
   { id: "longest", name: "longest turn", of: (now) => now.longest, show: time },
-  { id: "owed", name: "owed bytes", of: (now) => now.owed, show: bytes },
+  { id: "owed", name: "buffered", of: (now) => now.buffered, show: bytes },
   { id: "datagrams", name: "datagrams / s", of: (now, rate) => rate("datagrams"), show: count },
 ];
 
@@ -377,7 +377,7 @@ async function askStory() {
 function tellStory(story) {
   const head = document.createElement("b");
   head.textContent = story.token;
-  const owed = story.owed ? `, ${bytes(story.owed)} kept for it` : "";
+  const owed = story.buffered ? `, ${bytes(story.buffered)} kept for it` : "";
   $("story-head").replaceChildren(head, ` ${story.state}${owed}`);
   $("story").replaceChildren(...story.lines.reverse().map((line) => {
     const item = document.createElement("li"), when = document.createElement("i");

@@ -2,21 +2,24 @@
 //!
 //! **Owns** what the loop has reported. **Must never touch** the loop, a clock or a file: reports
 //! carry their time, and the ring is read between turns. **Invariant**: the ring holds whole
-//! turns, the most recent ones, within its limits; only the newest turn may exceed them, and it is
-//! bounded by the number of sources.
+//! turns, the most recent ones, within two limits, of turns and of entries; only the newest turn may
+//! exceed them, and it is bounded by the number of sources.
 //!
 //! What a call *did* is the difference between the program's counters before and after it. Sources
 //! report nothing themselves.
 
 use super::describe::{CallRecord, CallStats};
+use super::measures::LoopMeasures;
 use super::{Observable, State, WorkCounters};
 use crate::reactor::{CallReport, Readiness, Recorder, Time, Token, TurnPhase};
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
-/// Entries kept per turn of the ring, on average: a turn of a busy server has a handful of calls.
-/// An entry is at most 128 bytes, so 10,000 turns take at most 41 MiB.
-const ENTRIES_PER_TURN: usize = 32;
+/// Entries kept per turn of the ring, on average: a turn with a dozen calls has as many. Turns with
+/// hundreds are fewer than the limit of turns, and [`Held`] says how many. An entry is at most
+/// 128 bytes, so 10,000 turns take at most 41 MiB.
+pub(crate) const ENTRIES_PER_TURN: usize = 32;
 const _: () = assert!(size_of::<Entry>() <= 128);
 
 /// One event of the loop.
@@ -58,9 +61,16 @@ pub enum EventKind {
         /// Clients connected.
         clients: u64,
         /// Bytes buffered for them.
-        owed: u64,
+        buffered: u64,
         /// Events of this turn.
         events: u32,
+    },
+    /// What of the turn was spent on observers, if anything.
+    Observed {
+        /// Calls of their sources.
+        drive: Duration,
+        /// Their answers, made between turns.
+        between: Duration,
     },
     /// Nothing was recorded until then: a recording was being saved.
     Paused {
@@ -76,8 +86,32 @@ impl EventKind {
         match self {
             Self::Marked { token, .. } | Self::Born(token, _) | Self::Died(token) => Some(*token),
             Self::Called { call, .. } => Some(call.token),
-            Self::TurnPhase(..) | Self::Counted { .. } | Self::Paused { .. } => None,
+            Self::TurnPhase(..)
+            | Self::Counted { .. }
+            | Self::Observed { .. }
+            | Self::Paused { .. } => None,
         }
+    }
+}
+
+/// What the ring holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Turns, the current one included.
+    pub turns: usize,
+    /// The time from the first entry to the last.
+    pub lasted: Duration,
+    /// The limit of turns.
+    pub most_turns: usize,
+    /// The limit of entries: busy turns are fewer than `most_turns`.
+    pub most_entries: usize,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.turns == 1 { "" } else { "s" };
+        let seconds = self.lasted.as_secs_f64();
+        write!(formatter, "{} turn{plural}, {seconds:.2} s", self.turns)
     }
 }
 
@@ -98,6 +132,8 @@ pub enum RecorderMode {
     /// Nothing.
     #[default]
     Off,
+    /// No turns: only how long they take and what waits, for metrics.
+    Measuring,
     /// Turns with the time of each phase, for observers.
     Watching,
     /// Turns with the time of each call, for a recording.
@@ -106,35 +142,12 @@ pub enum RecorderMode {
     Paused,
 }
 
-/// The window of the longest turn: the time between two snapshots.
-pub(crate) const LONGEST_WINDOW: Duration = Duration::from_millis(100);
-
-/// The longest turn of this window and of the one before, so that every snapshot finds it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Longest {
-    turn_began: Option<Time>,
-    window_began: Time,
-    this_window: Duration,
-    last_window: Duration,
-}
-
-impl Longest {
-    fn end(&mut self, at: Time) {
-        if at.since(self.window_began) > LONGEST_WINDOW {
-            self.last_window = self.this_window;
-            self.this_window = Duration::ZERO;
-            self.window_began = at;
-        }
-        if let Some(began) = self.turn_began.take() {
-            self.this_window = self.this_window.max(at.since(began));
-        }
-    }
-}
-
 /// The ring of the last turns.
 #[derive(Debug)]
 pub struct TurnRecorder {
     mode: RecorderMode,
+    /// The mode while no one watches: `Off` or `Measuring`.
+    unwatched: RecorderMode,
     max_turns: usize,
     entries: VecDeque<Entry>,
     /// How many entries were dropped: entries are numbered from the first that ever was.
@@ -151,7 +164,14 @@ pub struct TurnRecorder {
     /// The counters after the last call; `None` if they are not known.
     counters: Option<WorkCounters>,
     events: u32,
-    longest: Longest,
+    measures: LoopMeasures,
+    /// What observers' sources have worked so far, and what of the turn was spent on observers: in
+    /// calls, and between turns.
+    observers_worked: Duration,
+    observed: [Duration; 2],
+    between_began: Time,
+    /// Since when observers are answered, if they are.
+    answering_since: Option<Time>,
     /// By slot key.
     known_sources: Vec<Option<KnownSource>>,
 }
@@ -162,6 +182,10 @@ impl TurnRecorder {
     pub fn new(max_turns: usize, mode: RecorderMode) -> Self {
         Self {
             mode,
+            unwatched: match mode {
+                RecorderMode::Measuring => mode,
+                _ => RecorderMode::Off,
+            },
             max_turns: max_turns.max(1),
             entries: VecDeque::new(),
             dropped: 0,
@@ -172,7 +196,11 @@ impl TurnRecorder {
             last: Time::ZERO,
             counters: Some(WorkCounters::default()),
             events: 0,
-            longest: Longest::default(),
+            measures: LoopMeasures::default(),
+            observers_worked: Duration::ZERO,
+            observed: [Duration::ZERO; 2],
+            between_began: Time::ZERO,
+            answering_since: None,
             known_sources: Vec::new(),
         }
     }
@@ -181,17 +209,23 @@ impl TurnRecorder {
     /// Starting empties the ring, which would otherwise have a gap.
     pub fn set_watched(&mut self, is_watched: bool) {
         match (self.mode, is_watched) {
-            (RecorderMode::Off, true) => {
-                *self = Self {
-                    counters: None,
-                    dropped: self.end(),
-                    ..Self::new(self.max_turns, RecorderMode::Watching)
-                };
+            (RecorderMode::Off | RecorderMode::Measuring, true) => {
+                self.mode = RecorderMode::Watching;
+                self.dropped = self.end();
+                self.counters = None;
+                self.entries.clear();
+                self.lengths.clear();
+                self.known_sources.clear();
             }
-            (RecorderMode::Watching, false) => self.mode = RecorderMode::Off,
+            (RecorderMode::Watching, false) => {
+                self.mode = self.unwatched;
+                if self.mode == RecorderMode::Off {
+                    self.measures.stop();
+                }
+            }
             (RecorderMode::Recording | RecorderMode::Paused, _)
             | (RecorderMode::Watching, true)
-            | (RecorderMode::Off, false) => {}
+            | (RecorderMode::Off | RecorderMode::Measuring, false) => {}
         }
     }
 
@@ -220,15 +254,40 @@ impl TurnRecorder {
         self.last_pause.is_some_and(|pause| pause >= number)
     }
 
-    /// The longest turn of about the last [`LONGEST_WINDOW`], not counting its wait.
+    /// What was measured while the recorder was on.
     #[must_use]
-    pub fn longest(&self) -> Duration {
-        self.longest.this_window.max(self.longest.last_window)
+    pub fn measures(&self) -> &LoopMeasures {
+        &self.measures
+    }
+
+    /// The sources of observers have worked for `worked` so far: what is new belongs to this turn.
+    pub fn observers_worked(&mut self, worked: Duration) {
+        let new = worked.saturating_sub(self.observers_worked);
+        self.observers_worked = worked;
+        self.observed[0] += new;
+        self.measures.observing += new;
+    }
+
+    /// Observers are answered between turns: the rest of the time before the next counts as theirs.
+    pub fn observers_answered(&mut self) {
+        self.answering_since = Some(self.between_began);
     }
 
     /// The entries, the oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// What the ring holds.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let first = self.entries.front().map_or(Time::ZERO, |entry| entry.at);
+        Held {
+            turns: self.lengths.len(),
+            lasted: self.recorded_until().since(first),
+            most_turns: self.max_turns,
+            most_entries: self.max_turns * ENTRIES_PER_TURN,
+        }
     }
 
     /// The entry with this index, counted from the oldest.
@@ -280,13 +339,13 @@ impl TurnRecorder {
     pub fn recorded_until(&self) -> Time {
         match self.mode {
             RecorderMode::Paused => self.paused_at,
-            RecorderMode::Off | RecorderMode::Watching | RecorderMode::Recording => self.last,
+            _ => self.last,
         }
     }
 
     fn remember(&mut self, at: Time, kind: EventKind) {
         self.last = self.last.max(at);
-        if self.mode == RecorderMode::Paused {
+        if matches!(self.mode, RecorderMode::Paused | RecorderMode::Measuring) {
             return;
         }
         self.entries.push_back(Entry { at, kind });
@@ -311,6 +370,18 @@ impl TurnRecorder {
         self.lengths.push_back(0);
     }
 
+    /// Notes what of the turn was spent on observers.
+    fn end_turn(&mut self, at: Time) {
+        if let Some(since) = self.answering_since.take() {
+            self.observed[1] += at.since(since);
+            self.measures.observing += at.since(since);
+        }
+        let [drive, between] = std::mem::take(&mut self.observed);
+        if !(drive + between).is_zero() {
+            self.remember(at, EventKind::Observed { drive, between });
+        }
+    }
+
     fn known_source_mut(&mut self, token: Token) -> &mut Option<KnownSource> {
         let index = token.key as usize;
         if index >= self.known_sources.len() {
@@ -330,31 +401,35 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
     }
 
     fn phase(&mut self, turn: u64, phase: TurnPhase, at: Time) {
-        if turn != self.turn && self.mode != RecorderMode::Paused {
-            self.begin_turn(turn);
+        self.measures.phase(phase, at);
+        if turn != self.turn {
+            self.end_turn(at);
+            if self.mode != RecorderMode::Paused {
+                self.begin_turn(turn);
+            }
         }
         self.remember(at, EventKind::TurnPhase(turn, phase));
         match phase {
-            TurnPhase::Wait(_) => self.longest.end(at),
-            TurnPhase::Mark => {
-                self.events = 0;
-                self.longest.turn_began = Some(at);
-            }
+            TurnPhase::Mark => self.events = 0,
             TurnPhase::Between => {
+                self.between_began = at;
                 let counters = self.counters.unwrap_or_default();
                 let counted = EventKind::Counted {
                     clients: counters.clients,
-                    owed: counters.owed,
+                    buffered: counters.buffered,
                     events: self.events,
                 };
                 self.remember(at, counted);
             }
-            TurnPhase::Drive | TurnPhase::Expire | TurnPhase::Settle => {}
+            TurnPhase::Wait(_) | TurnPhase::Drive | TurnPhase::Expire | TurnPhase::Settle => {}
         }
     }
 
     fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool) {
         self.events += 1;
+        if is_current {
+            self.measures.marked(token, readiness, self.last);
+        }
         let marked = EventKind::Marked {
             token,
             readiness,
@@ -363,7 +438,17 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
         self.remember(self.last, marked);
     }
 
+    fn expired(&mut self, deadline: Time) {
+        self.measures.expired(deadline, self.last);
+    }
+
     fn called(&mut self, call: CallReport, at: Time, source: &S, shared: &S::Shared) {
+        let is_timed = Recorder::<S>::is_timing_calls(self);
+        let timed = is_timed.then_some((self.last, at));
+        self.measures.called(&call, timed, self.last);
+        if self.mode == RecorderMode::Measuring {
+            return;
+        }
         let (counters, is) = (S::counters(shared), source.state());
         let before = self.counters.replace(counters).unwrap_or(counters);
         let stats = CallStats::between(&before, &counters);
@@ -391,6 +476,7 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
     }
 
     fn died(&mut self, token: Token) {
+        self.measures.died(token);
         *self.known_source_mut(token) = None;
         self.remember(self.last, EventKind::Died(token));
     }

@@ -12,6 +12,7 @@ use crate::net::stream::Traffic;
 use crate::reactor::Token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Concurrent connections of observers. At this limit a new connection takes the place of another
 /// one, so it bounds descriptors and memory, and not how many may ask: each keeps its place for as
@@ -70,6 +71,8 @@ pub struct ObserverRequests {
     waiting_listener: Option<Token>,
     /// What went through observers' connections. Clients' bytes are counted elsewhere.
     pub traffic: Traffic,
+    /// How long all calls of observers' sources took.
+    pub worked: Duration,
 }
 
 impl ObserverRequests {

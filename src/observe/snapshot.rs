@@ -34,6 +34,19 @@ pub(crate) struct Snapshot {
     calls: u64,
     /// The longest recent turn.
     longest: f64,
+    /// The longest recent wait of a source, from the event or verdict that queued it to its call.
+    queue_wait: f64,
+    /// The longest recent time from a deadline to the call of its source.
+    late: f64,
+    /// How long the loop has waited in the poll, while it was recorded, and worked; and what of this
+    /// work was for observers.
+    waited: f64,
+    busy: f64,
+    observing: f64,
+    /// Entries of the ready list.
+    ready: usize,
+    /// Deadlines set.
+    timers: usize,
     observers: usize,
     /// All slots, those beyond [`MAX_CELLS`] included.
     slots: u32,
@@ -46,8 +59,9 @@ pub(crate) struct Snapshot {
     lanes: Vec<Lane>,
 }
 
-/// One turn: its number, when its wait began, the duration of each phase, events, calls.
-type Lane = (u64, f64, [f64; PHASES.len()], u32, u32);
+/// One turn: its number, when its wait began, the duration of each phase, events, calls, and what of
+/// the calls and of the time between turns was for observers.
+type Lane = (u64, f64, [f64; PHASES.len()], u32, u32, [f64; 2]);
 
 /// Run-length encoding: values and how often each is repeated.
 #[derive(Debug, Default)]
@@ -148,6 +162,13 @@ impl Snapshot {
             events: turns.events,
             calls: turns.calls,
             longest: 0.0,
+            queue_wait: 0.0,
+            late: 0.0,
+            waited: 0.0,
+            busy: 0.0,
+            observing: 0.0,
+            ready: turns.ready,
+            timers: turns.deadlines,
             observers: 0,
             slots: cells.count,
             cells: cells.encode_letters(),
@@ -159,8 +180,14 @@ impl Snapshot {
 
     /// Adds the last turns, and the number of observers.
     pub(crate) fn with_recorder(mut self, recorder: &TurnRecorder, observers: usize) -> Self {
+        let measures = recorder.measures();
         self.observers = observers;
-        self.longest = microseconds(recorder.longest());
+        self.longest = microseconds(measures.turn.recent());
+        self.queue_wait = microseconds(measures.queue_wait.recent());
+        self.late = microseconds(measures.lateness.recent());
+        self.waited = microseconds(measures.waited);
+        self.busy = microseconds(measures.busy);
+        self.observing = microseconds(measures.observing);
         self.lanes = lanes(recorder);
         self
     }
@@ -180,21 +207,24 @@ fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::with_capacity(MAX_LANES);
     // In reverse, a phase ends where the one seen before begins.
     let mut end = recorder.last();
-    let (mut events, mut calls) = (0, 0);
+    let (mut events, mut calls, mut observed) = (0, 0, [0.0; 2]);
     let mut phases = [0.0; PHASES.len()];
     for entry in recorder.entries().rev().take(MAX_LANE_ENTRIES) {
         match entry.kind {
             EventKind::Marked { .. } => events += 1,
             EventKind::Called { .. } => calls += 1,
+            EventKind::Observed { drive, between } => {
+                observed = [drive, between].map(microseconds);
+            }
             EventKind::TurnPhase(turn, phase) => {
                 phases[phase_index(phase)] += microseconds(end.since(entry.at));
                 end = entry.at;
                 if let TurnPhase::Wait(_) = phase {
                     let began = microseconds(entry.at.since(Time::ZERO));
                     if turn != recorder.turn() {
-                        lanes.push((turn, began, phases, events, calls));
+                        lanes.push((turn, began, phases, events, calls, observed));
                     }
-                    (phases, events, calls) = ([0.0; PHASES.len()], 0, 0);
+                    (phases, events, calls, observed) = ([0.0; PHASES.len()], 0, 0, [0.0; 2]);
                     if lanes.len() == MAX_LANES {
                         break;
                     }

@@ -6,10 +6,10 @@
 //! copies 8 bytes per slot; and memory for the slots alone.
 //!
 //! Track 1 is the loop: a slice per turn, in it a slice per phase, and in those the calls of
-//! sources. Track N + 2 is slot N: a slice per source, in it a slice per state, and in those the
-//! calls. A call that changes the state is in the slice of the state before it. While a recording was
-//! saved, nothing was recorded: the file saved next has a slice for that pause, in which nothing is
-//! known of any slot.
+//! sources, each exactly once. Track N + 2 is slot N: a slice per source, in it a slice per state,
+//! and in those a point for each event that marks the source. A flow leads from there to the call
+//! that serves it. While a recording was saved, nothing was recorded: the file saved next has a slice
+//! for that pause, in which nothing is known of any slot.
 //! The format: "Trace Event Format", <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
 
 mod read;
@@ -22,6 +22,7 @@ use super::describe::Detail;
 use super::recorder::{Entry, EventKind, TurnRecorder};
 use crate::reactor::Time;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::io::{self, Write};
 use tracks::Tracks;
 
@@ -39,6 +40,15 @@ pub struct Event {
     /// How long a whole slice lasts, in microseconds.
     #[serde(rename = "dur", default, skip_serializing_if = "Option::is_none")]
     pub lasts_us: Option<f64>,
+    /// The flow that the slice is part of: from an event to the call that serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind_id: Option<String>,
+    /// Whether the flow comes in from an earlier slice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flow_in: bool,
+    /// Whether the flow goes out to a later slice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flow_out: bool,
     /// The process.
     pub pid: u32,
     /// The track.
@@ -66,7 +76,7 @@ pub enum EventType {
     /// The value of a counter.
     #[serde(rename = "C")]
     Counter,
-    /// The name of a process or a track.
+    /// The name of a process or a track, or its place.
     #[serde(rename = "M")]
     Metadata,
 }
@@ -145,10 +155,17 @@ impl TraceWriter {
     }
 
     fn head(&mut self, recorder: &TurnRecorder, out: &mut impl Write) -> io::Result<WriterStep> {
+        let held = recorder.held();
+        let about = json!({
+            "producer": concat!("helloop ", env!("CARGO_PKG_VERSION")),
+            "turns": held.turns,
+            "seconds": held.lasted.as_secs_f64(),
+            "most_turns": held.most_turns,
+            "most_entries": held.most_entries,
+        });
         write!(
             out,
-            "{{\"displayTimeUnit\":\"ns\",\"otherData\":{{\"producer\":\"helloop {}\"}},\"traceEvents\":[",
-            env!("CARGO_PKG_VERSION")
+            "{{\"displayTimeUnit\":\"ns\",\"otherData\":{about},\"traceEvents\":["
         )?;
         let first = recorder.entry(0).map_or(Time::ZERO, |entry| entry.at);
         self.tracks.begin(first, recorder.known_sources());

@@ -3,6 +3,7 @@
 //! **Owns** nothing of its own. **Must never touch** the poll's events, and never waits.
 //! **Invariant**: when a function returns, the loop is again in the state between two turns.
 
+use super::ready::Queue;
 use super::record::{Recorder, TurnPhase};
 use super::source::{Births, Context, Source, Verdict};
 use super::{LoopStats, Reactor, Readiness, Time, Token};
@@ -103,7 +104,11 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     /// What the loop has counted about itself.
     #[must_use]
     pub fn stats(&self) -> LoopStats {
-        self.stats
+        LoopStats {
+            ready: self.ready.len(Queue::Sparse) + self.ready.len(Queue::Bulk),
+            deadlines: self.timers.count,
+            ..self.stats
+        }
     }
 
     /// The recorder.

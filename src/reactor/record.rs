@@ -57,6 +57,9 @@ pub trait Recorder<S: Source> {
     /// An event arrived for `token`. If the token is stale, the event does nothing.
     fn marked(&mut self, token: Token, readiness: Readiness, is_current: bool);
 
+    /// A deadline has passed, and the call of its source follows.
+    fn expired(&mut self, deadline: Time);
+
     /// A source has worked, until `at` if calls are timed. The phase says why it was called.
     fn called(&mut self, call: CallReport, at: Time, source: &S, shared: &S::Shared);
 
@@ -80,6 +83,8 @@ impl<S: Source> Recorder<S> for () {
     fn phase(&mut self, _: u64, _: TurnPhase, _: Time) {}
 
     fn marked(&mut self, _: Token, _: Readiness, _: bool) {}
+
+    fn expired(&mut self, _: Time) {}
 
     fn called(&mut self, _: CallReport, _: Time, _: &S, _: &S::Shared) {}
 

@@ -16,6 +16,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::mem;
 use std::time::Duration;
 
 /// A point in time: nanoseconds since the reactor was created. 64 bits last 584 years.
@@ -73,8 +74,8 @@ pub struct Timers {
     heap: BinaryHeap<Entry>,
     /// By slot key.
     alarms: Vec<Alarm>,
-    /// The number of slots that have a live entry.
-    live: usize,
+    /// The number of slots that have a deadline.
+    pub(super) count: usize,
 }
 
 impl Timers {
@@ -85,20 +86,23 @@ impl Timers {
             self.alarms.resize(index + 1, Alarm::NONE);
         }
         let alarm = &mut self.alarms[index];
+        self.count += usize::from(deadline != Time::NEVER);
+        self.count -= usize::from(alarm.wanted != Time::NEVER);
         alarm.wanted = deadline;
         if deadline < alarm.entry {
-            self.live += usize::from(alarm.entry == Time::NEVER);
             alarm.entry = deadline;
             self.heap.push(Reverse((deadline, key)));
             self.sweep();
         }
     }
 
-    /// Cancels the deadline of slot `key`: it does not fire.
-    pub fn cancel(&mut self, key: u32) {
-        if let Some(alarm) = self.alarms.get_mut(key as usize) {
-            alarm.wanted = Time::NEVER;
-        }
+    /// Cancels the deadline of slot `key`: it does not fire. Returns it, or a time that never comes.
+    pub fn cancel(&mut self, key: u32) -> Time {
+        let Some(alarm) = self.alarms.get_mut(key as usize) else {
+            return Time::NEVER;
+        };
+        self.count -= usize::from(alarm.wanted != Time::NEVER);
+        mem::replace(&mut alarm.wanted, Time::NEVER)
     }
 
     /// Whether the deadline of slot `key` is at or before `now`.
@@ -122,9 +126,7 @@ impl Timers {
                 continue; // dead: an earlier deadline took its place
             }
             alarm.entry = alarm.wanted;
-            if alarm.wanted == Time::NEVER {
-                self.live -= 1;
-            } else {
+            if alarm.wanted != Time::NEVER {
                 self.heap.push(Reverse((alarm.wanted, key)));
             }
         }
@@ -138,17 +140,22 @@ impl Timers {
         }
         let Reverse((_, key)) = self.heap.pop()?;
         self.alarms[key as usize].entry = Time::NEVER;
-        self.live -= 1;
         Some(key)
     }
 
-    /// Drops the dead entries once they are the majority, so that a slot whose deadline keeps
-    /// jumping (a short delay, a long idle timeout, a short delay, ...) cannot grow the heap.
+    /// Drops the dead entries and those of cancelled deadlines once they are the majority, so that
+    /// a slot whose deadline keeps jumping (a short delay, a long idle timeout, a short delay, ...)
+    /// cannot grow the heap.
     fn sweep(&mut self) {
-        if self.heap.len() > 2 * self.live + SWEEP_SLACK_ENTRIES {
-            let alarms = &self.alarms;
-            self.heap
-                .retain(|Reverse((time, key))| alarms[*key as usize].entry == *time);
+        if self.heap.len() > 2 * self.count + SWEEP_SLACK_ENTRIES {
+            self.heap.retain(|Reverse((time, key))| {
+                let alarm = &mut self.alarms[*key as usize];
+                let is_live = alarm.entry == *time;
+                if alarm.wanted == Time::NEVER {
+                    alarm.entry = Time::NEVER;
+                }
+                is_live && alarm.wanted != Time::NEVER
+            });
         }
     }
 }
@@ -240,6 +247,7 @@ mod tests {
                         now += ahead;
                         let mut fired = Vec::new();
                         while let Some(key) = timers.expired(at(now)) {
+                            timers.cancel(key);
                             fired.push((model.remove(&key), key));
                         }
                         prop_assert!(fired.is_sorted());
@@ -247,8 +255,9 @@ mod tests {
                         prop_assert!(model.values().all(|due| *due > now));
                     }
                 }
+                prop_assert_eq!(timers.count, model.len());
                 prop_assert_eq!(timers.nearest(), model.values().min().map(|due| at(*due)));
-                prop_assert!(timers.live <= 6 && timers.heap.len() <= 2 * 6 + SWEEP_SLACK_ENTRIES + 1);
+                prop_assert!(timers.heap.len() <= 2 * 6 + SWEEP_SLACK_ENTRIES + 1);
             }
         }
     }

@@ -129,7 +129,6 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
         if self.unreported == 0 {
             (self.asked, self.unreported) = (asked, self.slots.len());
         }
-        let is_recorded = self.recorder.is_on();
         let mut events = 0;
         for (token, readiness) in marks {
             events += 1;
@@ -138,7 +137,7 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
             if is_current && !self.ready.get(token.key).contains(readiness) {
                 self.ready.mark(token.key, readiness);
             }
-            if is_recorded {
+            if self.recorder.is_on() {
                 self.recorder.marked(token, readiness, is_current);
             }
         }
@@ -198,7 +197,10 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
     }
 
     fn call_expired(&mut self, key: u32, shared: &mut S::Shared) -> usize {
-        self.timers.cancel(key);
+        let deadline = self.timers.cancel(key);
+        if self.recorder.is_on() {
+            self.recorder.expired(deadline);
+        }
         self.call(key, shared, |source, cx, _| source.expire(cx))
     }
 

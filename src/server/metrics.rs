@@ -6,6 +6,7 @@
 //! `_total` for counters.
 
 use super::Shared;
+use crate::observe::measures::LoopMeasures;
 use crate::observe::metrics::{Family, number};
 use crate::output::dropped_log_lines;
 use crate::reactor::{LoopStats, Time};
@@ -19,7 +20,12 @@ macro_rules! families {
 
 /// All families.
 #[must_use]
-pub(super) fn families(shared: &Shared, loop_stats: &LoopStats, now: Time) -> Vec<Family> {
+pub(super) fn families(
+    shared: &Shared,
+    loop_stats: &LoopStats,
+    measures: &LoopMeasures,
+    now: Time,
+) -> Vec<Family> {
     let stats = &shared.stats;
     let closed = stats.closed.into_iter();
     let dropped = stats.dropped.into_iter();
@@ -57,14 +63,25 @@ pub(super) fn families(shared: &Shared, loop_stats: &LoopStats, now: Time) -> Ve
         counter turns_total: loop_stats.turns, "Turns of the event loop.";
         counter events_total: loop_stats.events, "Events returned by the poll.";
         counter calls_total: loop_stats.calls, "Calls of event sources.";
-        gauge turn_events_max: number(loop_stats.most_events), "Most events in one turn so far.";
-        gauge turn_longest_seconds: loop_stats.longest.as_secs_f64(),
-            "Longest turn so far, without its wait.";
+        histogram turn_seconds: measures.turn.histogram(),
+            "Turns of the event loop, each without its wait.";
+        histogram ready_wait_seconds: measures.queue_wait.histogram(),
+            "Waits in the ready list, from an event or the last call to the call that serves it.";
+        histogram deadline_lateness_seconds: measures.lateness.histogram(),
+            "Time from a deadline to the call of its source.";
+        seconds wait_seconds_total: measures.waited, "Time that the event loop waited for events.";
+        seconds busy_seconds_total: measures.busy, "Time that the event loop worked.";
+        seconds observing_seconds_total: measures.observing,
+            "Part of the busy time that was spent on observers (--observe).";
+        gauge ready_sources: number(loop_stats.ready as u64),
+            "Event sources that wait in the ready list.";
+        gauge deadlines: number(loop_stats.deadlines as u64), "Deadlines set.";
         gauge draining: f64::from(u8::from(shared.is_draining())),
             "Whether the server is draining: 1 or 0.";
         gauge up_seconds: now.since(Time::ZERO).as_secs_f64(), "Time since the server started.";
         counter log_lines_dropped_total: dropped_log_lines(),
             "Log lines that stderr did not take at once.";
+        info build_info: env!("CARGO_PKG_VERSION"), "The version of helloop.";
         gauge observers: number(shared.observers.observers as u64),
             "Open connections of observers (--observe).";
     }

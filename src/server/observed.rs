@@ -5,6 +5,7 @@
 //! recording does none of it.
 
 use super::sources::peer::{Peer, PeerState};
+use super::stats::CloseCause;
 use super::{RecordingFile, Server, ServerSource, Shared, metrics as server_metrics};
 use crate::net::Net;
 use crate::net::stream::Stream;
@@ -63,7 +64,10 @@ pub(crate) fn work_counters(shared: &Shared) -> WorkCounters {
         datagrams: stats.datagrams,
         answered: stats.datagrams_answered,
         clients: stats.clients(),
-        owed: stats.buffered as u64,
+        buffered: stats.buffered as u64,
+        refused: stats.refused,
+        reset: stats.closed[CloseCause::Reset],
+        timed_out: stats.timed_out(),
     }
 }
 
@@ -109,12 +113,15 @@ impl<N: Net> Server<N> {
     /// Answers what observers asked, and wakes them.
     pub(super) fn answer_observers(&mut self) {
         self.make_room_for_observers();
-        let is_watched = self.shared.observers.streams > 0;
-        self.reactor.recorder_mut().set_watched(is_watched);
-        if !self.shared.observers.is_asked() {
+        let observers = &self.shared.observers;
+        let recorder = self.reactor.recorder_mut();
+        recorder.observers_worked(observers.worked);
+        recorder.set_watched(observers.streams > 0);
+        if !observers.is_asked() {
             self.searches.clear();
             return;
         }
+        recorder.observers_answered();
         let questions = self.shared.observers.questions();
         // A search whose observer has left ends.
         self.searches
@@ -136,7 +143,9 @@ impl<N: Net> Server<N> {
 
     fn metrics(&self) -> Vec<u8> {
         let (stats, now) = (self.reactor.stats(), self.reactor.now());
-        let families = server_metrics::families(&self.shared, &stats, now);
+        let measures = self.reactor.recorder().measures();
+        let mut families = server_metrics::families(&self.shared, &stats, measures, now);
+        families.extend(metrics::process(self.started));
         metrics::render(&families).into_bytes()
     }
 
@@ -168,7 +177,7 @@ impl<N: Net> Server<N> {
         let info = found.map(|(token, source)| SlotInfo {
             token,
             state: source.map(ServerSource::state),
-            owed: match source {
+            buffered: match source {
                 Some(ServerSource::Peer(peer)) => peer.buffered(&self.shared.pending),
                 _ => 0,
             },

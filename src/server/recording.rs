@@ -10,6 +10,7 @@
 
 use super::{RecordingFile, Server};
 use crate::net::Net;
+use crate::observe::recorder::Held;
 use log::{info, warn};
 use std::io;
 use std::mem;
@@ -46,7 +47,7 @@ impl<N: Net> Server<N> {
         }
         match file.write_part(self.reactor.recorder(), SAVED_ENTRIES_PER_TURN) {
             Ok(false) => return self.reactor.skip_next_wait(),
-            Ok(true) => log_saved(file.path()),
+            Ok(true) => log_saved(file.path(), self.reactor.recorder().held()),
             Err(error) => warn!("{error}"),
         }
         self.reactor.recorder_mut().resume();
@@ -64,12 +65,12 @@ impl<N: Net> Server<N> {
         self.reactor.recorder_mut().resume();
         file.begin()?;
         file.write_part(self.reactor.recorder(), usize::MAX)?;
-        log_saved(file.path());
+        log_saved(file.path(), self.reactor.recorder().held());
         Ok(())
     }
 }
 
-fn log_saved(path: &Path) {
+fn log_saved(path: &Path, held: Held) {
     let path = path.display();
-    info!("recording saved: `helloop show {path}`, or open it in Perfetto");
+    info!("recording saved ({held}): `helloop show {path}`, or open it in Perfetto");
 }

@@ -15,6 +15,7 @@ use crate::net::stream::Stream;
 use crate::net::{Net, SystemNet};
 use crate::observe::listener::ObserverListener;
 use crate::observe::observer::Observer;
+use crate::observe::requests::ObserverRequests;
 use crate::reactor::{Births, Context, INTEREST, Readiness, Source, Time, Token, Verdict};
 use crate::warn_limited;
 use datagrams::Datagrams;
@@ -93,14 +94,12 @@ impl<N: Net> Source for ServerSource<N> {
             Self::Datagrams(datagrams) => datagrams.drive(cx),
             Self::Signals(signals) => signals.drive(cx),
             Self::Stdin(stdin) => stdin.drive(cx),
-            Self::ObserverListener(listener) => {
-                listener.drive(&mut cx.part(|shared| &mut shared.observers), |observer| {
+            Self::ObserverListener(listener) => for_observers(cx, |cx| {
+                listener.drive(cx, |observer| {
                     births.push(Self::Observer(Box::new(observer)), Readiness::WRITABLE);
                 })
-            }
-            Self::Observer(observer) => {
-                observer.drive(&mut cx.part(|shared| &mut shared.observers))
-            }
+            }),
+            Self::Observer(observer) => for_observers(cx, |cx| observer.drive(cx)),
         }
     }
 
@@ -110,12 +109,8 @@ impl<N: Net> Source for ServerSource<N> {
             Self::Listener(listener) => listener.expire(cx),
             Self::Datagrams(_) | Self::Stdin(_) => Verdict::Hold, // they set no deadline
             Self::Signals(signals) => signals.expire(cx),
-            Self::ObserverListener(listener) => {
-                listener.expire(&cx.part(|shared| &mut shared.observers))
-            }
-            Self::Observer(observer) => {
-                observer.expire(&mut cx.part(|shared| &mut shared.observers))
-            }
+            Self::ObserverListener(listener) => for_observers(cx, |cx| listener.expire(cx)),
+            Self::Observer(observer) => for_observers(cx, |cx| observer.expire(cx)),
         }
     }
 
@@ -133,6 +128,17 @@ impl<N: Net> Source for ServerSource<N> {
             _ => {}
         }
     }
+}
+
+/// Calls a source of observers, and counts how long that takes.
+fn for_observers(
+    cx: &mut Context<'_, Shared>,
+    work: impl FnOnce(&mut Context<'_, ObserverRequests>) -> Verdict,
+) -> Verdict {
+    let began = cx.clock_now();
+    let verdict = work(&mut cx.part(|shared| &mut shared.observers));
+    cx.shared.observers.worked += cx.clock_now().since(began);
+    verdict
 }
 
 /// The client's address as the log shows it.

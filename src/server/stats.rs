@@ -161,6 +161,14 @@ impl Stats {
         self.refused - self.closed[CloseCause::Busy]
     }
 
+    /// Connections that one of the server's timeouts has closed.
+    #[must_use]
+    pub fn timed_out(&self) -> u64 {
+        use CloseCause::{IdleTimeout, LineTimeout, WriteTimeout};
+        let causes = [IdleTimeout, LineTimeout, WriteTimeout];
+        causes.into_iter().map(|cause| self.closed[cause]).sum()
+    }
+
     /// Clients connected now.
     #[must_use]
     pub fn clients(&self) -> u64 {

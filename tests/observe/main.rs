@@ -1,9 +1,14 @@
 //! What observers receive, over real sockets and in virtual time.
 
 mod deadlines;
+#[path = "../util/harness.rs"]
+mod harness;
 #[path = "../http/mod.rs"]
 mod http;
+mod metrics;
 mod places;
+#[path = "../util/script.rs"]
+mod script;
 #[path = "../util/mod.rs"]
 mod util;
 
@@ -11,8 +16,7 @@ use http::{get, observe_address, read_head, read_response, send};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Command;
-use util::{Server, ask, connect, expect, read_to_end, run, run_helloop};
+use util::{Server, ask, connect, expect, read_to_end, run_helloop};
 
 /// The limit of streams.
 const MAX_STREAM_OBSERVERS: usize = 16;
@@ -208,6 +212,14 @@ fn snapshots_are_complete_and_at_most_ten_per_second() {
         (&"SLUE2w3".into(), &8.into())
     );
     assert_eq!(event["generations"], serde_json::json!([0, 8]));
+    for key in ["waited", "busy", "observing", "late", "queue_wait"] {
+        assert!(event[key].is_f64(), "{key} in {event}");
+    }
+    // The observer's own connection has a deadline, for its next snapshot; nothing was refused.
+    assert_eq!((&event["ready"], &event["timers"]), (&0.into(), &1.into()));
+    for key in ["refused", "reset", "timed_out", "buffered"] {
+        assert_eq!(event[key], 0, "{key}");
+    }
     let mut last = event["at"].as_f64().unwrap();
     for _ in 0..5 {
         let at = next_event(&mut stream)["at"].as_f64().unwrap();
@@ -228,6 +240,14 @@ fn snapshots_are_complete_and_at_most_ten_per_second() {
             .windows(2)
             .all(|pair| pair[0][0].as_u64() < pair[1][0].as_u64())
     );
+    // What was for observers is a part of the phase; all of it is a part of what was worked.
+    let us = |value: &serde_json::Value| value.as_f64().unwrap();
+    for lane in lanes {
+        assert!(us(&lane[5][1]) <= us(&lane[2][5]), "{lane}");
+    }
+    assert!(lanes.iter().any(|lane| us(&lane[5][1]) > 0.0), "{lanes:?}");
+    assert!(us(&event["observing"]) > 0.0 && us(&event["observing"]) <= us(&event["busy"]));
+    assert!(us(&event["waited"]) + us(&event["busy"]) <= us(&event["at"]) + 100_000.0);
     drop(clients);
     let event = event_with(&mut stream, |event| event["clients"] == 0);
     assert_eq!(event["cells"], "SLUE2.3");
@@ -357,63 +377,6 @@ fn a_host_without_a_page_or_with_a_port_is_wrong_usage() {
         );
         assert!(ended.stderr.contains("--observe-host"), "{}", ended.stderr);
     }
-}
-
-#[test]
-fn metrics_have_help_type_and_the_servers_counters() {
-    let (server, address) = start(&[]);
-    let mut client = server.connect();
-    ask(&mut client, b"Ada", b"Hello, Ada!");
-    util::ask_udp(&server.udp(), b"Eve", b"Hello, Eve!");
-    let metrics = get(address, "/metrics");
-    assert_eq!(
-        metrics.field("content-type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
-    );
-    let text = metrics.text();
-    for line in [
-        "helloop_clients 1",
-        "helloop_messages_total 1",
-        "helloop_received_bytes_total 3",
-        "helloop_sent_bytes_total 19",
-        "helloop_datagrams_answered_total 1",
-        "helloop_connections_closed_total{cause=\"exit\"} 0",
-        "helloop_draining 0",
-        "# TYPE helloop_turns_total counter",
-        "# TYPE helloop_buffered_bytes gauge",
-    ] {
-        assert!(text.lines().any(|found| found == line), "{line} in {text}");
-    }
-    let names = |kind: &str| text.lines().filter(|line| line.starts_with(kind)).count();
-    assert_eq!(names("# HELP"), names("# TYPE"));
-}
-
-#[test]
-#[ignore = "needs Python's prometheus_client"]
-fn metrics_are_parsed_by_the_official_parser() {
-    let (server, address) = start(&[]);
-    server.assert_serves();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("metrics.txt");
-    std::fs::write(&path, get(address, "/metrics").body).unwrap();
-    let mut python = Command::new("python3");
-    python.arg("-c").arg(
-        "import sys\n\
-         from prometheus_client.parser import text_string_to_metric_families as parse\n\
-         families = list(parse(open(sys.argv[1]).read()))\n\
-         assert len(families) > 20, len(families)\n\
-         for family in families:\n\
-         \x20   assert family.name.startswith('helloop_'), family\n\
-         \x20   assert family.documentation and family.type in ('counter', 'gauge'), family\n\
-         \x20   assert family.samples, family\n\
-         \x20   for sample in family.samples:\n\
-         \x20       assert sample.name.endswith('_total') == (family.type == 'counter'), sample\n\
-         print('parsed', len(families))",
-    );
-    python.arg(&path);
-    let ended = run(python);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.starts_with("parsed "));
 }
 
 #[test]

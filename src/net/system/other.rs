@@ -21,6 +21,12 @@ pub(crate) fn process_usage(_pid: u32) -> Option<ProcessUsage> {
 
 /// Unknown.
 #[must_use]
+pub(crate) fn open_descriptors() -> Option<u64> {
+    None
+}
+
+/// Unknown.
+#[must_use]
 pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
     None
 }
