@@ -146,9 +146,9 @@ impl<S: AsFd> Log<S> {
 
     /// Takes the status line off the screen. Returns what it was.
     fn hide_status(&mut self) -> Status {
-        let hidden = match self.status {
-            Status::Off => Status::Off,
-            Status::Hidden | Status::Shown(_) => Status::Hidden,
+        let hidden = match &self.status {
+            Status::Shown(_) => Status::Hidden,
+            unchanged => unchanged.clone(),
         };
         let status = mem::replace(&mut self.status, hidden);
         if matches!(status, Status::Shown(_)) {
@@ -158,13 +158,28 @@ impl<S: AsFd> Log<S> {
         status
     }
 
+    fn start_status(&mut self) {
+        if self.status == Status::Off {
+            self.status = Status::Hidden;
+        }
+    }
+
+    /// Takes the status line off the screen, and leaves it in the state `end`, or ended.
+    fn end_status(&mut self, end: Status) {
+        self.hide_status();
+        if self.status != Status::Ended {
+            self.status = end;
+        }
+    }
+
     /// Puts the status line on the screen, unless there is no room for it now.
     fn show_status(&mut self, line: String) {
         if self.unreported > 0 {
             // The count of dropped lines comes in between.
             self.hide_status();
         }
-        if self.status != Status::Off && self.catch_up() {
+        let is_on = matches!(self.status, Status::Hidden | Status::Shown(_));
+        if is_on && self.catch_up() {
             self.write_or_keep(&status::frame(&line));
             self.status = Status::Shown(line);
         }
@@ -214,8 +229,7 @@ impl<S: AsFd> Log<S> {
 
     /// Writes what is left to write, if there is room in time.
     fn finish(&mut self, timeout: Duration) {
-        self.hide_status();
-        self.status = Status::Off;
+        self.end_status(Status::Off);
         let mut left = mem::take(&mut self.rest);
         if self.unreported > 0 {
             left.extend_from_slice(self.note().as_bytes());
@@ -351,6 +365,22 @@ mod tests {
         reader.read_to_string(&mut text).expect("text");
         let end = format!("\r\x1b[Jfound\n{}", frame("running"));
         assert!(text.ends_with(&end), "{text:?}");
+    }
+
+    #[test]
+    fn a_status_line_that_a_signal_has_ended_does_not_start_again() {
+        let (mut reader, writer) = io::pipe().expect("two descriptors");
+        let mut log = Log::new(writer);
+        for end in [Status::Off, Status::Ended, Status::Off] {
+            log.start_status();
+            log.show_status("running".to_owned());
+            log.end_status(end);
+        }
+        assert_eq!(log.status, Status::Ended);
+        drop(log);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        assert_eq!(text, (frame("running") + "\r\x1b[J").repeat(2));
     }
 
     fn frame(line: &str) -> String {

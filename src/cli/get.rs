@@ -74,22 +74,25 @@ impl Get {
             .map_err(|error| Failure::new(format_args!("cannot handle signals: {error}")))?;
         let saved = self.fetch(&options).map_err(|error| self.failure(error))?;
         let bytes = plural(saved.bytes, "byte");
-        match saved.place {
-            Place::File(path) => {
-                print_line(format_args!("{bytes} saved in {}", path.display()))?;
-            }
-            Place::Stdout => info!("{bytes} written to standard output"),
-            Place::Nowhere => {
-                let status = saved.status;
-                print_line(format_args!("status {status}: there is no body to save"))?;
-            }
+        let said = match saved.place {
+            Place::File(path) => format!("{bytes} saved in {}", path.display()),
+            Place::Stdout => format!("{bytes} written to standard output"),
+            Place::Nowhere => format!("status {}: there is no body to save", saved.status),
+        };
+        if self.is_for_stdout() {
+            info!("{said}");
+        } else {
+            print_line(said)?;
         }
         Ok(0)
     }
 
+    fn is_for_stdout(&self) -> bool {
+        self.output.as_deref().is_some_and(file::is_standard_output)
+    }
+
     fn fetch(&self, options: &http::Options) -> Result<Saved, Error> {
-        let is_stdout = |path: &PathBuf| file::is_standard_output(path);
-        let is_stdout = self.output.as_ref().is_some_and(is_stdout);
+        let is_stdout = self.is_for_stdout();
         let is_terminal = io::stdout().is_terminal();
         // The body on the same terminal is progress enough.
         let mut progress = (!(is_stdout && is_terminal)).then(GetProgress::start);

@@ -28,9 +28,11 @@ const SEPARATOR: &str = "  ";
 /// The state of the line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Status {
-    /// There is none, or there will be none any more.
+    /// There is none.
     #[default]
     Off,
+    /// There will be none any more.
+    Ended,
     /// Nothing is on the screen now.
     Hidden,
     /// This is on the screen, below the log.
@@ -127,7 +129,7 @@ impl StatusLine {
     pub(crate) fn start() -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         if io::stderr().is_terminal() && !is_dumb {
-            log().status = Status::Hidden;
+            log().start_status();
         }
         Self(())
     }
@@ -135,7 +137,7 @@ impl StatusLine {
     /// Whether it can be shown.
     #[expect(clippy::unused_self, reason = "only who has started the line has one")]
     pub(crate) fn is_on(&self) -> bool {
-        log().status != Status::Off
+        !matches!(log().status, Status::Off | Status::Ended)
     }
 
     /// Shows these parts in place of what is there.
@@ -147,7 +149,7 @@ impl StatusLine {
 
 impl Drop for StatusLine {
     fn drop(&mut self) {
-        end();
+        log().end_status(Status::Off);
     }
 }
 
@@ -157,11 +159,9 @@ pub(crate) fn hide() {
     log().hide_status();
 }
 
-/// Takes the line off the screen for good.
+/// Takes the line off the screen for good: the program is to stop.
 pub(crate) fn end() {
-    let mut log = log();
-    log.hide_status();
-    log.status = Status::Off;
+    log().end_status(Status::Ended);
 }
 
 #[cfg(test)]

@@ -106,8 +106,8 @@ impl Progress {
     }
 
     /// Removes the line.
-    pub(crate) fn finish(&self) {
-        status::end();
+    pub(crate) fn finish(self) {
+        drop(self.line);
     }
 }
 

@@ -243,7 +243,7 @@ impl Terminal {
         loop {
             let now = emulator.screen();
             let so_far = emulator.screens.iter().find(|screen| is_right(screen));
-            if let Some(screen) = so_far.or(is_right(&now).then_some(&now)) {
+            if let Some(screen) = so_far.or_else(|| is_right(&now).then_some(&now)) {
                 return screen.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
