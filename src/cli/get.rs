@@ -39,7 +39,7 @@ use std::time::Duration;
 pub(super) struct Get {
     /// What to fetch: `[http://]HOST[:PORT][/PATH]`.
     url: String,
-    /// File for the body; - for stdout [default: from the URL]
+    /// File for the body; - for stdout [default: by the URL]
     ///
     /// By the URL: the last part of its path, wherever it redirects to. A file that exists stays as
     /// it is without --force. A device or a pipe is written to. With - the header goes to standard

@@ -88,7 +88,9 @@ fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<Ve
     if Read::take(&mut *input, most).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
-    if !line.ends_with(b"\n") && input.skip_until(b'\n')? > 0 {
+    // Not at EOF: a terminal would be asked for more after it.
+    let is_cut = line.len() as u64 == most && !line.ends_with(b"\n");
+    if is_cut && input.skip_until(b'\n')? > 0 {
         line.push(b'\n');
     }
     Ok(Some(line))
