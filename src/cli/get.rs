@@ -39,11 +39,11 @@ use std::time::Duration;
 pub(super) struct Get {
     /// What to fetch: `[http://]HOST[:PORT][/PATH]`.
     url: String,
-    /// The file for the body; - is standard output [default: by the URL, else index.html]
+    /// The file for the body; - is stdout [default: by the URL]
     ///
-    /// By the URL: the last part of its path, wherever it redirects to. A file that exists stays as
-    /// it is without --force. A device or a pipe is written to. With - the header goes to standard
-    /// error.
+    /// By the URL: the last part of its path, else index.html, wherever it redirects to. A file that
+    /// exists stays as it is without --force. A device or a pipe is written to. With - the header
+    /// goes to standard error.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace a file that exists.
