@@ -41,9 +41,9 @@ pub(super) struct Get {
     url: String,
     /// File for the body; - for stdout [default: by the URL]
     ///
-    /// By the URL: the last part of its path, wherever it redirects to. A file that exists stays as
-    /// it is without --force. A device or a pipe is written to. With - the header goes to standard
-    /// error.
+    /// By the URL: the last part of its path, else index.html, wherever it redirects to. A file that
+    /// exists stays as it is without --force. A device or a pipe is written to. With - the header
+    /// goes to standard error.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace a file that exists.
