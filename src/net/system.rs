@@ -68,6 +68,7 @@ pub fn raise_descriptor_limit() -> u64 {
 
 /// The soft limit on file descriptors.
 #[must_use]
+#[allow(clippy::unnecessary_cast)] // FreeBSD's type is signed
 pub(crate) fn descriptor_limit() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     Some(soft as u64)

@@ -52,6 +52,7 @@ pub(crate) fn route(request: &Request, is_serving: bool, names: &[String]) -> Ro
         "/" => ok("text/html; charset=utf-8", include_str!("page.html")),
         "/page.css" => ok("text/css; charset=utf-8", include_str!("page.css")),
         "/page.js" => ok("text/javascript; charset=utf-8", include_str!("page.js")),
+        "/grafana.json" => ok("application/json", include_str!("grafana.json")),
         HEALTH_PATH if is_serving => ok(PLAIN, "serving\n"),
         HEALTH_PATH => Route::Respond(Response {
             body: b"draining\n",

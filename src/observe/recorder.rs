@@ -8,6 +8,10 @@
 //! What a call *did* is the difference between the program's counters before and after it. Sources
 //! report nothing themselves.
 
+mod entry;
+
+pub use entry::{Entry, EventKind};
+
 use super::describe::{CallRecord, CallStats};
 use super::measures::LoopMeasures;
 use super::{Observable, State, WorkCounters};
@@ -21,78 +25,6 @@ use std::time::Duration;
 /// 128 bytes, so 10,000 turns take at most 41 MiB.
 pub(crate) const ENTRIES_PER_TURN: usize = 32;
 const _: () = assert!(size_of::<Entry>() <= 128);
-
-/// One event of the loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// When it happened; for a call, when it returned.
-    pub at: Time,
-    /// What happened.
-    pub kind: EventKind,
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// A phase of this turn began.
-    TurnPhase(u64, TurnPhase),
-    /// An event arrived.
-    Marked {
-        /// For which source.
-        token: Token,
-        /// The readiness it reported.
-        readiness: Readiness,
-        /// Whether the source still existed.
-        is_current: bool,
-    },
-    /// A source was called.
-    Called {
-        /// The call.
-        call: CallRecord,
-        /// When it began.
-        began: Time,
-    },
-    /// A source was added.
-    Born(Token, State),
-    /// A source was removed.
-    Died(Token),
-    /// The program's counters at the end of the turn.
-    Counted {
-        /// Clients connected.
-        clients: u64,
-        /// Bytes buffered for them.
-        buffered: u64,
-        /// Events of this turn.
-        events: u32,
-    },
-    /// What of the turn was spent on observers, if anything.
-    Observed {
-        /// Calls of their sources.
-        drive: Duration,
-        /// Their answers, made between turns.
-        between: Duration,
-    },
-    /// Nothing was recorded until then: a recording was being saved.
-    Paused {
-        /// When recording went on.
-        until: Time,
-    },
-}
-
-impl EventKind {
-    /// The source concerned, if any.
-    #[must_use]
-    pub fn token(&self) -> Option<Token> {
-        match self {
-            Self::Marked { token, .. } | Self::Born(token, _) | Self::Died(token) => Some(*token),
-            Self::Called { call, .. } => Some(call.token),
-            Self::TurnPhase(..)
-            | Self::Counted { .. }
-            | Self::Observed { .. }
-            | Self::Paused { .. } => None,
-        }
-    }
-}
 
 /// What the ring holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
