@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Compare the event loop with a thread per client.
 ///
 /// Each run starts a server of its own, under the same load. The models alternate, round by round,
-/// first without a delay, then with one. Reports medians side by side.
+/// first without a delay, then with one. Reports medians side by side, with their spread.
 ///
 /// Exit codes: 0 compared, even if a model cannot hold the clients (its row says so); 1 could not
 /// start; 2 wrong usage; 130 interrupted.
@@ -49,7 +49,9 @@ pub(super) struct Compare {
     /// The tutorial's server sleeps for 1s.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     delay: Duration,
-    /// Write the comparison as JSON; `-` writes to standard output, in place of the tables.
+    /// Write the figures as JSON; - for stdout.
+    ///
+    /// On standard output they replace the tables.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
