@@ -374,9 +374,8 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
         self.measures.expired(deadline, self.last);
     }
 
-    fn called(&mut self, call: CallReport, at: Time, source: &S, shared: &S::Shared) {
-        let is_timed = Recorder::<S>::is_timing_calls(self);
-        let timed = is_timed.then_some((self.last, at));
+    fn called(&mut self, call: CallReport, at: Option<Time>, source: &S, shared: &S::Shared) {
+        let timed = at.map(|at| (self.last, at));
         self.measures.called(&call, timed, self.last);
         if self.mode == RecorderMode::Measuring {
             return;
@@ -384,7 +383,7 @@ impl<S: Observable> Recorder<S> for TurnRecorder {
         let (counters, is) = (S::counters(shared), source.state());
         let before = self.counters.replace(counters).unwrap_or(counters);
         let stats = CallStats::between(&before, &counters);
-        let (began, at) = (self.last, at.max(self.last));
+        let (began, at) = (self.last, at.unwrap_or_default().max(self.last));
         let known = self.known_source_mut(call.token);
         let before = known.filter(|known| known.token == call.token);
         *known = Some(KnownSource {

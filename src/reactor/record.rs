@@ -47,7 +47,7 @@ pub trait Recorder<S: Source> {
     fn is_on(&self) -> bool;
 
     /// Whether each call gets its own time: one clock read per call instead of six per turn.
-    /// Otherwise a call's time is that of its turn.
+    /// Otherwise it is only known in which phase it was.
     fn is_timing_calls(&self) -> bool;
 
     /// Phase `phase` of turn number `turn` begins at `at`, and the one before it ends. A wait
@@ -61,7 +61,7 @@ pub trait Recorder<S: Source> {
     fn expired(&mut self, deadline: Time);
 
     /// A source has worked, until `at` if calls are timed. The phase says why it was called.
-    fn called(&mut self, call: CallReport, at: Time, source: &S, shared: &S::Shared);
+    fn called(&mut self, call: CallReport, at: Option<Time>, source: &S, shared: &S::Shared);
 
     /// A source was born.
     fn born(&mut self, token: Token, source: &S);
@@ -86,7 +86,7 @@ impl<S: Source> Recorder<S> for () {
 
     fn expired(&mut self, _: Time) {}
 
-    fn called(&mut self, _: CallReport, _: Time, _: &S, _: &S::Shared) {}
+    fn called(&mut self, _: CallReport, _: Option<Time>, _: &S, _: &S::Shared) {}
 
     fn born(&mut self, _: Token, _: &S) {}
 

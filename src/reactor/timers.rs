@@ -150,11 +150,10 @@ impl Timers {
         if self.heap.len() > 2 * self.count + SWEEP_SLACK_ENTRIES {
             self.heap.retain(|Reverse((time, key))| {
                 let alarm = &mut self.alarms[*key as usize];
-                let is_live = alarm.entry == *time;
                 if alarm.wanted == Time::NEVER {
                     alarm.entry = Time::NEVER;
                 }
-                is_live && alarm.wanted != Time::NEVER
+                alarm.entry == *time
             });
         }
     }

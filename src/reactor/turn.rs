@@ -238,11 +238,8 @@ impl<S: Source, R: Recorder<S>> Reactor<S, R> {
                 after,
                 verdict,
             };
-            let at = if self.recorder.is_timing_calls() {
-                clock(self.epoch, self.now)
-            } else {
-                self.now
-            };
+            let is_timed = self.recorder.is_timing_calls();
+            let at = is_timed.then(|| clock(self.epoch, self.now));
             self.recorder.called(report, at, source, shared);
         }
         match verdict {
