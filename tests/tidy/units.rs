@@ -30,6 +30,7 @@ const UNITS: &[&str] = &[
     "OBSERVERS",
     "PORTS",
     "READS",
+    "REDIRECTS",
     "REFUSALS",
     "REPLIES",
     "REQUESTS",
@@ -53,6 +54,7 @@ const UNITS: &[&str] = &[
     "PHASES",
     "REEXPORTS",
     "ROUNDS",
+    "ROWS",
     "SLICES",
     "TRIES",
 ];
