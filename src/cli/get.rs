@@ -26,36 +26,36 @@ use std::time::Duration;
 
 /// Fetch a page over plain HTTP: print its header, save its body.
 ///
-/// HTTP/1.1 with `Connection: close`, as the tutorial does it; no https. Up to 10 redirects are
-/// followed.
+/// Sends an HTTP/1.1 request with `Connection: close`, as in the tutorial, and follows up to 10
+/// redirects. There is no https.
 ///
-/// Exit codes: 0 the body is saved, whole; 1 it is not; 2 wrong usage; 22 the status is 400 or
+/// Exit codes: 0 the complete body is saved; 1 it is not; 2 wrong usage; 22 the status is 400 or
 /// above, and nothing is saved.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop get http://127.0.0.1:8080/index.html   # into index.html\n  \
+    helloop get http://127.0.0.1:8080/index.html  # into index.html\n  \
     helloop get localhost:8080 -o page.html --force\n  \
-    helloop get localhost:8080/list -o - | sort    # the body alone")]
+    helloop get localhost:8080/list -o - | sort   # the body alone")]
 pub(super) struct Get {
-    /// What to fetch: `[http://]HOST[:PORT][/PATH]`.
+    /// URL: [http://]HOST[:PORT][/PATH]
     url: String,
     /// File for the body; - for stdout [default: by the URL]
     ///
-    /// By the URL: the last part of its path, else index.html, wherever it redirects to. A file that
-    /// exists stays as it is without --force. A device or a pipe is written to. With - the header
-    /// goes to standard error.
+    /// By default the last part of the URL's path, before any redirect, or index.html. An existing
+    /// file is kept unless --force is given; a device or a pipe is written to. With -, the body goes
+    /// to standard output and the header to standard error.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace a file that exists.
+    /// Replace an existing file.
     #[arg(long)]
     force: bool,
-    /// Save what a redirect says, in place of following it.
+    /// Save the body of a redirect instead of following it.
     #[arg(long)]
     no_follow: bool,
-    /// The largest body that is saved.
+    /// Largest body to save.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive)]
     max_bytes: u64,
-    /// The limit on all of it together.
+    /// Time limit for the whole fetch.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = nonzero_duration)]
     timeout: Duration,
 }

@@ -65,7 +65,7 @@ impl Output {
     pub(super) fn prepare(path: Option<&Path>) -> Result<Self, Failure> {
         match path {
             None => Ok(Self::None),
-            Some(path) if is_stdout(path) => Ok(Self::Stdout),
+            Some(path) if file::is_standard_output(path) => Ok(Self::Stdout),
             Some(path) => match file::check(path, Existing::Replace) {
                 Ok(()) => Ok(Self::File(path.to_owned())),
                 Err(error) => Err(cannot_write(path, &error)),
@@ -114,7 +114,7 @@ pub(super) fn check(json: Option<&Path>, html: Option<&Path>) -> Result<(), Stri
     let (Some(json), Some(html)) = (json, html) else {
         return Ok(());
     };
-    if is_stdout(json) && is_stdout(html) {
+    if file::is_standard_output(json) && file::is_standard_output(html) {
         return Err("--json and --html cannot both write to standard output".to_owned());
     }
     if absolute(json) == absolute(html) {
@@ -124,10 +124,6 @@ pub(super) fn check(json: Option<&Path>, html: Option<&Path>) -> Result<(), Stri
         ));
     }
     Ok(())
-}
-
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-") || path == Path::new("/dev/stdout")
 }
 
 /// The path with its folder resolved. The last part is not followed: it is replaced.

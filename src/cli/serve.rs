@@ -320,7 +320,7 @@ impl Serve {
         let mut saved = Ok(());
         let (outcome, summary) = match self.model {
             Model::Reactor => {
-                let max_clients = settings.max_clients.min(capacity);
+                let max_clients = self.most_clients(capacity);
                 let mut server = Server::new(bound, settings, observe).map_err(cannot_serve)?;
                 if self.exit_with_stdin {
                     server.end_with_stdin().map_err(cannot_serve)?;
@@ -390,13 +390,21 @@ impl Serve {
         }
     }
 
+    /// The most clients that are served at once. If --max-clients is above what the descriptors allow,
+    /// no client is refused, so the descriptors reserved for refusals go to clients too.
+    fn most_clients(&self, capacity: u64) -> u64 {
+        let with_reserve = capacity + REFUSALS_AT_ONCE;
+        self.max_clients
+            .map_or(capacity, |requested| requested.min(with_reserve))
+    }
+
     fn settings(&self, descriptors: u64, capacity: u64) -> Settings {
         if let Some(requested) = self.max_clients.filter(|requested| *requested > capacity) {
             warn!(
                 "--max-clients {requested} needs more than {descriptors} file descriptors, which \
                  allow {}; further clients wait in the accept backlog instead of reading Busy \
                  (raise `ulimit -n`)",
-                plural(capacity, "client")
+                plural(self.most_clients(capacity), "client")
             );
         }
         Settings {

@@ -1,6 +1,6 @@
 //! What the server logs at each level.
 
-use crate::util::{Model, Server, Setup, ask_udp, connect, expect_last};
+use crate::util::{Model, Server, Setup, ask_udp, connect, counter, expect_last};
 use socket2::SockRef;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -132,6 +132,34 @@ fn rust_log_applies_if_no_flag_is_given() {
     assert!(log("", &[]).contains("stopping"));
     let stderr = log("off", &["-v"]);
     assert!(stderr.contains("accepted 127"), "{stderr}");
+}
+
+/// With --max-clients above the descriptors no client reads Busy, and the log says how many are
+/// served.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_log_states_how_many_clients_the_descriptors_allow() {
+    let setup = Setup::new(&["--no-udp", "--max-clients", "1000"]).descriptors(64);
+    let server = setup.start();
+    let line = server.stderr().wait_for("one thread serves up to ");
+    let most: usize = line.split(' ').rev().nth(1).unwrap().parse().unwrap();
+    let warning = server.stderr().wait_for("--max-clients 1000");
+    assert!(
+        warning.contains(&format!("allow {most} clients")),
+        "{warning}"
+    );
+    let clients = (0..most + 9).map(|_| connect(server.tcp_address()));
+    let clients: Vec<_> = clients.collect();
+    server.stderr().wait_for("cannot accept");
+    let counters = server.counters();
+    assert_eq!(counter(&counters, "refused "), 0);
+    // The server may have inherited some descriptors from this process.
+    let accepted = usize::try_from(counter(&counters, "accepted ")).unwrap();
+    assert!(
+        (most - 8..=most).contains(&accepted),
+        "{accepted} of {most}"
+    );
+    drop(clients);
 }
 
 /// The limit of file descriptors bounds `--max-clients`.
