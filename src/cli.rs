@@ -13,38 +13,39 @@ mod report;
 mod serve;
 mod show;
 mod stress;
+mod usage;
 mod values;
 
 use crate::output::{self, LAST_LINES_TIMEOUT, LogWriter, Output};
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use env_logger::Target;
 use log::{LevelFilter, warn};
 use nix::errno::Errno;
 use serde::Serialize;
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use terminal_size::{Width, terminal_size_of};
+use usage::Environment;
 
-/// A greeting server on one thread, its clients and its load.
+/// A greeting server on one thread, with its clients and a load generator.
 ///
-/// Without a command helloop serves, with the flags of `helloop serve`: `helloop --delay 1s` is
+/// Without a command, helloop serves, with the flags of `helloop serve`: `helloop --delay 1s` is
 /// `helloop serve --delay 1s`.
+///
+/// Results go to standard output, the log and errors to standard error.
 #[derive(Debug, Parser)]
 #[command(
     name = "helloop",
     version,
     after_help = "Examples:\n  \
-        helloop                                # serve TCP and UDP on 127.0.0.1:9999\n  \
-        helloop --observe 127.0.0.1:9998       # the same, and show the loop on a page\n  \
-        helloop tcp Michael Tracy              # greet over TCP\n  \
-        helloop udp Sarah                      # greet over UDP\n  \
-        helloop stress --spawn --clients 10k   # stress a server with very many clients\n  \
-        helloop compare                        # one loop, or a thread for each client?\n  \
-        helloop report a.json b.json           # compare two reports of stress\n  \
-        helloop man stress | man -l -          # a command's man page"
+        helloop                               # serve TCP and UDP on 127.0.0.1:9999\n  \
+        helloop --observe 127.0.0.1:9998      # the same, with a page of the loop\n  \
+        helloop tcp Michael Tracy             # greet over TCP\n  \
+        helloop udp Sarah                     # greet over UDP\n  \
+        helloop stress --spawn --clients 10k  # load-test a server of its own\n  \
+        helloop compare                       # one loop, or a thread per client?\n  \
+        helloop report a.json b.json          # compare two reports of stress\n  \
+        helloop man stress | man -l -         # the man page of a command"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -71,10 +72,13 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct Verbosity {
-    /// Log each connection's story; -vv: each event too.
+    /// Log each connection; with -vv each event too.
+    ///
+    /// Without -v and -q, the variable RUST_LOG sets the level, as in RUST_LOG=debug or
+    /// RUST_LOG=helloop::server=debug. NO_COLOR turns colours off.
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Logging")]
     verbose: u8,
-    /// Log errors only.
+    /// Log only errors.
     #[arg(
         short,
         long,
@@ -139,13 +143,15 @@ impl From<crate::client::Error> for Failure {
     }
 }
 
-/// Parses the arguments, runs the command and returns the exit code. `--help`, `--version` and usage
-/// errors exit the process here.
+/// Parses the arguments, runs the command and returns the exit code.
 #[must_use]
 pub fn run() -> u8 {
-    let cli = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let cli = match usage::parse(std::env::args_os(), Environment::Read) {
+        Ok(cli) => cli,
+        Err(error) => return end(usage::print(&error)),
+    };
     cli.verbosity.start_logging();
-    let result = match &cli.command {
+    end(match &cli.command {
         None => cli.serve.run(),
         Some(Command::Serve(arguments)) => arguments.run(),
         Some(Command::Tcp(arguments)) => arguments.run(),
@@ -157,7 +163,11 @@ pub fn run() -> u8 {
         Some(Command::Report(arguments)) => arguments.run(),
         Some(Command::Completions(arguments)) => arguments.run(),
         Some(Command::Man(arguments)) => arguments.run(),
-    };
+    })
+}
+
+/// Prints the error of a command, if any, and returns the exit code.
+fn end(result: Result<u8, Failure>) -> u8 {
     let (code, last_line) = match result {
         Ok(code) => (code, String::new()),
         Err(failure) if failure.message.is_empty() => (failure.code, String::new()),
@@ -165,70 +175,6 @@ pub fn run() -> u8 {
     };
     output::end_log(&last_line);
     code
-}
-
-/// Parses the arguments and checks that they are consistent.
-fn parse<A: Into<OsString> + Clone>(
-    arguments: impl IntoIterator<Item = A>,
-) -> Result<Cli, clap::Error> {
-    let mut definition = manual::with_help_layout(with_negative_values(Cli::command()));
-    let matches = definition.try_get_matches_from_mut(arguments)?;
-    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
-    let (message, command) = match misplaced_flag(&definition, &matches) {
-        Some(flag) => (format!("--{flag} must follow the command"), None),
-        None => match cli.check(&matches) {
-            Ok(()) => return Ok(cli),
-            Err(message) => (message, matches.subcommand_name()),
-        },
-    };
-    // The error shows the usage of the command that it is about.
-    let command = match command.and_then(|name| definition.find_subcommand_mut(name)) {
-        Some(command) => command,
-        None => &mut definition,
-    };
-    Err(command.error(ErrorKind::ArgumentConflict, message))
-}
-
-impl Cli {
-    /// Checks that the given flags are consistent. The error is a message for the user.
-    fn check(&self, given: &clap::ArgMatches) -> Result<(), String> {
-        match &self.command {
-            None => self.serve.check_usage(given),
-            Some(Command::Serve(serve)) => {
-                serve.check_usage(given.subcommand_matches("serve").unwrap_or(given))
-            }
-            Some(Command::Tcp(tcp)) => tcp.check_usage(),
-            Some(Command::Stress(stress)) => stress.check_usage(),
-            Some(_) => Ok(()),
-        }
-    }
-}
-
-/// The value names of quantities. After such a flag `-1` is an invalid value and not a flag, so
-/// that the error is about the value.
-const QUANTITIES: [&str; 7] = ["TIME", "N", "SIZE", "K", "M", "R", "P"];
-
-fn with_negative_values(definition: clap::Command) -> clap::Command {
-    let lenient = |flag: clap::Arg| {
-        let names = flag.get_value_names().unwrap_or_default();
-        let quantity = names.iter().any(|name| QUANTITIES.contains(&name.as_str()));
-        flag.allow_hyphen_values(quantity)
-    };
-    definition
-        .mut_args(lenient)
-        .mut_subcommands(|command| command.mut_args(lenient))
-}
-
-/// A flag of `serve` given before a command, where it would have no effect.
-fn misplaced_flag<'a>(definition: &'a clap::Command, given: &clap::ArgMatches) -> Option<&'a str> {
-    given.subcommand_name()?;
-    let is_typed = |flag: &&clap::Arg| {
-        given.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine)
-    };
-    let mut flags = definition.get_arguments();
-    flags
-        .find(|flag| !flag.is_global_set() && is_typed(flag))?
-        .get_long()
 }
 
 /// Prints one line on standard output and flushes it, because scripts wait for it. Returns `false` if
@@ -287,17 +233,11 @@ fn to_json(value: &impl Serialize) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_valid() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn flags_of_all_commands_may_precede_the_command() {
-        for flag in ["-v", "-q"] {
-            assert!(parse(["helloop", flag, "serve"]).is_ok(), "{flag}");
-        }
     }
 
     #[test]

@@ -67,7 +67,7 @@
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
 //! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the protocol, the
-//! protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the log. [`net::system`] isolates what only
+//! protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the log, [`file`] whole files. [`net::system`] isolates what only
 //! Linux has.
 //!
 //! # From the tutorial to here
@@ -178,6 +178,7 @@ compile_error!("helloop requires Unix: it is built on file descriptors and their
 mod cli;
 #[cfg(feature = "cli")]
 mod client;
+mod file;
 pub mod guide;
 pub mod net;
 mod observe;

@@ -20,7 +20,7 @@ pub mod client {
 
     pub mod names {
         //! The names to greet.
-        pub use crate::client::names::{MAX_NAME_BYTES, from_arguments, prompted};
+        pub use crate::client::names::{NameError, lines, prompted};
     }
 
     pub mod tcp {

@@ -34,12 +34,13 @@ const WITHOUT_CONTRACT: [(&str, &str); 3] = [
 ];
 
 /// What each module of the crate may import; the crate's root is not listed.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("reactor", &[]),
     ("protocol", &[]),
     ("net", &["reactor", "protocol"]),
-    ("client", &["net", "protocol"]),
-    ("observe", &["net", "protocol", "reactor"]),
+    ("file", &[]),
+    ("client", &["file", "net", "protocol"]),
+    ("observe", &["file", "net", "protocol", "reactor"]),
     ("output", &["net"]),
     (
         "server",
@@ -49,7 +50,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     (
         "cli",
         &[
-            "client", "observe", "output", "server", "stress", "net", "protocol", "reactor",
+            "client", "file", "observe", "output", "server", "stress", "net", "protocol", "reactor",
         ],
     ),
     ("guide", &[]),

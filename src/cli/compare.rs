@@ -18,36 +18,36 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Compare one loop with a thread for each client, under the same load.
+/// Compare the event loop with a thread per client.
 ///
-/// Each run has a server of its own. The models take turns, in rounds, without a delay and with
-/// one. Told are medians, side by side.
+/// Each run starts a server of its own, under the same load. The models alternate, round by round,
+/// first without a delay, then with one. Reports medians side by side.
 ///
-/// Exit codes: 0 compared, also where a model cannot hold the clients (its row says so); 1 could
-/// not start; 2 wrong usage; 130 interrupted.
+/// Exit codes: 0 compared, even if a model cannot hold the clients (its row says so); 1 could not
+/// start; 2 wrong usage; 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop compare                                            # about a minute and a half\n  \
-    helloop compare --clients 200 --duration 3s --rounds 1     # a first look\n  \
+    helloop compare                                         # some 90 seconds\n  \
+    helloop compare --clients 200 --duration 3s --rounds 1  # a first look\n  \
     helloop compare --clients 5000 --duration 10s --rounds 5")]
 pub(super) struct Compare {
-    /// Clients of each run.
+    /// Clients per run.
     #[arg(long, value_name = "N", default_value = "1000",
           value_parser = |text: &str| between::<u32>(text, 1, 10_000_000))]
     clients: u32,
-    /// How long each run measures.
+    /// Measured time per run.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     duration: Duration,
-    /// Runs of each model, with each delay.
+    /// Runs per model and delay.
     #[arg(long, value_name = "N", default_value = "3",
           value_parser = |text: &str| between::<u32>(text, 1, 1_000))]
     rounds: u32,
-    /// The delay of the second table.
+    /// Delay per reply in the second table.
     ///
-    /// For so long the tutorial's server sleeps before each reply.
+    /// The tutorial's server sleeps for 1s.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     delay: Duration,
-    /// Write JSON in place of the tables.
+    /// Print JSON instead of the tables.
     #[arg(long)]
     json: bool,
 }

@@ -7,6 +7,7 @@ use super::greet::output;
 use super::values::{nonzero_duration, positive};
 use super::{Failure, print_line};
 use crate::client::http;
+use crate::file;
 use crate::net::system::stop_signals;
 use crate::server::outcome::plural;
 use clap::Args;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-/// Fetch a page over a plain TCP socket: print its header, save its body.
+/// Fetch a page over plain HTTP: print its header, save its body.
 ///
 /// HTTP/1.1 with `Connection: close`, as the tutorial does it; no https.
 ///
@@ -30,7 +31,7 @@ use std::time::Duration;
 pub(super) struct Get {
     /// What to fetch: `http://HOST[:PORT][/PATH]`.
     url: String,
-    /// The file for the body [default: by the URL, else index.html]
+    /// File for the body [default: from the URL]
     ///
     /// By the URL: the last part of its path. A file that exists stays as it is without --force.
     #[arg(short, long, value_name = "FILE")]
@@ -74,7 +75,7 @@ fn remove_part_file_on_signals() -> io::Result<()> {
     let mut signals = Signals::new(stop_signals())?;
     let wait = move || {
         for signal in signals.forever() {
-            http::abandon(|| {
+            file::abandon(|| {
                 // It cannot fail: these signals end the process by default.
                 let _ = emulate_default_handler(signal);
             });

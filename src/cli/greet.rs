@@ -1,76 +1,83 @@
 //! `helloop tcp` and `helloop udp`.
 //!
-//! **Owns** where names come from (arguments or a prompt) and where replies go.
+//! **Owns** where names come from (arguments, standard input, a prompt) and where replies go.
 //! **Must never touch** a socket. **Invariant**: bytes from a server reach a terminal only escaped.
 
 use super::Failure;
 use super::serve::FramingName;
-use super::values::{between, nonzero_duration};
+use super::values::{address, between, nonzero_duration};
 use crate::client::{Error, names, tcp, udp};
 use crate::protocol::escape::excerpt;
+use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
-/// Greet over TCP: print the welcome and a reply for each name.
+/// Greet a server over TCP and print its replies.
 ///
-/// Each name waits for its whole reply; at the end `exit` is said. Bytes that could command a
-/// terminal are shown escaped there, and as they came elsewhere.
+/// Sends each name after the complete reply to the previous one, and `exit` at the end. On a
+/// terminal, control characters in replies are escaped; elsewhere, replies are printed unchanged.
 ///
-/// Exit codes: 0 all were greeted; 1 they were not; 2 wrong usage.
+/// Exit codes: 0 every name was greeted; 1 one was not; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop tcp                          # Michael, Tracy and Sarah; on a terminal it asks\n  \
+    helloop tcp                         # on a terminal it asks for names\n  \
     helloop tcp Michael 'Grace Hopper'\n  \
+    helloop tcp < names.txt             # one name per line\n  \
     helloop tcp --to '[::1]:9999' --framing line Sarah")]
 pub(super) struct Tcp {
-    /// The server.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    /// Server address.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999", value_parser = address)]
     to: String,
-    /// What a message is.
+    /// What delimits a message.
     ///
-    /// The server's must be the same.
-    #[arg(long, value_enum, default_value_t)]
+    /// Must match the server's.
+    #[arg(long, value_enum, value_name = "chunk|line", default_value_t)]
     framing: FramingName,
-    /// The longest wait for the connection, and for each reply.
+    /// Timeout of connect and each reply.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = nonzero_duration)]
     timeout: Duration,
-    /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
+    /// Names to greet [default: from standard input]
+    ///
+    /// On a terminal helloop asks for names; elsewhere it reads one per line.
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }
 
-/// Greet over UDP: print a reply for each name.
+/// Greet a server over UDP and print its replies.
 ///
-/// A datagram may be lost, and its reply too: a name without a reply is sent again.
+/// Datagrams can be lost, so a name without a reply is sent again, up to --tries times.
 ///
-/// Exit codes: 0 all were greeted; 1 they were not; 2 wrong usage.
+/// Exit codes: 0 every name was greeted; 1 one was not; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop udp                          # Michael, Tracy and Sarah; on a terminal it asks\n  \
+    helloop udp                         # on a terminal it asks for names\n  \
     helloop udp Michael 'Grace Hopper'\n  \
     helloop udp --to 127.0.0.1:9999 --tries 5 --timeout 200ms Sarah")]
 pub(super) struct Udp {
-    /// The server.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999")]
+    /// Server address.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9999", value_parser = address)]
     to: String,
-    /// How often a name is sent before it is given up.
+    /// Datagrams sent per name before giving up.
     #[arg(long, value_name = "N", default_value = "3",
           value_parser = |text: &str| between::<u32>(text, 1, u32::MAX.into()))]
     tries: u32,
-    /// How long each try is waited for.
+    /// Timeout of each try.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     timeout: Duration,
-    /// Whom to greet [default: asked on a terminal, else Michael Tracy Sarah]
+    /// Names to greet [default: from standard input]
+    ///
+    /// On a terminal helloop asks for names; elsewhere it reads one per line.
     #[arg(value_name = "NAME")]
     names: Vec<OsString>,
 }
 
 impl Tcp {
-    /// Checks that no name follows `exit`. The error is a message for the user.
+    /// Checks each name, and that none follows `exit`. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
+        check_names(&self.names, self.max_bytes())?;
         let mut from_exit = self
             .names
             .iter()
@@ -91,12 +98,22 @@ impl Tcp {
             timeout: self.timeout,
         };
         let (mut out, escaped) = output();
-        tcp::run(&options, names_of(&self.names)?, &mut out, escaped)?;
+        let names = names_of(&self.names, self.max_bytes());
+        tcp::run(&options, names, &mut out, escaped)?;
         Ok(0)
+    }
+
+    fn max_bytes(&self) -> usize {
+        Framing::from(self.framing).max_message_bytes()
     }
 }
 
 impl Udp {
+    /// Checks each name. The error is a message for the user.
+    pub(super) fn check_usage(&self) -> Result<(), String> {
+        check_names(&self.names, MAX_DATAGRAM_BYTES)
+    }
+
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let options = udp::Options {
             to: self.to.clone(),
@@ -104,7 +121,8 @@ impl Udp {
             wait: self.timeout,
         };
         let (mut out, escaped) = output();
-        udp::run(&options, names_of(&self.names)?, &mut out, escaped)?;
+        let names = names_of(&self.names, MAX_DATAGRAM_BYTES);
+        udp::run(&options, names, &mut out, escaped)?;
         Ok(0)
     }
 }
@@ -116,14 +134,27 @@ pub(super) fn output() -> (io::Stdout, bool) {
     (out, escaped)
 }
 
+/// The names to greet, each taken when the one before it was greeted.
 type Names = Box<dyn Iterator<Item = Result<Vec<u8>, Error>>>;
 
-/// The given names. If there are none: prompts for them on a terminal, otherwise the tutorial's
-/// three.
-fn names_of(given: &[OsString]) -> Result<Names, Failure> {
-    if given.is_empty() && io::stdin().is_terminal() {
-        return Ok(Box::new(names::prompted(io::stdin().lock(), io::stderr())));
+fn check_names(names: &[OsString], max_bytes: usize) -> Result<(), String> {
+    let mut checked = names
+        .iter()
+        .map(|name| names::check(name.as_bytes(), max_bytes));
+    checked.try_for_each(|name| name.map_err(|error| error.to_string()))
+}
+
+/// The given names. If there are none: those that are typed at a prompt on a terminal, otherwise the
+/// lines of standard input.
+fn names_of(given: &[OsString], max_bytes: usize) -> Names {
+    let input = io::stdin();
+    if !given.is_empty() {
+        let given = given.to_vec().into_iter().map(OsString::into_vec);
+        Box::new(given.map(Ok))
+    } else if input.is_terminal() {
+        let input = input.lock();
+        Box::new(names::prompted(input, io::stderr(), max_bytes))
+    } else {
+        Box::new(names::lines(input.lock(), max_bytes))
     }
-    let given = given.iter().cloned().map(OsString::into_vec).collect();
-    Ok(Box::new(names::from_arguments(given)?))
 }

@@ -4,42 +4,64 @@
 //! completions. **Must never touch** the meaning of the definition. **Invariant**: hidden flags
 //! appear in none of them, all other flags in each.
 
+mod page;
+mod shells;
+
 use super::{Cli, Failure, print};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Args, Command, CommandFactory};
 use clap_complete::Shell;
-use clap_mangen::roff::{Roff, roman};
-use std::io;
 
-/// Print what a shell needs to complete helloop's commands and flags.
+/// Print a shell completion script.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     helloop completions bash > ~/.local/share/bash-completion/completions/helloop\n  \
     helloop completions fish > ~/.config/fish/completions/helloop.fish\n  \
-    helloop completions zsh > ~/.zfunc/_helloop   # a folder of $fpath")]
+    helloop completions zsh > ~/.zfunc/_helloop  # a directory in $fpath")]
 pub(super) struct Completions {
-    /// The shell.
+    /// Shell: bash, elvish, fish, powershell or zsh.
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
 }
 
-/// Print the man page of helloop, or of one command.
+/// Print the man page of helloop or of a command.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop man | man -l -               # read the main page\n  \
-    helloop man stress | man -l -        # read the page of a command\n  \
+    helloop man | man -l -         # read the main page\n  \
+    helloop man stress | man -l -  # read the page of a command\n  \
     helloop man > ~/.local/share/man/man1/helloop.1")]
 pub(super) struct Man {
-    /// The command whose page is wanted [default: helloop itself]
-    #[arg(value_name = "COMMAND")]
+    /// Command, such as stress [default: helloop itself]
+    #[arg(value_name = "COMMAND", value_parser = pages())]
     command: Option<String>,
+}
+
+/// The commands that have a page.
+const PAGES: [&str; 9] = [
+    "serve",
+    "tcp",
+    "udp",
+    "get",
+    "show",
+    "stress",
+    "compare",
+    "completions",
+    "man",
+];
+
+/// Other words for the main page.
+const MAIN_PAGES: [&str; 2] = ["helloop", "help"];
+
+/// The commands, for completions and errors.
+fn pages() -> PossibleValuesParser {
+    let shown = PAGES.map(PossibleValue::new);
+    let hidden = MAIN_PAGES.map(|name| PossibleValue::new(name).hide(true));
+    PossibleValuesParser::new(shown.into_iter().chain(hidden))
 }
 
 impl Completions {
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let mut definition = without_hidden(Cli::command());
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut definition, "helloop", &mut script);
-        print(&script)?;
+        print(shells::script(self.shell, Cli::command()).as_bytes())?;
         Ok(0)
     }
 }
@@ -49,72 +71,45 @@ impl Man {
         // The flags of `serve` are on its own page.
         let mut definition = hide_serve_flags(Cli::command()).disable_help_subcommand(true);
         definition.build();
-        let wanted = match &self.command {
-            None => Some(&definition),
-            Some(name) => definition.find_subcommand(name),
-        };
-        let Some(wanted) = wanted else {
-            let names: Vec<_> = definition
-                .get_subcommands()
-                .map(Command::get_name)
-                .collect();
-            return Err(Failure {
-                message: format!("no such command; there are pages for {}", names.join(", ")),
-                code: 2,
-            });
-        };
+        let command = self.command.as_deref();
+        let command = command.and_then(|name| definition.find_subcommand(name));
         let mut page = Vec::new();
-        render(wanted, &mut page)
+        page::render(command.unwrap_or(&definition), &mut page)
             .map_err(|error| Failure::new(format_args!("cannot write the page: {error}")))?;
         print(&page)?;
         Ok(0)
     }
 }
 
-/// Renders a page as `clap_mangen` does, but keeps each example on its own line.
-fn render(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
-    let page = clap_mangen::Man::new(command.clone())
-        .source(concat!("helloop ", env!("CARGO_PKG_VERSION")));
-    page.render_title(out)?;
-    page.render_name_section(out)?;
-    page.render_synopsis_section(out)?;
-    page.render_description_section(out)?;
-    page.render_options_section(out)?;
-    if command.has_subcommands() {
-        page.render_subcommands_section(out)?;
-    }
-    let mut examples = Roff::new();
-    examples.control("SH", ["EXAMPLES"]).control("nf", []);
-    for line in examples_of(command) {
-        examples.text([roman(line)]);
-    }
-    examples.control("fi", []);
-    examples.to_writer(out)
-}
-
-/// The lines below `Examples:` at the end of the help.
-fn examples_of(command: &Command) -> Vec<String> {
-    let help = command.get_after_help().map(ToString::to_string);
-    let help = help.unwrap_or_default();
-    let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
-    lines.map(|line| line.trim().to_owned()).collect()
-}
-
-/// The definition as `-h` and `--help` show it: the flags of `serve` only in the help of `serve`,
-/// and their environment variables only in `--help`, so that `-h` has one line for each flag.
+/// The definition as `-h` and `--help` show it: the flags of `serve` only in the help of `serve`;
+/// environment variables and the meaning of named values only in `--help`, so that `-h` has one line
+/// for each flag.
 pub(super) fn with_help_layout(definition: Command) -> Command {
-    hide_serve_flags(definition).mut_subcommand("serve", |serve| {
-        serve.mut_args(|flag| match flag.get_env() {
-            Some(variable) => {
-                let variable = variable.to_string_lossy().into_owned();
-                let help = flag.get_long_help().or_else(|| flag.get_help());
-                let help = help.map(ToString::to_string).unwrap_or_default();
-                flag.hide_env(true)
-                    .long_help(format!("{help}\n\n[env: {variable}]"))
+    hide_serve_flags(definition).mut_subcommands(|command| command.mut_args(with_long_help))
+}
+
+/// Moves to the long help what clap would add to both.
+fn with_long_help(flag: Arg) -> Arg {
+    let help = flag.get_long_help().or_else(|| flag.get_help());
+    let mut help = help.map(ToString::to_string).unwrap_or_default();
+    // A switch has the values true and false.
+    let takes_values = flag.get_action().takes_values();
+    let values = flag.get_possible_values();
+    if takes_values && !values.is_empty() {
+        help += "\n\nPossible values:";
+        for value in values.iter().filter(|value| !value.is_hide_set()) {
+            help += &format!("\n- {}", value.get_name());
+            if let Some(meaning) = value.get_help() {
+                help += &format!(": {meaning}");
             }
-            None => flag,
-        })
-    })
+        }
+    }
+    if let Some(variable) = flag.get_env() {
+        help += &format!("\n\n[env: {}]", variable.to_string_lossy());
+    }
+    flag.hide_env(true)
+        .hide_possible_values(takes_values)
+        .long_help(help)
 }
 
 /// Hides the flags of `serve`, which helloop also takes without a command.
@@ -125,28 +120,14 @@ fn hide_serve_flags(definition: Command) -> Command {
     })
 }
 
-/// Copies the definition without hidden flags, which `clap_complete` would offer.
-fn without_hidden(definition: Command) -> Command {
-    let shown = |flag: &&Arg| !flag.is_hide_set();
-    let flags: Vec<Arg> = definition.get_arguments().filter(shown).cloned().collect();
-    let commands = definition.get_subcommands().cloned().map(without_hidden);
-    let mut copy = Command::new(definition.get_name().to_owned())
-        .about(definition.get_about().cloned().unwrap_or_default())
-        .args(flags)
-        .subcommands(commands);
-    if let Some(version) = definition.get_version() {
-        copy = copy.version(version.to_owned());
-    }
-    copy
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use super::super::usage::{self, Environment};
+    use super::page::examples_of;
     use super::*;
 
-    /// The width of the help without a terminal.
-    const COLUMNS: usize = 100;
+    /// The width that the short help and every example fit into.
+    const COLUMNS: usize = 80;
 
     fn each_command() -> Vec<Command> {
         let mut definition = with_help_layout(Cli::command()).disable_help_subcommand(true);
@@ -168,13 +149,20 @@ mod tests {
     }
 
     #[test]
+    fn each_command_has_a_page() {
+        let commands = each_command();
+        let names: Vec<&str> = commands.iter().map(Command::get_name).collect();
+        assert_eq!(names, [&PAGES[..], &MAIN_PAGES[..1]].concat());
+    }
+
+    #[test]
     fn each_example_of_each_help_parses() {
         for command in each_command() {
             let name = command.get_bin_name().unwrap_or("helloop").to_owned();
             let examples = examples_of(&command);
             assert!(!examples.is_empty(), "{name} has no examples");
             for example in examples {
-                let parsed = parse(words_of(&example));
+                let parsed = usage::parse(words_of(&example), Environment::Ignored);
                 assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
             }
         }

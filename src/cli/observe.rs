@@ -4,12 +4,12 @@
 //! touch** how the loop is recorded. **Invariant**: without one of these flags nothing is recorded.
 
 use super::Failure;
-use super::values::between;
+use super::usage::is_typed;
+use super::values::{address, between};
 use crate::net::bind::bind_observers;
 use crate::observe::file::RecordingFile;
 use crate::observe::requests::OBSERVER_DESCRIPTORS;
 use crate::server::ObserveOptions;
-use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ const OBSERVED_TURNS: usize = 1_000;
 
 #[derive(Args, Debug)]
 pub(super) struct ObserveFlags {
-    /// Record the loop's last turns, for `helloop show`.
+    /// Record the last turns of the loop.
     ///
-    /// Saved on SIGUSR2 and at the end, in the Chrome trace event format, which
-    /// ui.perfetto.dev opens too. Recording pauses while a file is saved; clients are served.
+    /// The file is saved on SIGUSR2 and at exit, for `helloop show` and ui.perfetto.dev (Chrome
+    /// trace event format). Recording pauses while the file is written; serving does not.
     #[arg(
         long,
         env = "HELLOOP_RECORD",
@@ -33,42 +33,53 @@ pub(super) struct ObserveFlags {
         help_heading = "Watching"
     )]
     record: Option<PathBuf>,
-    /// How many turns a recording goes back.
+    /// Turns kept by a recording.
     ///
     /// Each takes up to 4 KiB of memory.
     #[arg(long, env = "HELLOOP_RECORD_TURNS", value_name = "N", default_value = "10k",
           value_parser = |text: &str| between::<usize>(text, 1, MAX_RECORD_TURNS),
           help_heading = "Watching")]
     record_turns: usize,
-    /// Show the loop at work on a page in the browser.
+    /// Serve a live page of the event loop.
     ///
-    /// There are /metrics for Prometheus, /healthz and /events too. Whoever can connect there
-    /// may look on, and do no more than that.
+    /// For a browser; also /metrics for Prometheus, /healthz for load balancers and /events. Anyone
+    /// who can connect can watch, but change nothing.
     #[arg(
         long,
         env = "HELLOOP_OBSERVE",
         value_name = "ADDR:PORT",
+        value_parser = address,
         help_heading = "Watching"
     )]
     observe: Option<String>,
-    /// A name by which the page and /metrics may be addressed; repeatable.
+    /// Host name of the page; repeatable.
     ///
-    /// Otherwise only by an IP address or as localhost, so that a web page from elsewhere cannot
-    /// read them through a name that resolves to this machine. /healthz answers to any name.
+    /// By default the page and /metrics are served only to requests for an IP address or localhost:
+    /// otherwise any web site could read them through a name that resolves to this machine (DNS
+    /// rebinding). /healthz answers to any name.
     #[arg(long, env = "HELLOOP_OBSERVE_HOST", value_name = "NAME", value_delimiter = ',',
           value_parser = host_name, help_heading = "Watching")]
     observe_host: Vec<String>,
 }
 
 impl ObserveFlags {
-    /// Checks that `--record-turns` and `--observe-host` have something to apply to; their variables
-    /// may be set without. The error is a message for the user.
-    pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
-        let is_typed = |flag| given.value_source(flag) == Some(ValueSource::CommandLine);
-        if is_typed("record_turns") && self.record.is_none() {
+    /// Checks that `--record-turns` and `--observe-host` have something to apply to (their variables
+    /// may be set without), and that the page has a port of its own. The error is a message for the
+    /// user.
+    pub(super) fn check_usage(&self, listen: &[String], given: &ArgMatches) -> Result<(), String> {
+        if let Some(address) = &self.observe
+            && listen.contains(address)
+            && !address.ends_with(":0")
+        {
+            return Err(format!(
+                "--observe {address} is where --listen serves greetings: give the page a port of \
+                 its own"
+            ));
+        }
+        if is_typed("record_turns", given) && self.record.is_none() {
             return Err("--record-turns is for a recording: give --record FILE too".to_owned());
         }
-        if is_typed("observe_host") && self.observe.is_none() {
+        if is_typed("observe_host", given) && self.observe.is_none() {
             return Err("--observe-host is for the page: give --observe ADDR:PORT too".to_owned());
         }
         Ok(())
@@ -124,8 +135,8 @@ fn host_name(text: &str) -> Result<String, String> {
 fn bind_listener(address: &str) -> Result<TcpListener, Failure> {
     bind_observers(address).map_err(|error| {
         Failure::new(format_args!(
-            "cannot listen for observers at {}: {error}; --observe takes an address of this \
-             machine and a free port, as in 127.0.0.1:9998",
+            "cannot serve the page at {}: {error}; --observe takes an address of this machine and \
+             a free port, as in 127.0.0.1:9998",
             address.escape_debug()
         ))
     })

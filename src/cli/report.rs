@@ -5,10 +5,12 @@
 //! written then.
 
 use super::{Failure, print_line, stdout_columns};
+use crate::file::{Existing, NewFile};
 use crate::protocol::escape::escape;
 use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};
 use clap::Args;
 use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,20 +19,19 @@ use std::path::{Path, PathBuf};
 /// Several are shown side by side, with ratios to the first one, each figure with the spread of its
 /// seconds, and whether they differ by more than that. One is shown as `helloop stress` shows it.
 ///
-/// Exit codes: 0 shown; 1 a file is no report, or the page cannot be written; 2 wrong usage.
+/// Exit codes: 0 shown; 1 a file is not a report, or the page cannot be written; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop report run.json                                 # show it again\n  \
-    helloop report before.json after.json                   # compare two runs\n  \
-    helloop report before.json after.json --html runs.html  # and draw both in one page")]
+    helloop report run.json                # show it again\n  \
+    helloop report before.json after.json  # compare two runs\n  \
+    helloop report a.json b.json c.json --html runs.html")]
 pub(super) struct Report {
-    /// What `helloop stress --json FILE` has written; at most 8.
+    /// Reports from `helloop stress --json FILE`, at most 8.
     #[arg(value_name = "FILE", required = true, num_args = 1..=MAX_RUNS)]
     files: Vec<PathBuf>,
-    /// Write a page for a browser; - is standard output.
+    /// Write an HTML page with charts of all runs; - for stdout.
     ///
-    /// One file that needs no network, with the charts of all runs. On standard output it takes the
-    /// place of the text.
+    /// One self-contained file. On standard output it replaces the text.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -47,7 +48,7 @@ impl Report {
                 print_line(html::render(&runs))?;
                 return Ok(0);
             }
-            Some(path) => std::fs::write(path, html::render(&runs)).map_err(|error| {
+            Some(path) => write(path, &html::render(&runs)).map_err(|error| {
                 Failure::new(format_args!("cannot write {}: {error}", shown(path)))
             })?,
             None => {}
@@ -61,6 +62,13 @@ impl Report {
         };
         Ok(0)
     }
+}
+
+/// Writes a file, which appears or is replaced when it is complete.
+fn write(path: &Path, contents: &str) -> io::Result<()> {
+    let mut file = NewFile::create(path, Existing::Replace)?;
+    writeln!(file, "{contents}")?;
+    file.commit()
 }
 
 fn open(path: &Path) -> Result<NamedRun, Failure> {

@@ -4,7 +4,10 @@
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
 use super::observe::{self, ObserveFlags, page_line};
-use super::values::{between, duration, keepalive, line_timeout, nonzero_duration, positive};
+use super::usage::{given_as, is_typed};
+use super::values::{
+    address, between, bytes_between, duration, keepalive, line_timeout, nonzero_duration, positive,
+};
 use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
@@ -20,137 +23,145 @@ use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{error, info, warn};
 use std::time::Duration;
 
-/// Serve greetings over TCP and UDP until a signal stops it (the default).
+/// Serve greetings over TCP and UDP until a signal (the default).
 ///
-/// On Ctrl-C, SIGTERM or SIGHUP the server drains: it accepts the connections under way and no later
-/// ones, answers what has arrived (at most 128 KiB per client), sends what it owes and exits. A
-/// second signal ends it at once. SIGHUP has no effect if it was ignored at start, as by nohup.
-/// SIGUSR1 logs all counters; SIGUSR2 saves the recording that --record makes.
+/// Ctrl-C, SIGTERM and SIGHUP drain the server: it accepts the connections already under way and no
+/// later ones, answers what has arrived (at most 128 KiB per client), sends all outstanding replies
+/// and exits. A second signal ends it at once. SIGHUP stays ignored under nohup. SIGUSR1 logs all
+/// counters; SIGUSR2 saves the recording (see --record).
 ///
-/// Each flag but -v and -q has an environment variable, and wins over it.
+/// Every flag except -v and -q has an environment variable; the flag takes precedence.
 ///
-/// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or a limit ran out in a drain
-/// while replies were owed; 2 wrong usage; 129, 130 and 143 ended by a second signal: SIGHUP, Ctrl-C
-/// or SIGTERM.
+/// Exit codes: 0 drained; 1 cannot serve, cannot save the recording, or the drain hit a limit with
+/// replies outstanding; 2 wrong usage; 129, 130 or 143 ended by a second SIGHUP, Ctrl-C or
+/// SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop serve --delay 1s -v               # the tutorial's pause, log every client\n  \
+    helloop serve --delay 1s -v             # the tutorial's pause, with a log\n  \
     helloop serve --listen 0.0.0.0:9999 --listen '[::]:9999'\n  \
-    helloop serve --observe 127.0.0.1:9998    # the loop at work, on a page\n  \
-    helloop serve --record loop.json          # the last turns, for `helloop show`\n  \
-    helloop serve --listen 0.0.0.0:9999 --idle-timeout 1m --max-clients-per-address 100")]
+    helloop serve --observe 127.0.0.1:9998  # watch the loop in a browser\n  \
+    helloop serve --record loop.json        # record it for `helloop show`\n  \
+    helloop serve --idle-timeout 1m --max-clients-per-address 100")]
 pub(super) struct Serve {
-    /// Where to listen; repeatable.
+    /// Listen address.
     ///
-    /// An IPv4 address, one of IPv6 in brackets, or a host name; port 0 finds a free port. On a
-    /// machine with several addresses UDP answers from the right one only if each is named.
+    /// Repeatable. ADDR is an IPv4 address, an IPv6 address in brackets or a host name. Port 0
+    /// picks a free port. On a host with several addresses, list each one instead of 0.0.0.0:
+    /// otherwise UDP replies may carry a different source address than the client used.
     #[arg(
         long,
         env = "HELLOOP_LISTEN",
         value_name = "ADDR:PORT",
         value_delimiter = ',',
         default_value = "127.0.0.1:9999",
+        value_parser = address,
         help_heading = "Listening"
     )]
     listen: Vec<String>,
-    /// Serve TCP alone.
+    /// Serve TCP only.
     #[arg(long, env = "HELLOOP_NO_UDP", action = ArgAction::SetTrue,
           value_parser = FalseyValueParser::new(), help_heading = "Listening")]
     no_udp: bool,
-    /// Connections that may wait to be accepted.
+    /// Accept backlog per socket.
     ///
-    /// Where the system has a lower limit (net.core.somaxconn), that counts, and the log says so.
+    /// The number of connections that may wait to be accepted. The system may cut it to a lower
+    /// limit (net.core.somaxconn on Linux); the log then says so.
     #[arg(long, env = "HELLOOP_BACKLOG", value_name = "N", default_value = "4096",
           value_parser = |text: &str| between::<u32>(text, 1, i32::MAX as u64),
           help_heading = "Listening")]
     backlog: u32,
-    /// Share the ports with other processes that also set this flag.
+    /// Share the ports with other processes.
     ///
-    /// The system distributes new clients among them.
+    /// Sets SO_REUSEPORT. Every process on the port needs this flag; on Linux, the kernel
+    /// distributes new clients among them.
     #[arg(long, env = "HELLOOP_REUSE_PORT", action = ArgAction::SetTrue,
           value_parser = FalseyValueParser::new(), help_heading = "Listening")]
     reuse_port: bool,
 
-    /// What a message is.
+    /// What delimits a TCP message.
     ///
-    /// Over TCP; a datagram is a message by itself.
+    /// A datagram is always one message.
     #[arg(
         long,
         env = "HELLOOP_FRAMING",
         value_enum,
+        value_name = "chunk|line",
         default_value_t,
         help_heading = "Protocol"
     )]
     framing: FramingName,
-    /// Hold each reply, as the tutorial's sleep does.
+    /// Delay before each reply.
     ///
-    /// What one read asked for is held together, and that client alone waits. Datagrams are
-    /// never delayed.
+    /// The tutorial's sleep, without blocking: only the client that sent the message waits. Messages
+    /// that arrive in one read share one delay. Replies over UDP are never delayed.
     #[arg(long, env = "HELLOOP_DELAY", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Protocol")]
     delay: Duration,
-    /// The longest datagram that is answered.
+    /// Longest datagram answered.
     ///
-    /// 1 to 65499 bytes; a longer one is dropped and counted.
+    /// 1 to 65499 bytes. Longer datagrams are dropped and counted.
     #[arg(long, env = "HELLOOP_MAX_DATAGRAM", value_name = "SIZE", default_value = "1024",
-          value_parser = |text: &str| between::<usize>(text, 1, MAX_DATAGRAM_BYTES as u64),
+          value_parser = |text: &str| bytes_between(text, 1, MAX_DATAGRAM_BYTES),
           help_heading = "Protocol")]
     max_datagram: usize,
 
-    /// Clients at once [default: the descriptor limit less a reserve]
+    /// Concurrent clients [default: by ulimit -n]
     ///
-    /// One more reads `Busy: ...` in place of the welcome, and its connection ends.
+    /// Any further client is sent `Busy: ...` instead of the welcome, and its connection is closed.
+    /// The default is the limit on file descriptors less a reserve. If N is above what that limit
+    /// allows, no client is told Busy: clients above it wait in the accept backlog.
     #[arg(long, env = "HELLOOP_MAX_CLIENTS", value_name = "N", value_parser = positive,
           help_heading = "Limits")]
     max_clients: Option<u64>,
-    /// Clients of one address at once [default: off]
+    /// Clients per source address [default: off]
     ///
-    /// Of IPv6, those of one /64. One more reads `Busy: ...`, so that one host cannot hold every
-    /// slot. Not behind a proxy, where all clients have its address.
+    /// Per IPv4 address or IPv6 /64. Any further client is sent `Busy: ...`, so that one host cannot
+    /// occupy every slot. Do not set it behind a proxy, where all clients share one address.
     #[arg(long, env = "HELLOOP_MAX_CLIENTS_PER_ADDRESS", value_name = "N",
           value_parser = |text: &str| between::<u32>(text, 1, u32::MAX.into()),
           help_heading = "Limits")]
     max_clients_per_address: Option<u32>,
-    /// Memory buffered for all clients together.
+    /// Memory for buffered bytes.
     ///
-    /// Above that, clients that add to it are not read, and those that have made no progress for
-    /// longest are closed: the oldest line begun, the oldest reply not read. Above 255MiB, raise
+    /// Of all clients together; at least 256KiB. Above the limit, the server stops reading from
+    /// clients with buffered bytes, and closes those that have made no progress for longest: the
+    /// oldest unfinished line, the oldest unread reply. For more than 255MiB, raise
     /// vm.max_map_count on Linux.
     #[arg(long, env = "HELLOOP_MAX_BUFFERED", value_name = "SIZE", default_value = "64MiB",
-          value_parser = |text: &str| between::<usize>(text, MAX_PEER_BYTES as u64, usize::MAX as u64),
+          value_parser = |text: &str| bytes_between(text, MAX_PEER_BYTES, usize::MAX),
           help_heading = "Limits")]
     max_buffered: usize,
-    /// Close a client silent for so long; 0s: never.
+    /// Idle timeout; 0s: none.
     ///
-    /// Without it silent clients hold their slots forever: set it where anybody can connect.
+    /// Closes a client that has sent nothing for this long. Without it, idle clients keep their
+    /// slots forever: set it on a public server.
     #[arg(long, env = "HELLOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "0s",
           value_parser = duration, help_heading = "Limits")]
     idle_timeout: Duration,
-    /// Close a client whose line takes long; 0s: never.
+    /// Timeout for a line; 0s: none.
     ///
-    /// Counts from the first byte of the line, whatever the client sends, but not while a reply is
-    /// held or unread. Line framing only.
+    /// Closes a client that has begun a line and not ended it for this long, however steadily it
+    /// sends. The time does not run while a reply is delayed or unread. Requires --framing line.
     #[arg(long, env = "HELLOOP_LINE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = line_timeout, help_heading = "Limits")]
     line_timeout: Duration,
-    /// Close a client that reads none of its replies.
+    /// Timeout for unread replies.
     ///
-    /// After this long since its socket took the last byte of them.
+    /// Closes a client if replies are queued and its socket has taken none of them for this long.
     #[arg(long, env = "HELLOOP_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = nonzero_duration, help_heading = "Limits")]
     write_timeout: Duration,
-    /// Close a client that has vanished; 0s: never.
+    /// TCP keepalive; 0s: off.
     ///
-    /// About this time after its last sign. TCP keepalive: the system probes a client that has been
-    /// silent for half of it, up to five times, and closes it if no probe is answered. On Linux the
-    /// same limit holds for replies that are not acknowledged.
+    /// Closes a client that has vanished about this long after its last packet. The system sends the
+    /// first probe after half of the time, then up to four more. On Linux, unacknowledged
+    /// replies have the same limit (TCP_USER_TIMEOUT).
     #[arg(long, env = "HELLOOP_KEEPALIVE", value_name = "TIME", default_value = "300s",
           value_parser = keepalive, help_heading = "Limits")]
     keepalive: Duration,
-    /// How long a drain may take.
+    /// Time limit for a drain.
     ///
-    /// Clients are sent what they are owed; a client that is still owed replies then is cut off, and
-    /// the exit code is 1.
+    /// Clients with replies outstanding after this time are cut off, and the exit code is 1.
     #[arg(long, env = "HELLOOP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
           value_parser = duration, help_heading = "Limits")]
     drain_timeout: Duration,
@@ -158,14 +169,16 @@ pub(super) struct Serve {
     #[command(flatten)]
     observe: ObserveFlags,
 
-    /// How clients are served.
+    /// Concurrency model.
     ///
-    /// The threads are the tutorial's; they honour the flags under Listening (without
-    /// --reuse-port) and Protocol, --max-clients-per-address and --drain-timeout, alone.
+    /// `threads` is the tutorial's thread per client, for comparison. It supports the flags under
+    /// Listening (without --reuse-port) and Protocol, --max-clients-per-address, --keepalive and
+    /// --drain-timeout.
     #[arg(
         long,
         env = "HELLOOP_MODEL",
         value_enum,
+        value_name = "reactor|threads",
         default_value_t,
         help_heading = "Model"
     )]
@@ -179,10 +192,10 @@ pub(super) struct Serve {
 /// [`Framing`] on the command line.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum FramingName {
-    /// What one read returns, at most 1,024 bytes (the tutorial's).
+    /// Each read of up to 1,024 bytes is a message, as in the tutorial.
     #[default]
     Chunk,
-    /// A line, ended by LF or CRLF.
+    /// Each line, ended by LF or CRLF, is a message.
     Line,
 }
 
@@ -197,10 +210,10 @@ impl From<FramingName> for Framing {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Model {
-    /// One thread, one poll.
+    /// One thread with an event loop.
     #[default]
     Reactor,
-    /// One thread per client, for comparison.
+    /// One thread per client.
     Threads,
 }
 
@@ -242,7 +255,12 @@ pub(super) fn reserved_descriptors(flags: &[String]) -> u64 {
 impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.
     pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
-        self.observe.check_usage(given)?;
+        self.observe.check_usage(&self.listen, given)?;
+        if is_typed("line_timeout", given) && matches!(self.framing, FramingName::Chunk) {
+            return Err(
+                "--line-timeout has no effect on chunks: give --framing line too".to_owned(),
+            );
+        }
         self.check_model(given)
     }
 
@@ -258,23 +276,24 @@ impl Serve {
                 // A variable may set a switch to off, its default.
                 && !matches!(given.try_get_one::<bool>(id), Ok(Some(false)))
         };
-        let given = definition
+        let is_supported = |flag: &clap::Arg| {
+            let name = flag.get_long();
+            name.is_none_or(|name| FLAGS_OF_THREADS.contains(&name))
+        };
+        let mut unsupported = definition
             .get_arguments()
-            .filter(|flag| is_given(flag) && !flag.is_hide_set());
-        let mut unsupported = given
-            .filter_map(clap::Arg::get_long)
-            .filter(|flag| !FLAGS_OF_THREADS.contains(flag));
+            .filter(|flag| is_given(flag) && !flag.is_hide_set() && !is_supported(flag));
         unsupported.next().map_or(Ok(()), |flag| {
+            let flag = given_as(flag, given);
             let supported = FLAGS_OF_THREADS.join(", --");
             Err(format!(
-                "--model threads does not support --{flag}, only --{supported}"
+                "--model threads does not support {flag}, only --{supported}"
             ))
         })
     }
 
     /// Binds, prints the addresses, and serves until a signal stops it.
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let observe = self.observe.prepare()?;
         let descriptors = system::raise_descriptor_limit();
         let bound = bind::bind(&bind::Options {
             listen: self.listen.clone(),
@@ -284,15 +303,15 @@ impl Serve {
             keepalive: Some(self.keepalive).filter(|idle| !idle.is_zero()),
         })
         .map_err(Failure::new)?;
+        let observe = self.observe.prepare()?;
         let capacity = client_capacity(descriptors, &bound, observe::descriptors(&observe));
         let settings = self.settings(descriptors, capacity);
         let lines = bound
             .iter()
             .map(|address| format!("listening on {address}"));
         let lines: Vec<String> = lines.chain(page_line(&observe)).collect();
-        // Printed only once signals are handled, because a parent process may send one at once. The
-        // server does not start if standard output is closed.
-        let announce = || print_line(lines.join("\n"));
+        // Printed only once signals are handled, because a parent process may send one at once.
+        let announce = || announce(&lines);
         let mut saved = Ok(());
         let (outcome, summary) = match self.model {
             Model::Reactor => {
@@ -301,9 +320,7 @@ impl Serve {
                 if self.exit_with_stdin {
                     server.end_with_stdin().map_err(cannot_serve)?;
                 }
-                if !announce()? {
-                    return Ok(0);
-                }
+                announce()?;
                 info!("one thread serves up to {}", plural(max_clients, "client"));
                 let outcome = server.run().map_err(cannot_serve)?;
                 server.report();
@@ -315,9 +332,7 @@ impl Serve {
                 if self.exit_with_stdin {
                     stdin::watch_by_thread().map_err(cannot_serve)?;
                 }
-                if !announce()? {
-                    return Ok(0);
-                }
+                announce()?;
                 info!("one thread per client");
                 threads::run(bound, settings, signals).map_err(cannot_serve)?
             }
@@ -382,6 +397,15 @@ impl Serve {
             drain_timeout: self.drain_timeout,
         }
     }
+}
+
+/// Prints where the server listens. If no one reads that, it serves nevertheless, as it does if the
+/// reader goes away later: the log says where.
+fn announce(lines: &[String]) -> Result<(), Failure> {
+    if !print_line(lines.join("\n"))? {
+        warn!("standard output is closed; {}", lines.join("; "));
+    }
+    Ok(())
 }
 
 /// The number of clients that the file descriptors allow.

@@ -11,25 +11,25 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-/// Show a recording of the loop as a ladder: time, turn, token, what happened.
+/// Show a recording of the event loop as text.
 ///
-/// A turn is one wait, and one step with what came of it. A token names a source: #3.0 is the
-/// first owner of slot 3, #3.1 the second.
+/// Prints one line per event: time, turn, token, what happened. A turn is one wait and the work
+/// that follows it. A token names a source: #3.0 is the first owner of slot 3, #3.1 the second.
 ///
-/// Exit codes: 0 shown; 1 it is no recording; 2 wrong usage.
+/// Exit codes: 0 shown; 1 not a recording, or nothing to show; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop serve --record loop.json     # and, after some clients, Ctrl-C\n  \
-    helloop show loop.json               # all of it\n  \
-    helloop show loop.json --turn 7      # one turn\n  \
-    helloop show loop.json --token 3.0   # one client's story")]
+    helloop serve --record loop.json    # then some clients, then Ctrl-C\n  \
+    helloop show loop.json              # all of it\n  \
+    helloop show loop.json --turn 7     # one turn\n  \
+    helloop show loop.json --token 3.0  # one client")]
 pub(super) struct Show {
-    /// What `helloop serve --record FILE` has written.
+    /// Recording from `helloop serve --record FILE`; - for stdin.
     file: PathBuf,
-    /// This turn alone.
+    /// Show only this turn.
     #[arg(long, value_name = "N")]
     turn: Option<u64>,
-    /// This token alone: #3.0, or 3 for all owners of slot 3.
+    /// Show only this token: #3.0, or 3 for all owners of slot 3.
     #[arg(long, value_name = "TOKEN")]
     token: Option<TokenFilter>,
 }

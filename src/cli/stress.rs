@@ -5,8 +5,9 @@
 //! else.
 
 use super::serve::{FramingName, reserved_descriptors};
-use super::values::{between, duration, nonzero_duration, positive};
+use super::values::{address, between, duration, nonzero_duration, positive};
 use super::{Failure, print_line, stdout_columns, to_json};
+use crate::file::{self, Existing, NewFile};
 use crate::net::system;
 use crate::stress::check;
 use crate::stress::child::SpawnedServer;
@@ -22,7 +23,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
@@ -30,87 +31,90 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Stress a server with very many clients, and say whether to believe the figures.
+/// Load-test a server, and report whether to believe the figures.
 ///
-/// Clients connect, are welcomed, and keep talking; every byte of every reply is checked. Ctrl-C
-/// ends the run and reports what there is; a second one ends the program at once.
+/// Clients connect, read the welcome and keep sending names; every byte of every reply is checked.
+/// Ctrl-C ends the run and reports what was measured so far; a second one ends the program at once.
 ///
-/// Exit codes: 0 all as asked; 1 could not start; 2 wrong usage; 3 an --slo was missed; 4 the load
-/// was not what was asked for (fewer clients, lost clients, wrong bytes, a missed --rate); 130
-/// interrupted.
+/// Exit codes: 0 the load ran as requested; 1 could not start, or could not write a report, whatever
+/// the load showed; 2 wrong usage; 3 an --slo was missed; 4 the load was not as requested (fewer
+/// clients, lost clients, wrong bytes, a missed --rate); 130 interrupted.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop stress --spawn --clients 10k                       # one command shows it all\n  \
-    helloop stress --clients 1000 --rate 20k --slo 'p99<5ms'   # by a schedule\n  \
-    helloop stress --clients 19000 --active 100 --json run.json --html run.html\n  \
-    helloop stress --udp --clients 100                         # datagrams\n  \
-    helloop stress --check --clients 50000                     # can this machine do it?\n  \
-    helloop stress --spawn --clients 500 -- --delay 1s         # flags for the server")]
+    helloop stress --spawn --clients 10k                # start a server, load it\n  \
+    helloop stress --clients 1000 --rate 20k --slo 'p99<5ms'\n  \
+    helloop stress --active 100 --clients 19000 --html run.html\n  \
+    helloop stress --udp --clients 100                  # datagrams\n  \
+    helloop stress --check --clients 50000              # can this machine do it?\n  \
+    helloop stress --spawn --clients 500 -- --delay 1s  # flags for the server")]
 pub(super) struct Stress {
-    /// The server.
+    /// Server address.
     #[arg(
         long,
         value_name = "ADDR:PORT",
         default_value = "127.0.0.1:9999",
+        value_parser = address,
         help_heading = "Server"
     )]
     to: String,
-    /// Start a server for the run; its flags may follow behind `--`.
+    /// Start a server for the run; its flags follow --.
     ///
-    /// It is a process of its own, at a free port, and drained after the run.
+    /// It runs as a separate process on a free port, and is drained after the run.
     #[arg(long, conflicts_with = "to", help_heading = "Server")]
     spawn: bool,
-    /// Clients that connect.
+    /// Clients to connect.
     #[arg(long, value_name = "N", default_value = "100",
           value_parser = |text: &str| between::<u32>(text, 1, 10_000_000), help_heading = "Load")]
     clients: u32,
-    /// Clients that talk; the others stay connected, idle [default: all]
+    /// Clients that send; others stay idle [default: all]
     #[arg(long, value_name = "K", value_parser = |text: &str| between::<u32>(text, 0, u32::MAX.into()),
           help_heading = "Load")]
     active: Option<u32>,
-    /// How long to measure.
+    /// Measured time.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = nonzero_duration,
           help_heading = "Load")]
     duration: Duration,
-    /// How many messages to measure, instead of how long.
+    /// Messages to measure, instead of --duration.
     #[arg(long, value_name = "M", value_parser = positive, conflicts_with = "duration",
           help_heading = "Load")]
     messages: Option<u64>,
-    /// How long to talk before anything counts.
+    /// Time under load before the measurement.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration,
           help_heading = "Load")]
     warmup: Duration,
-    /// Open loop: so many messages a second, by a schedule [default: closed]
+    /// Open loop: messages per second [default: closed]
     ///
-    /// Of all clients together. A latency then counts from when its message was due, sent or
-    /// not. In the closed loop each client sends when its reply is whole.
+    /// Of all clients together, on a schedule. Latency then counts from when a message was due,
+    /// sent or not. In a closed loop, each client sends when its last reply is complete.
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     rate: Option<NonZeroU64>,
-    /// Connects a second [default: as fast as clients are greeted]
+    /// Connects per second [default: no limit]
+    ///
+    /// Without a limit, clients connect as fast as the server greets them.
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
     connect_rate: Option<NonZeroU64>,
-    /// The longest wait for a reply [default: 10s; with --udp 1s]
+    /// Timeout of a reply [default: 10s; with --udp 1s]
     ///
-    /// For the connection and the welcome too.
+    /// Also of the connect and of the welcome.
     #[arg(long, value_name = "TIME", value_parser = nonzero_duration, help_heading = "Load")]
     timeout: Option<Duration>,
-    /// Addresses to connect from [default: loopback's to loopback, else one]
+    /// Source addresses, such as 10.0.0.16/28
     ///
-    /// Addresses of this machine, a thousand clients each, as in 10.0.0.16/28: one address has
-    /// some 28,000 ports for one server. The default to a loopback server on Linux is
-    /// 127.0.0.0/8; else the system chooses.
+    /// Addresses of this machine, used by 1,000 clients each: one address has only some 28,000
+    /// ports per server. The default is 127.0.0.0/8 if the server is on loopback (Linux only);
+    /// otherwise the system chooses one address.
     #[arg(long, value_name = "CIDR", help_heading = "Load")]
     source: Option<SourceAddresses>,
 
-    /// The bytes of each name.
+    /// Bytes per name.
     ///
-    /// With --udp the last 8 are its number.
+    /// With --udp, the last 8 are a sequence number.
     #[arg(long, value_name = "SIZE", default_value = "16",
           value_parser = |text: &str| between::<usize>(text, 0, 65_536), help_heading = "Messages")]
     size: usize,
-    /// The name to send, in place of so many bytes.
+    /// Name to send, instead of --size bytes.
     ///
-    /// With --udp a number is put behind it.
+    /// With --udp, a sequence number of 8 digits is appended.
     #[arg(
         long,
         value_name = "TEXT",
@@ -118,45 +122,52 @@ pub(super) struct Stress {
         help_heading = "Messages"
     )]
     name: Option<OsString>,
-    /// What a message is.
+    /// What delimits a message.
     ///
-    /// The server's must be the same; one of --spawn gets it.
-    #[arg(long, value_enum, default_value_t, help_heading = "Messages")]
+    /// Must match the server's; --spawn passes it on.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "chunk|line",
+        default_value_t,
+        help_heading = "Messages"
+    )]
     framing: FramingName,
-    /// Messages a client has in flight; needs line framing.
+    /// Messages in flight per client.
     ///
-    /// In the closed loop so many are sent at once; in the open loop so many may wait for their
-    /// replies.
+    /// More than 1 requires --framing line. In a closed loop, each client sends this many at once; in
+    /// an open loop, this many may be unanswered.
     #[arg(long, value_name = "P", default_value = "1",
           value_parser = |text: &str| between::<u32>(text, 1, MAX_PIPELINED_MESSAGES.into()),
           help_heading = "Messages")]
     pipeline: u32,
-    /// Send datagrams, a socket for each client.
+    /// Send datagrams, from one socket per client.
     ///
-    /// Lost, late, doubled and wrong ones are told apart.
+    /// Counts lost, late, duplicate and wrong replies.
     #[arg(long, conflicts_with_all = ["framing", "pipeline"], help_heading = "Messages")]
     udp: bool,
 
-    /// Only say whether this machine can do it.
+    /// Only check that this machine can run the load.
     #[arg(long, help_heading = "Report")]
     check: bool,
-    /// An objective, as in 'p99<5ms'; repeatable.
+    /// Objective, such as 'p99<5ms'; repeatable.
     ///
-    /// About p50, p99.9 and the like, min, mean, max, rate (messages a second) or, with --udp,
-    /// loss (percent): 'max<1s', 'rate>10000', 'loss<0.1'. One that is missed is exit code 3.
+    /// On a percentile (p50, p99.9), min, mean, max, rate (messages per second) or, with --udp, loss
+    /// (percent): 'max<1s', 'rate>10000', 'loss<0.1'. The exit code is 3 if one is missed.
     #[arg(long = "slo", value_name = "SLO", help_heading = "Report")]
     slos: Vec<Slo>,
-    /// Write the report as JSON; - is standard output.
+    /// Write the report as JSON; - for stdout.
     ///
-    /// There it takes the place of the text.
+    /// On standard output it replaces the text report. An earlier file is replaced when the run has
+    /// ended, and kept if it cannot start.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
-    /// Print the JSON Schema of the JSON report, without a run.
+    /// Print the JSON Schema of the JSON report, and exit.
     #[arg(long, help_heading = "Report")]
     json_schema: bool,
-    /// Write the report as a page for a browser; - likewise.
+    /// Write the report as HTML; - for stdout.
     ///
-    /// One file that needs no network.
+    /// One self-contained file. On standard output it replaces the text report.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     html: Option<PathBuf>,
 
@@ -176,7 +187,15 @@ impl Stress {
         // The check does not depend on the address.
         let plan = self.plan(SocketAddr::from(([127, 0, 0, 1], 0)));
         plan.check()?;
-        self.slos.iter().try_for_each(|slo| slo.check(&plan))
+        self.slos.iter().try_for_each(|slo| slo.check(&plan))?;
+        check_files(self.json.as_deref(), self.html.as_deref())
+    }
+
+    /// The arguments of the server of --spawn, if it is given.
+    pub(super) fn server_arguments(&self) -> Option<Vec<String>> {
+        let command = ["helloop", "serve"].map(ToOwned::to_owned);
+        let flags = self.server_flags()?;
+        Some([&command[..], &flags].concat())
     }
 
     pub(super) fn run(&self) -> Result<u8, Failure> {
@@ -204,8 +223,7 @@ impl Stress {
         if !findings.obstacles.is_empty() {
             return Err(Failure::new(findings.obstacles.join("; ")));
         }
-        // Opened before the run, so that a file that cannot be written does not lose a report.
-        let files = self.open_files()?;
+        let files = self.prepare_files()?;
         interrupt.install().map_err(Failure::new)?;
         let spawned = self.start_server(&interrupt)?;
         let pid = match &spawned {
@@ -227,7 +245,7 @@ impl Stress {
                  --spawn to start one for the run"
             )));
         }
-        let code = write_reports(&Report::new(&run, &self.slos), files)?;
+        let code = write_reports(&Report::new(&run, &self.slos), files);
         // Only logged: how the server ends does not change what was measured.
         let is_interrupted = || run.shared.interrupted;
         match spawned.map(|server| server.stop(&is_interrupted)) {
@@ -235,7 +253,7 @@ impl Stress {
             Some(Err(error)) => warn!("{error}"),
             None => {}
         }
-        Ok(code)
+        code
     }
 
     fn plan(&self, to: SocketAddr) -> Plan {
@@ -303,20 +321,63 @@ impl Stress {
         }
     }
 
-    fn open_files(&self) -> Result<Files, Failure> {
-        let open = |path: &Option<PathBuf>| match path {
-            Some(path) if path.as_os_str() == "-" => Ok(Output::Stdout),
-            Some(path) => match File::create(path) {
-                Ok(file) => Ok(Output::File(file, path.clone())),
+    /// Checks before the run that each file can be written, so that no report is lost. Nothing is
+    /// changed yet: an earlier report is replaced by a complete one, or stays.
+    fn prepare_files(&self) -> Result<Files, Failure> {
+        let prepare = |path: &Option<PathBuf>| match path {
+            Some(path) if is_stdout(path) => Ok(Output::Stdout),
+            Some(path) => match file::check(path, Existing::Replace) {
+                Ok(()) => Ok(Output::File(path.clone())),
                 Err(error) => Err(cannot_write(path, &error)),
             },
             None => Ok(Output::None),
         };
         Ok(Files {
-            json: open(&self.json)?,
-            html: open(&self.html)?,
+            json: prepare(&self.json)?,
+            html: prepare(&self.html)?,
         })
     }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdout")
+}
+
+/// Checks that each format has a file of its own. The error is a message for the user.
+fn check_files(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
+    for (flag, path) in [("--json", json), ("--html", html)] {
+        if let Some(path) = path.filter(|path| path.is_dir()) {
+            let path = path.display().to_string();
+            return Err(format!(
+                "{flag} takes a file, and {} is a folder",
+                path.escape_debug()
+            ));
+        }
+    }
+    let (Some(json), Some(html)) = (json, html) else {
+        return Ok(());
+    };
+    if is_stdout(json) && is_stdout(html) {
+        return Err("--json and --html cannot both write to standard output".to_owned());
+    }
+    if absolute(json) == absolute(html) {
+        let path = json.display().to_string();
+        return Err(format!(
+            "--json and --html both write {}: give each a file of its own",
+            path.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
+/// The path with its folder resolved. The last part is not followed: it is replaced.
+fn absolute(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.join(path.file_name().unwrap_or_default())
 }
 
 /// The destination of one format of the report.
@@ -326,8 +387,8 @@ enum Output {
     None,
     /// Standard output, instead of the text report.
     Stdout,
-    /// A file.
-    File(File, PathBuf),
+    /// A file, which appears or is replaced when it is complete.
+    File(PathBuf),
 }
 
 impl Output {
@@ -336,8 +397,12 @@ impl Output {
         match self {
             Self::None => Ok(()),
             Self::Stdout => print_line(contents()).map(drop),
-            Self::File(mut file, path) => {
-                writeln!(file, "{}", contents()).map_err(|error| cannot_write(&path, &error))
+            Self::File(path) => {
+                let written = NewFile::create(&path, Existing::Replace).and_then(|mut file| {
+                    writeln!(file, "{}", contents())?;
+                    file.commit()
+                });
+                written.map_err(|error| cannot_write(&path, &error))
             }
         }
     }
@@ -350,25 +415,42 @@ struct Files {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format_args!("cannot write {}: {error}", path.display()))
+    let path = path.display().to_string();
+    Failure::new(format_args!(
+        "cannot write {}: {error}",
+        path.escape_debug()
+    ))
 }
 
+/// Writes every format of the report, even if another cannot be written, and returns the exit code.
+/// A report that is missing takes precedence over what the load showed: who reads the file must not
+/// take an earlier one for it.
 fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     let is_stdout = |output: &Output| matches!(output, Output::Stdout);
     let text_wanted = !is_stdout(&files.json) && !is_stdout(&files.html);
-    let json = to_json(report)?;
-    files.json.write(|| json)?;
-    files
+    let json = to_json(report).and_then(|json| files.json.write(|| json));
+    let html = files
         .html
-        .write(|| html::render(&[NamedRun::unnamed(report.clone())]))?;
-    if text_wanted {
-        print_line(Text {
+        .write(|| html::render(&[NamedRun::unnamed(report.clone())]));
+    let text = match text_wanted {
+        true => print_line(Text {
             report,
             columns: stdout_columns(),
             coloured: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
-        })?;
+        })
+        .map(drop),
+        false => Ok(()),
+    };
+    let failed: Vec<String> = [json, html, text]
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|failure| failure.message)
+        .collect();
+    if failed.is_empty() {
+        Ok(report.exit_code)
+    } else {
+        Err(Failure::new(failed.join("; ")))
     }
-    Ok(report.exit_code)
 }
 
 /// Whether every connect was refused.

@@ -4,7 +4,42 @@
 //! **Invariant**: an invalid value is rejected with an example of a valid one or with the limit.
 
 use std::fmt::Display;
+use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
+
+/// `HOST:PORT`, where HOST is an IPv4 address, an IPv6 address in brackets or a host name. Whether the
+/// name has an address is not checked.
+pub(super) fn address(text: &str) -> Result<String, String> {
+    let example = "as in 127.0.0.1:9999, [::1]:9999 or localhost:9999";
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| format!("it has no port; an address is written HOST:PORT, {example}"))?;
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
+        return Err(format!(
+            "the port must be a number from 0 to 65535, {example}"
+        ));
+    }
+    let is_host = match host.starts_with('[') {
+        true => text.parse::<SocketAddrV6>().is_ok(),
+        false => host.split('.').all(is_label),
+    };
+    if !is_host {
+        let hint = match host.parse::<Ipv6Addr>() {
+            Ok(_) => "an IPv6 address needs brackets",
+            Err(_) => "it has no valid host",
+        };
+        return Err(format!(
+            "{hint}; an address is written HOST:PORT, {example}"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A part of a host name.
+fn is_label(text: &str) -> bool {
+    let is_allowed = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
+    !text.is_empty() && text.chars().all(is_allowed)
+}
 
 /// `250ms`, `1s`, `1m 30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -79,9 +114,76 @@ pub(super) fn between<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result
     value.ok_or_else(|| format!("must be at most {max}"))
 }
 
+/// A number of bytes from `min` to `max`.
+pub(super) fn bytes_between(text: &str, min: usize, max: usize) -> Result<usize, String> {
+    let value = count(text)?;
+    let value = usize::try_from(value).unwrap_or(usize::MAX);
+    if value < min {
+        return Err(format!("must be at least {}", bytes(min)));
+    }
+    if value > max {
+        return Err(format!("must be at most {}", bytes(max)));
+    }
+    Ok(value)
+}
+
+/// A number of bytes as a user would write it.
+fn bytes(count: usize) -> String {
+    match count {
+        1 => "1 byte".to_owned(),
+        _ if count % 1_024 == 0 => format!("{}KiB", count / 1_024),
+        _ => format!("{count} bytes"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for text in [
+            "127.0.0.1:9999",
+            "[::1]:0",
+            "[fe80::1%1]:65535",
+            "localhost:1",
+            "a-b.example_c:80",
+            "bücher.example:80",
+        ] {
+            assert_eq!(address(text).as_deref(), Ok(text));
+        }
+        for (text, words) in [
+            ("127.0.0.1", "no port"),
+            ("localhost", "no port"),
+            ("", "no port"),
+            ("127.0.0.1:99999", "0 to 65535"),
+            ("127.0.0.1:65536", "0 to 65535"),
+            ("127.0.0.1:port", "0 to 65535"),
+            ("127.0.0.1:+1", "0 to 65535"),
+            ("127.0.0.1:", "0 to 65535"),
+            (":1", "no valid host"),
+            (":1:2", "no valid host"),
+            ("no..such..host:1", "no valid host"),
+            ("a host:1", "no valid host"),
+            ("[::1:9999", "no valid host"),
+            ("[localhost]:1", "no valid host"),
+            ("::1:9999", "needs brackets"),
+        ] {
+            let error = address(text).expect_err(text);
+            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.contains("127.0.0.1:9999"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_limit_in_bytes_names_its_unit() {
+        for (text, words) in [("0", "256KiB"), ("2048KiB", "at most 1048577 bytes")] {
+            let error = bytes_between(text, 256 << 10, (1 << 20) + 1).expect_err(text);
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(bytes_between("0", 1, 9).is_err_and(|error| error.ends_with("1 byte")));
+        assert_eq!(bytes_between("64KiB", 1, 65_536), Ok(65_536));
+    }
 
     #[test]
     fn values_are_parsed_as_users_write_them() {

@@ -55,6 +55,14 @@ pub enum Error {
         /// What is wrong with it.
         source: NameError,
     },
+    /// A line of the input is no name that can be sent.
+    #[error("line {number} of the input cannot be sent: {source}")]
+    Line {
+        /// Its number, from 1.
+        number: u64,
+        /// What is wrong with it.
+        source: NameError,
+    },
     /// The next name could not be read.
     #[error("cannot read the next name: {0}")]
     Input(#[source] io::Error),

@@ -21,7 +21,6 @@ mod url;
 
 pub use body::Body;
 pub use head::HeadParser;
-pub(crate) use save::abandon;
 pub use url::{Url, UrlError};
 
 use super::connection::{Connection, Target, deadline};
@@ -133,9 +132,9 @@ pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Save
         Err(error) if !error.is_closed_output() => return Err(error),
         _ => {}
     }
-    let mut file = PartFile::create(&path)?;
+    let mut file = PartFile::create(&path, options.force)?;
     let bytes = fetch.body(head.body, rest, &mut file)?;
-    file.publish(options.force)?;
+    file.publish()?;
     let status = head.status;
     if !SUCCESS_STATUSES.contains(&status) {
         return Err(Error::Status { status, path });

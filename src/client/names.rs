@@ -1,19 +1,14 @@
 //! The names to greet: which ones can be sent, and where they come from.
 //!
-//! **Owns** the rules for a name and the prompt for one. **Must never touch** the network: an
-//! invalid name is rejected before anything is sent.
-//! **Invariant**: a name that passed `check` is one message in either framing, and one datagram.
+//! **Owns** the rules for a name, the reading of one per line, and the prompt for one. **Must never
+//! touch** the network: an invalid name is rejected before it is sent.
+//! **Invariant**: a name that passed `check` is one message in its framing, or one datagram. A line
+//! takes no more memory than the longest name, however long it is.
 
 use super::{Error, write};
 use crate::protocol::escape::excerpt;
-use crate::protocol::greeting::{MAX_CHUNK_BYTES, split_ending};
-use std::io::{BufRead, Write};
-
-/// The longest name, in bytes: one chunk, and the server's default limit for a datagram.
-pub const MAX_NAME_BYTES: usize = MAX_CHUNK_BYTES;
-
-/// The tutorial's three names, sent if none are given.
-const DEFAULT_NAMES: [&str; 3] = ["Michael", "Tracy", "Sarah"];
+use crate::protocol::greeting::split_ending;
+use std::io::{self, BufRead, Read, Write};
 
 /// Why a name cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,47 +19,70 @@ pub enum NameError {
     /// A CR or LF: the server would take it as the end of the message, or see two messages.
     #[error("it contains a line ending, which would end the message there")]
     LineEnding,
-    /// Over [`MAX_NAME_BYTES`]: the server would greet each piece of it.
-    #[error("it is {bytes} bytes long, and the limit is {MAX_NAME_BYTES}")]
+    /// Longer than a message may be: the server would greet each piece of it, or reject it.
+    #[error("it is longer than {max_bytes} bytes")]
     TooLong {
-        /// Its length.
-        bytes: usize,
+        /// The longest message of this framing, or the longest datagram.
+        max_bytes: usize,
     },
 }
 
-/// Checks that a name can be sent and comes back whole.
+/// Checks that a name of at most `max_bytes` can be sent and comes back whole.
 ///
 /// # Errors
 ///
 /// [`Error::Name`] with the reason.
-pub(super) fn check(name: &[u8]) -> Result<(), Error> {
-    let source = if name.is_empty() {
-        NameError::Empty
-    } else if name.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        NameError::LineEnding
-    } else if name.len() > MAX_NAME_BYTES {
-        NameError::TooLong { bytes: name.len() }
-    } else {
-        return Ok(());
-    };
-    let name = excerpt(name);
-    Err(Error::Name { name, source })
+pub(crate) fn check(name: &[u8], max_bytes: usize) -> Result<(), Error> {
+    check_bytes(name, max_bytes).map_err(|source| {
+        let name = excerpt(name);
+        Error::Name { name, source }
+    })
 }
 
-/// The names on the command line, or the tutorial's if there are none. All of them are checked
-/// first, so that nothing is sent if one is invalid.
-///
-/// # Errors
-///
-/// [`Error::Name`] for the first invalid one.
-pub fn from_arguments(
-    mut names: Vec<Vec<u8>>,
-) -> Result<impl Iterator<Item = Result<Vec<u8>, Error>>, Error> {
-    names.iter().try_for_each(|name| check(name))?;
-    if names.is_empty() {
-        names = DEFAULT_NAMES.map(Into::into).into();
+fn check_bytes(name: &[u8], max_bytes: usize) -> Result<(), NameError> {
+    if name.is_empty() {
+        Err(NameError::Empty)
+    } else if name.len() > max_bytes {
+        Err(NameError::TooLong { max_bytes })
+    } else if name.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        Err(NameError::LineEnding)
+    } else {
+        Ok(())
     }
-    Ok(names.into_iter().map(Ok))
+}
+
+/// Names read from `input`, one per line, until EOF. Each line is read only when its name is wanted.
+/// An invalid one is an [`Error::Line`] with its number, and ends the names.
+pub fn lines(
+    mut input: impl BufRead,
+    max_bytes: usize,
+) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        number += 1;
+        let name = match read_line(&mut input, max_bytes) {
+            Ok(line) => line?,
+            Err(error) => return Some(Err(Error::Input(error))),
+        };
+        let checked = check_bytes(&name, max_bytes);
+        Some(checked.map_or_else(|source| Err(Error::Line { number, source }), |()| Ok(name)))
+    })
+}
+
+/// Reads a line and returns it without its ending; `None` at EOF. Of a line that is too long for a name
+/// the start is returned, which is too long as well.
+fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<Vec<u8>>> {
+    // The longest name and its line ending.
+    let most = max_bytes as u64 + 2;
+    let mut line = Vec::new();
+    if Read::take(&mut *input, most).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if !line.ends_with(b"\n") {
+        input.skip_until(b'\n')?;
+    }
+    line.truncate(split_ending(&line).0.len());
+    Ok(Some(line))
 }
 
 /// Prompts for names one at a time, the next one after the reply to the previous one; ends at an
@@ -75,25 +93,28 @@ pub fn from_arguments(
 pub fn prompted(
     mut input: impl BufRead,
     mut prompt: impl Write,
+    max_bytes: usize,
 ) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
-    std::iter::from_fn(move || read_name(&mut input, &mut prompt).transpose())
+    std::iter::from_fn(move || read_name(&mut input, &mut prompt, max_bytes).transpose())
 }
 
-fn read_name(input: &mut impl BufRead, prompt: &mut impl Write) -> Result<Option<Vec<u8>>, Error> {
+fn read_name(
+    input: &mut impl BufRead,
+    prompt: &mut impl Write,
+    max_bytes: usize,
+) -> Result<Option<Vec<u8>>, Error> {
     loop {
         write(prompt, b"Name (empty to end): ")?;
-        let mut line = Vec::new();
-        input.read_until(b'\n', &mut line).map_err(Error::Input)?;
-        if line.is_empty() {
+        let Some(name) = read_line(input, max_bytes).map_err(Error::Input)? else {
             // A terminal echoes no line ending at EOF, so the shell's prompt would follow ours.
             write(prompt, b"\n")?;
-        }
-        let (name, _) = split_ending(&line);
+            return Ok(None);
+        };
         if name.is_empty() {
             return Ok(None);
         }
-        match check(name) {
-            Ok(()) => return Ok(Some(name.to_vec())),
+        match check(&name, max_bytes) {
+            Ok(()) => return Ok(Some(name)),
             Err(error) => write(prompt, format!("{error}\n").as_bytes())?,
         }
     }
@@ -104,8 +125,11 @@ mod tests {
     use super::*;
     use std::io;
 
+    /// The longest name of the tests, in bytes.
+    const MAX_BYTES: usize = 1_024;
+
     fn error_of(name: &[u8]) -> Option<NameError> {
-        match check(name) {
+        match check(name, MAX_BYTES) {
             Err(Error::Name { source, .. }) => Some(source),
             other => {
                 assert!(other.is_ok());
@@ -114,9 +138,13 @@ mod tests {
         }
     }
 
+    const TOO_LONG: Option<NameError> = Some(NameError::TooLong {
+        max_bytes: MAX_BYTES,
+    });
+
     #[test]
     fn a_name_that_would_not_come_back_whole_is_rejected() {
-        let longest = [b'x'; MAX_NAME_BYTES];
+        let longest = [b'x'; MAX_BYTES];
         let table: &[(&[u8], Option<NameError>)] = &[
             (b"Michael", None),
             ("新 浪".as_bytes(), None),
@@ -126,39 +154,54 @@ mod tests {
             (b"a\n", Some(NameError::LineEnding)),
             (b"a\nb", Some(NameError::LineEnding)),
             (b"a\r", Some(NameError::LineEnding)),
+            (&[b'x'; MAX_BYTES + 1], TOO_LONG),
         ];
         for (name, expected) in table {
             assert_eq!(error_of(name), *expected, "{}", name.escape_ascii());
         }
-        let bytes = MAX_NAME_BYTES + 1;
-        assert_eq!(
-            error_of(&vec![b'x'; bytes]),
-            Some(NameError::TooLong { bytes })
-        );
     }
 
     #[test]
-    fn all_arguments_are_checked_first_and_none_means_the_tutorials_names() {
-        assert!(from_arguments(vec![b"Michael".to_vec(), b"".to_vec()]).is_err());
-        let names = from_arguments(Vec::new()).unwrap();
-        let names: Vec<_> = names.map(Result::unwrap).collect();
-        assert_eq!(names, DEFAULT_NAMES.map(str::as_bytes));
+    fn each_line_is_a_name_and_an_invalid_one_is_named_by_its_number() {
+        let all: Vec<_> = lines(&b"Michael\r\nGrace Hopper\nlast"[..], MAX_BYTES)
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(all, [&b"Michael"[..], b"Grace Hopper", b"last"]);
+        assert!(lines(&b""[..], MAX_BYTES).next().is_none());
+
+        let long = |bytes: usize| [b"Ada\n".to_vec(), vec![b'x'; bytes]].concat();
+        for (input, wanted) in [
+            (b"Ada\n\nTracy\n".to_vec(), Some(NameError::Empty)),
+            (b"Ada\na\rb\n".to_vec(), Some(NameError::LineEnding)),
+            (long(MAX_BYTES + 1), TOO_LONG),
+            (long(MAX_BYTES + 2), TOO_LONG),
+            (long(9_999_999), TOO_LONG),
+        ] {
+            let mut names = lines(&*input, MAX_BYTES);
+            assert_eq!(names.next().map(Result::unwrap), Some(b"Ada".to_vec()));
+            match names.next() {
+                Some(Err(Error::Line { number: 2, source })) => assert_eq!(Some(source), wanted),
+                other => panic!("{other:?}"),
+            }
+        }
+        let longest = [&long(MAX_BYTES)[..], b"\r\nTracy"].concat();
+        assert_eq!(lines(&*longest, MAX_BYTES).filter(Result::is_ok).count(), 3);
     }
 
     #[test]
     fn prompting_ends_at_an_empty_line_or_eof_and_explains_an_invalid_name() {
-        let long = "x".repeat(MAX_NAME_BYTES + 1);
+        let long = "x".repeat(9_000);
         let input = format!("Michael\r\n{long}\nTracy\n\nSarah\n");
         let mut prompt = Vec::new();
-        let names: Vec<_> = prompted(input.as_bytes(), &mut prompt)
+        let names: Vec<_> = prompted(input.as_bytes(), &mut prompt, MAX_BYTES)
             .map(Result::unwrap)
             .collect();
         assert_eq!(names, [b"Michael".to_vec(), b"Tracy".to_vec()]);
         let prompt = String::from_utf8(prompt).unwrap();
         assert_eq!(prompt.matches("Name (empty to end): ").count(), 4);
-        assert!(prompt.contains("is 1025 bytes long"), "{prompt}");
+        assert!(prompt.contains("it is longer than 1024 bytes"), "{prompt}");
 
-        let last: Vec<_> = prompted(&b"Sarah"[..], io::sink())
+        let last: Vec<_> = prompted(&b"Sarah"[..], io::sink(), MAX_BYTES)
             .map(Result::unwrap)
             .collect();
         assert_eq!(last, [b"Sarah".to_vec()]);

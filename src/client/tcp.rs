@@ -12,15 +12,15 @@
 use super::connection::{Connection, Target, deadline};
 use super::{Error, Service, names, write_line};
 use crate::protocol::escape::excerpt;
-use crate::protocol::greeting::{Framing, greet, split_ending};
+use crate::protocol::greeting::{Framing, MAX_CHUNK_BYTES, greet, split_ending};
 use crate::protocol::refusal::BUSY;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// The size of one read, in bytes: more than the longest reply, so that an unexpected message
-/// usually arrives whole.
+/// The size of one read, in bytes: more than the longest reply in chunk framing, so that an
+/// unexpected message usually arrives whole.
 const READ_BYTES: usize = 4_096;
-const _: () = assert!(READ_BYTES > names::MAX_NAME_BYTES + b"Hello, !\n".len());
+const _: () = assert!(READ_BYTES > MAX_CHUNK_BYTES + b"Hello, !".len());
 
 /// How long to wait for the rest of an unexpected message, so that the error quotes more than its
 /// first byte.
@@ -67,7 +67,7 @@ pub fn run(
     write_line(out, welcome, escaped)?;
     for name in names {
         let name = name?;
-        names::check(&name)?;
+        names::check(&name, options.framing.max_message_bytes())?;
         if name == EXIT {
             break;
         }

@@ -16,16 +16,18 @@
 use super::connection::{Target, deadline, retry};
 use super::{Error, Service, names, write_line};
 use crate::protocol::escape::excerpt;
-use crate::protocol::greeting::{answer_datagram, greet};
+use crate::protocol::greeting::{MAX_DATAGRAM_BYTES, answer_datagram, greet};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// The size of the receive buffer, in bytes: more than the longest reply, so that a datagram that
 /// is too long is not truncated to the expected one.
-const RECEIVE_BYTES: usize = 4_096;
+const RECEIVE_BYTES: usize = 65_536;
+const _: () = assert!(RECEIVE_BYTES > MAX_DATAGRAM_BYTES + b"Hello, !".len());
 
-const _: () = assert!(RECEIVE_BYTES > names::MAX_NAME_BYTES + b"Hello, !".len());
+/// The longest datagram that a server answers by default, in bytes.
+const DEFAULT_MAX_DATAGRAM_BYTES: usize = 1_024;
 
 /// Which server to greet, and how often to try.
 #[derive(Clone, Debug)]
@@ -63,7 +65,7 @@ pub fn run(
     };
     for name in names {
         let name = name?;
-        names::check(&name)?;
+        names::check(&name, MAX_DATAGRAM_BYTES)?;
         let reply = client.request(&name)?;
         write_line(out, &reply, escaped)?;
     }
@@ -126,10 +128,13 @@ impl UdpClient<'_> {
             name: excerpt(name),
             tries,
             wait: self.options.wait,
-            hint: if answer_datagram(name, &mut Vec::new()) {
-                ""
-            } else {
+            hint: if !answer_datagram(name, &mut Vec::new()) {
                 " (over UDP a name that is itself a greeting is never answered)"
+            } else if name.len() > DEFAULT_MAX_DATAGRAM_BYTES {
+                " (a server answers at most 1024 bytes, unless started with a larger \
+                 --max-datagram)"
+            } else {
+                ""
             },
         })
     }

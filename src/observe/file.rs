@@ -1,24 +1,15 @@
 //! The file that recordings are saved to.
 //!
-//! **Owns** the path, and how the file is replaced. **Must never touch** the content.
-//! **Invariant**: the file is always a complete recording: each is written to a new file first,
-//! which is then renamed. The new file has a name that no one can guess and did not exist before, so
-//! no link is followed.
+//! **Owns** the path, and when a recording begins and ends. **Must never touch** the content.
+//! **Invariant**: the file is always a complete recording: each is written aside and then renamed
+//! ([`crate::file`]).
 
 use super::recorder::TurnRecorder;
 use super::trace::TraceWriter;
-use std::fs::{self, Permissions};
-use std::io::{self, BufWriter};
-use std::os::unix::fs::PermissionsExt;
+use crate::file::{self, Existing, NewFile};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
-
-/// Bytes per write: with some 300 bytes per event, few calls.
-const BUFFER_BYTES: usize = 64 * 1_024;
-
-/// The mode of a new file, before the umask applies: that of any program's output. A temporary file
-/// would otherwise be readable by its owner alone.
-const FILE_MODE: u32 = 0o666;
 
 /// A file that recordings are saved to. Each replaces the previous one.
 #[derive(Debug)]
@@ -31,7 +22,7 @@ pub struct RecordingFile {
 /// A recording of which a part is written. Its file is removed when it is dropped.
 #[derive(Debug)]
 struct Unfinished {
-    out: BufWriter<NamedTempFile>,
+    out: NewFile,
     writer: TraceWriter,
 }
 
@@ -42,10 +33,11 @@ impl RecordingFile {
     ///
     /// No file can be created in the directory, or `path` exists and is not a file.
     pub fn new(path: &Path) -> io::Result<Self> {
+        // A pipe or a FIFO would stop the loop until it is read.
         if path.file_name().is_none() || fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(io::Error::other("it is not a file"));
         }
-        create(path)?;
+        file::check(path, Existing::Replace)?;
         Ok(Self {
             path: path.to_owned(),
             partial: None,
@@ -69,9 +61,9 @@ impl RecordingFile {
     /// No file can be created in the directory.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.partial = None;
-        let file = create(&self.path).map_err(|error| self.failed(&error))?;
+        let out = NewFile::create(&self.path, Existing::Replace);
         self.partial = Some(Unfinished {
-            out: BufWriter::with_capacity(BUFFER_BYTES, file),
+            out: out.map_err(|error| self.failed(&error))?,
             writer: TraceWriter::default(),
         });
         Ok(())
@@ -96,10 +88,8 @@ impl RecordingFile {
             self.partial = Some(partial);
             return Ok(false);
         }
-        let file = partial.out.into_inner();
-        let file = file.map_err(|error| self.failed(error.error()))?;
-        file.persist(&self.path)
-            .map_err(|error| self.failed(&error.error))?;
+        let saved = partial.out.commit();
+        saved.map_err(|error| self.failed(&error))?;
         Ok(true)
     }
 
@@ -109,17 +99,4 @@ impl RecordingFile {
         let message = format!("cannot write the recording to {path}: {error}");
         io::Error::new(error.kind(), message)
     }
-}
-
-/// Creates a new file beside `path`: a rename cannot cross file systems.
-fn create(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    // Its name is not derived from the path's, which may have the maximum length.
-    tempfile::Builder::new()
-        .prefix(".helloop-")
-        .suffix(".part")
-        .permissions(Permissions::from_mode(FILE_MODE))
-        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
 }

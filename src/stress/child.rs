@@ -60,7 +60,8 @@ impl SpawnedServer {
         let environment = std::env::vars_os()
             .filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"HELLOOP_"));
         let child = Command::new(std::env::current_exe()?)
-            .args(["serve", "-q", "--exit-with-stdin", "--listen=127.0.0.1:0"])
+            .args(["serve", "--exit-with-stdin", "--listen=127.0.0.1:0"])
+            .args((!flags.iter().any(sets_log_level)).then_some("-q"))
             .args(flags)
             .env_clear()
             .envs(environment)
@@ -135,6 +136,11 @@ impl SpawnedServer {
         self.stdout.read_to_string(&mut rest)?;
         Ok(rest.trim_end().to_owned())
     }
+}
+
+fn sets_log_level(flag: &String) -> bool {
+    let is_short = flag.starts_with("-v") || flag.starts_with("-q");
+    is_short || flag == "--verbose" || flag == "--quiet"
 }
 
 /// Reads the first line of a child's output; without a line ending if the child ends first. A child

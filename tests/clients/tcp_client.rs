@@ -1,11 +1,11 @@
 //! The TCP client.
 
-use crate::util::{TIMEOUT, refusing_port};
+use crate::util::{Server, TIMEOUT, refusing_port};
 use crate::{
-    SHORT_TIMEOUT, arguments, greet_tcp, greet_tcp_within, message_of, receive, replying_server,
-    serve_chunks, tcp_server,
+    NAMES, SHORT_TIMEOUT, arguments, greet_tcp, greet_tcp_within, message_of, receive,
+    replying_server, serve_chunks, tcp_server,
 };
-use helloop::protocol::greeting::Framing;
+use helloop::protocol::greeting::{Framing, MAX_CHUNK_BYTES, MAX_LINE_BYTES};
 use helloop::testing::client::{Error, Service, names, tcp};
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use std::time::Instant;
 #[test]
 fn tcp_sends_and_prints_what_the_tutorials_client_does() {
     let (to, server) = tcp_server(serve_chunks);
-    let (out, result) = greet_tcp(&to, Framing::Chunk, &[]);
+    let (out, result) = greet_tcp(&to, Framing::Chunk, &NAMES);
     result.unwrap();
     assert_eq!(
         out,
@@ -102,7 +102,7 @@ fn tcp_takes_the_next_name_only_after_the_reply() {
         timeout: TIMEOUT,
     };
     let mut out = Vec::new();
-    let names = names::prompted(&b"Michael\nexit\nTracy\n"[..], io::sink());
+    let names = names::prompted(&b"Michael\nexit\nTracy\n"[..], io::sink(), MAX_CHUNK_BYTES);
     tcp::run(&options, names, &mut out, false).unwrap();
     // The name `exit` ends the conversation and is sent once.
     assert_eq!(out, b"Welcome!\nHello, Michael!\n");
@@ -111,15 +111,7 @@ fn tcp_takes_the_next_name_only_after_the_reply() {
 
 #[test]
 fn tcp_sends_no_invalid_name() {
-    for name in [
-        &b""[..],
-        b"a\nb",
-        b"a\r",
-        &[b'x'; names::MAX_NAME_BYTES + 1],
-    ] {
-        let rejected = names::from_arguments(vec![b"Michael".to_vec(), name.to_vec()]);
-        assert!(matches!(rejected.map(|_| ()), Err(Error::Name { .. })));
-
+    for name in [&b""[..], b"a\nb", b"a\r", &[b'x'; MAX_CHUNK_BYTES + 1]] {
         let (to, server) = tcp_server(serve_chunks);
         let options = tcp::Options {
             to,
@@ -138,12 +130,27 @@ fn tcp_sends_no_invalid_name() {
 }
 
 #[test]
-fn tcp_greets_the_longest_name() {
-    let longest = [b'x'; names::MAX_NAME_BYTES];
-    let (to, _) = tcp_server(serve_chunks);
-    let (out, result) = greet_tcp(&to, Framing::Chunk, &[&longest]);
-    result.unwrap();
-    assert_eq!(out.len(), b"Welcome!\nHello, !\n".len() + longest.len());
+fn tcp_greets_the_longest_name_of_each_framing() {
+    for (framing, bytes) in [
+        (Framing::Chunk, MAX_CHUNK_BYTES),
+        (Framing::Line, MAX_LINE_BYTES),
+    ] {
+        let server = Server::start(&["--framing", framing_name(framing)]);
+        let to = server.tcp_address().to_string();
+        let (out, result) = greet_tcp(&to, framing, &[&vec![b'x'; bytes]]);
+        result.unwrap();
+        assert_eq!(out.len(), b"Welcome!\nHello, !\n".len() + bytes);
+        let (_, result) = greet_tcp(&to, framing, &[&vec![b'x'; bytes + 1]]);
+        let limit = format!("longer than {bytes} bytes");
+        assert!(result.is_err_and(|error| message_of(&error).contains(&limit)));
+    }
+}
+
+fn framing_name(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Chunk => "chunk",
+        Framing::Line => "line",
+    }
 }
 
 #[test]
@@ -235,7 +242,7 @@ fn tcp_times_out_however_slowly_bytes_arrive() {
     let drip = |mut stream: TcpStream| {
         stream.write_all(b"Welcome!").unwrap();
         receive(&mut stream);
-        let long = [b"Hello, ", &[b'x'; names::MAX_NAME_BYTES][..]].concat();
+        let long = [b"Hello, ", &[b'x'; MAX_CHUNK_BYTES][..]].concat();
         let mut bytes = long.iter();
         while bytes
             .next()
@@ -248,7 +255,7 @@ fn tcp_times_out_however_slowly_bytes_arrive() {
         stream.write_all(b"Welcome!").unwrap();
         let _ = io::copy(&mut stream, &mut io::sink());
     };
-    let longest = [b'x'; names::MAX_NAME_BYTES];
+    let longest = [b'x'; MAX_CHUNK_BYTES];
     for ((to, server), framing, word) in [
         (tcp_server(never), Framing::Chunk, "the welcome"),
         (tcp_server(drip), Framing::Chunk, "the reply to xxx"),

@@ -1,11 +1,12 @@
 //! The UDP client.
 
-use crate::util::TIMEOUT;
+use crate::util::{Server, TIMEOUT};
 use crate::{
-    SHORT_TIMEOUT, greet_udp, greet_udp_in_tries, message_of, receive_datagram, reply,
+    NAMES, SHORT_TIMEOUT, greet_udp, greet_udp_in_tries, message_of, receive_datagram, reply,
     serve_datagrams, udp_server,
 };
-use helloop::testing::client::{Error, Service, names};
+use helloop::protocol::greeting::MAX_DATAGRAM_BYTES;
+use helloop::testing::client::{Error, Service};
 use std::net::UdpSocket;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ const MANY_TRIES: u32 = 100;
 #[test]
 fn udp_sends_and_prints_what_the_tutorials_client_does() {
     let (to, server) = udp_server(|socket| serve_datagrams(&socket, 3));
-    let (out, result) = greet_udp(&to, TIMEOUT, &[]);
+    let (out, result) = greet_udp(&to, TIMEOUT, &NAMES);
     result.unwrap();
     assert_eq!(out, b"Hello, Michael!\nHello, Tracy!\nHello, Sarah!\n");
     assert_eq!(
@@ -26,11 +27,26 @@ fn udp_sends_and_prints_what_the_tutorials_client_does() {
 
 #[test]
 fn udp_has_no_exit_and_greets_the_longest_name() {
-    let longest = [b'x'; names::MAX_NAME_BYTES];
-    let (to, server) = udp_server(|socket| serve_datagrams(&socket, 2));
+    let longest = vec![b'x'; MAX_DATAGRAM_BYTES];
+    let server = Server::start(&["--max-datagram", &MAX_DATAGRAM_BYTES.to_string()]);
+    let to = server.tcp_address().to_string();
     let (out, result) = greet_udp(&to, TIMEOUT, &[b"exit", &longest]);
     result.unwrap();
     assert!(out.starts_with(b"Hello, exit!\nHello, xxx"));
+    assert_eq!(out.len(), b"Hello, exit!\nHello, !\n".len() + longest.len());
+}
+
+#[test]
+fn udp_explains_why_a_long_name_is_not_answered() {
+    let (to, server) = udp_server(|socket| {
+        for _ in 0..3 {
+            receive_datagram(&socket);
+        }
+    });
+    let error = greet_udp(&to, SHORT_TIMEOUT, &[&[b'x'; 1_025]])
+        .1
+        .unwrap_err();
+    assert!(message_of(&error).contains("--max-datagram"), "{error}");
     server.join().unwrap();
 }
 

@@ -30,9 +30,6 @@ const UNCHECKED: &[(&str, &str)] = &[
     ("src/guide/", "the guide is rewritten as a whole"),
 ];
 
-/// The sources whose doc comments are the texts of `--help`.
-const HELP: [&str; 2] = ["src/cli.rs", "src/cli/"];
-
 /// The phrases in comments, documentation and literals.
 pub(crate) fn in_sources(sources: &[Source]) -> Vec<String> {
     let mut found = Vec::new();
@@ -41,11 +38,8 @@ pub(crate) fn in_sources(sources: &[Source]) -> Vec<String> {
         if UNCHECKED.iter().any(|(start, _)| starts_with(start)) {
             continue;
         }
-        let is_help = HELP.iter().any(starts_with);
-        for Prose { line, kind, text } in paragraphs(&source.prose) {
-            if !(is_help && kind == ProseKind::Doc) {
-                found.extend(in_text(&source.path, line, &text));
-            }
+        for Prose { line, text, .. } in paragraphs(&source.prose) {
+            found.extend(in_text(&source.path, line, &text));
         }
     }
     found

@@ -1,0 +1,295 @@
+//! A file that appears under its name complete or not at all.
+//!
+//! **Owns** the temporary file beside a target, its renaming, and what is written to directly.
+//! **Must never touch** any other file, nor what is written. **Invariant**: a target is never
+//! partial, and an existing file is replaced only on request. The temporary file has a name that no
+//! one can guess and did not exist before, so no link is followed; it is gone when its [`NewFile`] is
+//! dropped.
+//!
+//! A device, a pipe or a FIFO cannot be replaced: what is written goes straight into it. The same
+//! holds for a link in `/dev` or `/proc`, such as `/dev/stdout`, which leads to an open file.
+//!
+//! A command that handles signals to stop removes the temporary files with [`abandon`]. Only SIGKILL,
+//! or a signal that is not handled, leaves one, `.helloop-….part`, and never a partial target.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tempfile::{NamedTempFile, PersistError};
+
+/// The mode of a new file, before the umask applies: that of any program's output. A temporary file
+/// would otherwise be readable by its owner alone.
+const FILE_MODE: u32 = 0o666;
+
+/// Bytes per write: few calls for many small pieces.
+const BUFFER_BYTES: usize = 64 * 1_024;
+
+/// The temporary files of this process.
+static PART_FILES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn part_files() -> MutexGuard<'static, Vec<PathBuf>> {
+    // Nothing panics while it is locked.
+    PART_FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the temporary files, then calls `end`, which ends the process. Until then none is created.
+pub(crate) fn abandon(end: impl FnOnce()) {
+    let files = part_files();
+    for path in files.iter() {
+        // Best effort: the process ends anyway.
+        let _ = fs::remove_file(path);
+    }
+    end();
+}
+
+/// What happens to a file that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It stays, and the new file is refused.
+    Keep,
+    /// The new file takes its place, once complete.
+    Replace,
+}
+
+/// Checks in advance that a file can be written under this name: the same as [`NewFile::create`], and
+/// nothing is left of it. A FIFO is not opened, since that waits for its reader.
+///
+/// # Errors
+///
+/// As for [`NewFile::create`].
+pub(crate) fn check(path: &Path, existing: Existing) -> io::Result<()> {
+    match kind_of(path)? {
+        Target::Open => Ok(()),
+        Target::Free => Part::create(path).map(drop),
+        Target::Taken => refuse_taken(existing).and_then(|()| Part::create(path).map(drop)),
+    }
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// Nothing yet.
+    Free,
+    /// A regular file, or a symbolic link, which is replaced and not followed.
+    Taken,
+    /// A device, a pipe, a FIFO, or a file that is open: there is nothing to replace.
+    Open,
+}
+
+fn kind_of(path: &Path) -> io::Result<Target> {
+    if path.file_name().is_none() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Target::Free),
+        found => found?,
+    };
+    if !found.is_symlink() {
+        return match () {
+            () if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            () if found.is_file() => Ok(Target::Taken),
+            () => Ok(Target::Open),
+        };
+    }
+    let leads_to_open_file = ["/dev", "/proc"].iter().any(|at| path.starts_with(at));
+    match fs::metadata(path) {
+        Ok(end) if end.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(end) if leads_to_open_file || !end.is_file() => Ok(Target::Open),
+        // A dangling link is in the way too.
+        _ => Ok(Target::Taken),
+    }
+}
+
+fn refuse_taken(existing: Existing) -> io::Result<()> {
+    match existing {
+        Existing::Keep => Err(io::ErrorKind::AlreadyExists.into()),
+        Existing::Replace => Ok(()),
+    }
+}
+
+/// A file that is being written: [`Write`] the content, then [`commit`](Self::commit). Dropped
+/// before, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    out: BufWriter<Out>,
+    target: PathBuf,
+    existing: Existing,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Out {
+    /// Into a temporary file, until it is renamed.
+    Aside(Part),
+    /// Into the target itself.
+    Direct(File),
+}
+
+impl NewFile {
+    /// Starts a file. Opening a FIFO waits for its reader.
+    ///
+    /// # Errors
+    ///
+    /// No file can be created in the folder; the target is a folder; it exists and is to be kept:
+    /// [`io::ErrorKind::AlreadyExists`].
+    pub(crate) fn create(target: &Path, existing: Existing) -> io::Result<Self> {
+        let out = match kind_of(target)? {
+            Target::Open => Out::Direct(OpenOptions::new().append(true).open(target)?),
+            Target::Free => Out::Aside(Part::create(target)?),
+            Target::Taken => {
+                refuse_taken(existing)?;
+                Out::Aside(Part::create(target)?)
+            }
+        };
+        Ok(Self {
+            out: BufWriter::with_capacity(BUFFER_BYTES, out),
+            target: target.to_owned(),
+            existing,
+        })
+    }
+
+    /// Waits until the content is on the disk. Otherwise some file systems show an empty file after a
+    /// power failure.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        match self.out.get_ref() {
+            Out::Aside(part) => part.file()?.as_file().sync_all(),
+            // Pipes and most devices have nothing to sync.
+            Out::Direct(_) => Ok(()),
+        }
+    }
+
+    /// Completes the file: from now on it is there under its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing; the temporary file is then gone. [`io::ErrorKind::AlreadyExists`]: the target
+    /// is to be kept, and has appeared meanwhile.
+    pub(crate) fn commit(mut self) -> io::Result<()> {
+        self.out.flush()?;
+        match self.out.get_mut() {
+            Out::Aside(part) => part.rename(&self.target, self.existing),
+            Out::Direct(_) => Ok(()),
+        }
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Aside(part) => part.file()?.as_file().write(bytes),
+            Self::Direct(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Neither is buffered.
+        Ok(())
+    }
+}
+
+/// A temporary file; `None` once it is renamed. Removed when dropped.
+#[derive(Debug)]
+struct Part(Option<NamedTempFile>);
+
+impl Part {
+    /// Creates it in the folder of the target: a rename cannot cross file systems.
+    fn create(target: &Path) -> io::Result<Self> {
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if !fs::metadata(folder)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        // Locked before the file exists, so that no signal comes between.
+        let mut files = part_files();
+        // Its name is not derived from the target's, which may have the maximum length.
+        let file = tempfile::Builder::new()
+            .prefix(".helloop-")
+            .suffix(".part")
+            .permissions(Permissions::from_mode(FILE_MODE))
+            .tempfile_in(folder)
+            // Without the temporary name, which means nothing to the user.
+            .map_err(|error| io::Error::from(error.kind()))?;
+        files.push(file.path().to_owned());
+        Ok(Self(Some(file)))
+    }
+
+    fn file(&self) -> io::Result<&NamedTempFile> {
+        self.0
+            .as_ref()
+            .ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn rename(&mut self, target: &Path, existing: Existing) -> io::Result<()> {
+        let Some(file) = self.0.take() else {
+            return Ok(());
+        };
+        let temporary = file.path().to_owned();
+        let renamed = match existing {
+            Existing::Replace => file.persist(target),
+            Existing::Keep => rename_new(file, target),
+        };
+        // An error contains the file, which is removed here.
+        let renamed = renamed.map(drop).map_err(|error| error.error);
+        forget(&temporary);
+        renamed
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            let temporary = file.path().to_owned();
+            drop(file);
+            forget(&temporary);
+        }
+    }
+}
+
+/// A temporary file does not exist any more.
+fn forget(temporary: &Path) {
+    part_files().retain(|path| path != temporary);
+}
+
+/// Renames the file unless the target exists, even if it has appeared since [`NewFile::create`].
+fn rename_new(file: NamedTempFile, target: &Path) -> Result<File, PersistError> {
+    file.persist_noclobber(target).or_else(|failed| {
+        if failed.error.kind() == io::ErrorKind::AlreadyExists {
+            return Err(failed);
+        }
+        log::debug!("no atomic rename to a new name ({})", failed.error);
+        claim_and_rename(failed.file, target)
+    })
+}
+
+/// The same on a file system without hard links and without `RENAME_NOREPLACE` (some network file
+/// systems): creates an empty target, which fails if there is one, and replaces it.
+fn claim_and_rename(file: NamedTempFile, target: &Path) -> Result<File, PersistError> {
+    match File::create_new(target) {
+        Ok(_) => file.persist(target).inspect_err(|_| {
+            let _ = fs::remove_file(target);
+        }),
+        Err(error) => Err(PersistError { error, file }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
