@@ -9,6 +9,7 @@ mod get;
 mod greet;
 mod manual;
 mod observe;
+mod output;
 mod report;
 mod serve;
 mod show;
@@ -16,7 +17,7 @@ mod stress;
 mod usage;
 mod values;
 
-use crate::output::{self, LAST_LINES_TIMEOUT, LogWriter, Output};
+use crate::output::{LAST_LINES_TIMEOUT, LogWriter, Output, end_log};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use env_logger::Target;
 use log::{LevelFilter, warn};
@@ -173,7 +174,7 @@ fn end(result: Result<u8, Failure>) -> u8 {
         Err(failure) if failure.message.is_empty() => (failure.code, String::new()),
         Err(failure) => (failure.code, format!("error: {}\n", failure.message)),
     };
-    output::end_log(&last_line);
+    end_log(&last_line);
     code
 }
 

@@ -53,6 +53,20 @@ pub(crate) enum Existing {
     Replace,
 }
 
+/// Whether a path names standard output: `-`, or one of the system's names for it. Opened again, a
+/// file would be written to from its start, over what was printed before.
+pub(crate) fn is_standard_output(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+        .iter()
+        .any(|name| path.as_os_str() == *name)
+}
+
+/// Whether a file under this name is complete or absent, whatever happens: not if it is written to
+/// directly.
+pub(crate) fn is_written_aside(path: &Path) -> bool {
+    matches!(kind_of(path), Ok(Target::Free | Target::Taken))
+}
+
 /// Checks in advance that a file can be written under this name: the same as [`NewFile::create`], and
 /// nothing is left of it. A FIFO is not opened, since that waits for its reader.
 ///

@@ -1,6 +1,7 @@
 //! Standard output and standard error, written without waiting for their readers.
 //!
-//! **Owns** how a log line reaches standard error, and the number of lines that did not.
+//! **Owns** how a log line reaches standard error, and the number of lines that did not; and where
+//! the [`status`] line is meanwhile.
 //! **Must never touch** what a line says. **Invariant**: a log line that cannot be written at once
 //! is dropped and counted, so a log that is not read never stops the loop (pitfall 26).
 //!
@@ -15,11 +16,14 @@
 //!   process that writes to the same pipe can take the room in between, and a terminal may have
 //!   room for less than a line. The write then waits for the reader. A file has no reader to wait for.
 
+pub(crate) mod status;
+
 use crate::net::system;
 use nix::errno::Errno;
 use nix::libc::PIPE_BUF;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
+use status::Status;
 use std::io::{self, Stderr, Write};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -113,6 +117,8 @@ struct Log<S> {
     dropped: u64,
     /// Of these, lines that the log does not mention yet.
     unreported: u64,
+    /// The line below the log.
+    status: Status,
 }
 
 impl<S: AsFd> Log<S> {
@@ -122,14 +128,45 @@ impl<S: AsFd> Log<S> {
             rest: Vec::new(),
             dropped: 0,
             unreported: 0,
+            status: Status::Off,
         }
     }
 
-    /// Writes a line, or drops and counts it.
+    /// Writes a line, or drops and counts it. The status line moves below it.
     fn add(&mut self, line: &[u8]) {
+        let status = self.hide_status();
         if !(self.catch_up() && self.begin(line)) {
             self.dropped += 1;
             self.unreported += 1;
+        }
+        if let Status::Shown(line) = status {
+            self.show_status(line);
+        }
+    }
+
+    /// Takes the status line off the screen. Returns what it was.
+    fn hide_status(&mut self) -> Status {
+        let hidden = match self.status {
+            Status::Off => Status::Off,
+            Status::Hidden | Status::Shown(_) => Status::Hidden,
+        };
+        let status = mem::replace(&mut self.status, hidden);
+        if matches!(status, Status::Shown(_)) {
+            let rest = mem::take(&mut self.rest);
+            self.write_or_keep(&[&rest, status::ERASE].concat());
+        }
+        status
+    }
+
+    /// Puts the status line on the screen, unless there is no room for it now.
+    fn show_status(&mut self, line: String) {
+        if self.unreported > 0 {
+            // The count of dropped lines comes in between.
+            self.hide_status();
+        }
+        if self.status != Status::Off && self.catch_up() {
+            self.write_or_keep(&status::frame(&line));
+            self.status = Status::Shown(line);
         }
     }
 
@@ -177,6 +214,8 @@ impl<S: AsFd> Log<S> {
 
     /// Writes what is left to write, if there is room in time.
     fn finish(&mut self, timeout: Duration) {
+        self.hide_status();
+        self.status = Status::Off;
         let mut left = mem::take(&mut self.rest);
         if self.unreported > 0 {
             left.extend_from_slice(self.note().as_bytes());
@@ -293,6 +332,29 @@ mod tests {
         let long = String::from_utf8(long).expect("ASCII");
         assert!(lines.contains(&long.trim_end()), "the line is not whole");
         assert_eq!(lines.last(), Some(&"found"));
+    }
+
+    #[test]
+    fn a_status_line_without_room_costs_bounded_memory_and_no_log_line() {
+        let (mut reader, mut log) = full();
+        log.status = Status::Hidden;
+        for _ in 0..100 {
+            log.show_status("running".to_owned());
+            log.hide_status();
+        }
+        assert!(log.rest.len() < 100, "{} bytes", log.rest.len());
+        reader.read_exact(&mut vec![0; 2 * PIPE_BUF]).expect("full");
+        log.show_status("running".to_owned());
+        log.add(b"found\n");
+        drop(log);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        let end = format!("\r\x1b[Jfound\n{}", frame("running"));
+        assert!(text.ends_with(&end), "{text:?}");
+    }
+
+    fn frame(line: &str) -> String {
+        String::from_utf8(status::frame(line)).expect("text")
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub mod threads;
 
 pub use crate::observe::file::RecordingFile;
 pub use observed::ObserveOptions;
-pub use outcome::{Outcome, Summary};
+pub use outcome::{DrainLimit, Outcome, Summary};
 pub use shared::{DRAIN_BYTES_PER_CLIENT, Lifecycle, Limiters, REFUSALS_AT_ONCE, Settings, Shared};
 pub use sources::ServerSource;
 
@@ -290,6 +290,7 @@ impl<N: Net> Server<N> {
             messages: self.shared.stats.messages,
             datagrams: self.shared.stats.datagrams_answered,
             up: self.reactor.now().since(Time::ZERO),
+            cut_off: self.shared.stats.cut_off,
         }
     }
 

@@ -13,8 +13,9 @@ pub mod client {
     pub mod http {
         //! The download of a page.
         pub use crate::client::http::{
-            Body, HeadParser, MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, Options,
-            ResponseError, Saved, Url, UrlError, run,
+            Body, HeadParser, MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_REDIRECTS,
+            Options, Place, Progress, RedirectError, ResponseError, Saved, Streams, Url, UrlError,
+            run,
         };
     }
 

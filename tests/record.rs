@@ -257,21 +257,23 @@ fn a_recording_holds_only_the_last_turns() {
 #[test]
 fn show_rejects_a_file_that_is_not_a_recording_and_prints_none_of_it() {
     let (_folder, path) = recording();
-    for text in [
-        "",
-        "hello",
-        "{\"traceEvents\":[{\"name\":\"\u{1b}[2J\"}]}",
-        "{\"traceEvents\":[{\"name\":\"x\",\"ph\":\"i\",\"ts\":0,\"pid\":1,\"tid\":0,\"cat\":\"born\",\
-         \"args\":{\"token\":\"#\u{1b}[2J\",\"state\":\"waiting\"}}]}",
+    for (text, words) in [
+        ("", "is empty"),
+        ("hello", "is not JSON"),
+        (
+            "{\"traceEvents\":[{\"name\":\"\u{1b}[2J\"}]}",
+            "is not JSON",
+        ),
+        (
+            "{\"traceEvents\":[{\"name\":\"x\",\"ph\":\"i\",\"ts\":0,\"pid\":1,\"tid\":0,\"cat\":\"born\",\
+             \"args\":{\"token\":\"#\u{1b}[2J\",\"state\":\"waiting\"}}]}",
+            "is not JSON",
+        ),
     ] {
         std::fs::write(&path, text).unwrap();
         let ended = run_helloop(&["show", path.to_str().unwrap()]);
         assert_eq!(ended.code, Some(1), "{text}");
-        assert!(
-            ended.stderr.contains("is not a recording"),
-            "{}",
-            ended.stderr
-        );
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
         assert!(!ended.stderr.contains('\u{1b}') && ended.stdout.is_empty());
     }
     let missing = run_helloop(&["show", "/no/such/file"]);

@@ -7,8 +7,8 @@ use helloop::testing::observe::{Filter, show};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use std::io::{self, Read};
-use util::{helloop, run};
+use std::io::{self, Read, Write};
+use util::{Process, helloop, run};
 
 /// What `show` may allocate at once, whatever the file: an event of 64 KiB, parsed, many times over.
 const MAX_BYTES: u64 = 8 << 20;
@@ -70,49 +70,61 @@ impl<I: Iterator<Item = u8>> Read for Bytes<I> {
     }
 }
 
-#[test]
-fn a_hostile_file_is_one_clear_error() {
+/// Files that are no recordings, and words of their errors.
+fn hostile_files() -> Vec<(String, &'static str)> {
     let deep = "[".repeat(1 << 20);
     let deep_args = format!("{{\"traceEvents\":[{{\"args\":{}", "{\"a\":".repeat(10_000));
-    let table = [
-        (String::new(), "EOF while parsing"),
-        ("\u{feff}{}".to_owned(), "expected value"),
-        ("hello".to_owned(), "expected value"),
-        ("5".to_owned(), "expected an object with traceEvents"),
-        ("[]".to_owned(), "expected an object with traceEvents"),
-        ("{}".to_owned(), "missing field `traceEvents`"),
-        (r#"{"traceEvents":5}"#.to_owned(), "an array of events"),
-        (r#"{"traceEvents":[5]}"#.to_owned(), "expected struct Event"),
+    vec![
+        (String::new(), "is empty"),
+        ("\u{feff}{}".to_owned(), "is not JSON: line 1, column 1"),
+        (
+            "hello".to_owned(),
+            "is not JSON: line 1, column 1: expected value",
+        ),
+        (
+            "5".to_owned(),
+            "line 1, column 1 has a value of the wrong kind",
+        ),
+        ("[]".to_owned(), "has a value of the wrong kind"),
+        ("{}".to_owned(), "has no `traceEvents`"),
+        (r#"{"traceEvents":5}"#.to_owned(), "wrong kind"),
+        (
+            r#"{"traceEvents":[5]}"#.to_owned(),
+            "event 1 (line 1, column 18) has a value of the wrong kind",
+        ),
         (r#"{"traceEvents":[]}"#.to_owned(), "without events"),
         (
             r#"{"traceEvents":[],"traceEvents":[]}"#.to_owned(),
-            "duplicate field",
+            "has `traceEvents` twice",
         ),
         (r#"{"traceEvents":[]} {}"#.to_owned(), "trailing characters"),
-        (r#"{"traceEvents":["#.to_owned(), "EOF while parsing"),
         (
-            r#"{"traceEvents":[{"name":"x"#.to_owned(),
-            "EOF while parsing",
+            r#"{"traceEvents":["#.to_owned(),
+            "is incomplete: it ends in event 1 (line 1, column 16)",
         ),
+        (r#"{"traceEvents":[{"name":"x"#.to_owned(), "is incomplete"),
         (
             r#"{"traceEvents":[{"name":"\ud800"}]}"#.to_owned(),
-            "hex escape",
+            "is not JSON",
         ),
-        (deep.clone(), "expected an object with traceEvents"),
+        (deep.clone(), "wrong kind"),
         (format!("{{\"a\":{deep}"), "more than 65536 bytes"),
         (deep_args, "recursion limit"),
-        (changed("ts", json!(-1.0)), "an impossible time"),
-        (changed("ts", json!(1e308)), "an impossible time"),
-        (changed("ts", Value::Null), "invalid type: null"),
-        (changed("dur", json!(-1.0)), "an impossible time"),
-        (changed("pid", json!(1e308)), "invalid type"),
-        (changed("tid", json!(-1)), "invalid value"),
-        (changed("ph", json!("Q")), "unknown variant"),
-        (changed("ph", json!("\u{1b}[2J")), "unknown variant"),
-        (changed("cat", json!("born")), "missing field"),
-        (changed("cat", json!("q".repeat(60_000))), "unknown variant"),
-        (changed("args", json!("x".repeat(60_000))), "invalid type"),
-        (changed("ts", json!("0")), "invalid type"),
+        (changed("ts", json!(-1.0)), "has an impossible time"),
+        (changed("ts", json!(1e308)), "has an impossible time"),
+        (changed("ts", Value::Null), "wrong kind"),
+        (changed("dur", json!(-1.0)), "has an impossible time"),
+        (changed("pid", json!(1e308)), "wrong kind"),
+        (changed("tid", json!(-1)), "wrong kind"),
+        (changed("ph", json!("Q")), "has the unknown value `Q`"),
+        (changed("ph", json!("\u{1b}[2J")), "has the unknown value"),
+        (changed("cat", json!("born")), "has no `token`"),
+        (
+            changed("cat", json!("q".repeat(60_000))),
+            "has the unknown value",
+        ),
+        (changed("args", json!("x".repeat(60_000))), "wrong kind"),
+        (changed("ts", json!("0")), "wrong kind"),
         (
             changed("name", json!("x".repeat(1 << 20))),
             "more than 65536 bytes",
@@ -121,13 +133,23 @@ fn a_hostile_file_is_one_clear_error() {
             changed("ts", json!(0.0)).replace("0.0", "1e999"),
             "number out of range",
         ),
-    ];
-    for (text, words) in table {
+    ]
+}
+
+#[test]
+fn a_hostile_file_is_one_clear_error() {
+    for (text, words) in hostile_files() {
         let (out, error) = shown(text.as_bytes());
         let start = text.chars().take(80).collect::<String>();
         let error = error.unwrap_or_else(|| panic!("{start} is shown as {out}"));
         assert!(error.contains(words), "{start}: {error}");
         assert_eq!(out, "", "{start}");
+        for internal in [
+            "struct", "variant", "field", "Event", "f64", "u32", "u64", "sequence",
+        ] {
+            let error = error.replace("traceEvents", "");
+            assert!(!error.contains(internal), "{start}: {error}");
+        }
     }
     let (_, error) = shown(&b"{\"traceEvents\":[{\"name\":\"\xff\xfe\"}]}"[..]);
     assert!(error.is_some_and(|error| error.contains("invalid unicode")));
@@ -219,8 +241,9 @@ fn strange_but_valid_recordings_are_shown() {
 #[test]
 fn the_command_fails_with_one_line() {
     for (file, words) in [
-        ("/dev/zero", "is not a recording"),
-        ("/dev/null", "is not a recording"),
+        ("/dev/zero", "is not JSON"),
+        ("/dev/null", "is empty"),
+        ("-", "standard input is empty"),
         ("/", "cannot be read"),
         ("/no\u{1b}/such", "cannot be opened"),
     ] {
@@ -233,6 +256,18 @@ fn the_command_fails_with_one_line() {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
         assert!(!ended.stderr.contains('\u{1b}'));
     }
+}
+
+#[test]
+fn a_hyphen_is_standard_input() {
+    let mut process = Process::start(helloop(&["show", "-"]));
+    let mut stdin = process.stdin.take().unwrap();
+    stdin.write_all(RECORDING.as_bytes()).unwrap();
+    drop(stdin);
+    let ended = process.wait();
+    let file = run(helloop(&["show", "tests/three-clients.json"]));
+    assert_eq!(ended, file);
+    assert_eq!(ended.code, Some(0));
 }
 
 /// A recording of a server.

@@ -46,7 +46,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
         "server",
         &["observe", "output", "net", "protocol", "reactor"],
     ),
-    ("stress", &["net", "protocol", "reactor"]),
+    ("stress", &["net", "output", "protocol", "reactor"]),
     (
         "cli",
         &[

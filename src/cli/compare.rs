@@ -92,7 +92,7 @@ impl Compare {
             &[Duration::ZERO, self.delay],
             self.rounds,
             &interrupt,
-            &mut |run, shared, now| progress.show(&format!("{run}: "), shared, now),
+            &mut |run, shared, now| progress.show_run(run, shared, now),
         )
         .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         interrupt.end_at_next_signal();

@@ -1,48 +1,61 @@
 //! `helloop get`.
 //!
-//! **Owns** the flags of the command. **Must never touch** a socket or a file.
-//! **Invariant**: the last line of a success says how much was saved, and where.
+//! **Owns** the flags of the command, and its progress. **Must never touch** a socket or a file.
+//! **Invariant**: the last line of a success says how much was saved, and where; with the body on
+//! standard output, nothing else is there.
 
-use super::greet::output;
+mod progress;
+
 use super::values::{nonzero_duration, positive};
 use super::{Failure, print_line};
-use crate::client::http;
+use crate::client::Error;
+use crate::client::http::{self, Place, Saved, Streams};
 use crate::file;
 use crate::net::system::stop_signals;
+use crate::output::status;
 use crate::server::outcome::plural;
 use clap::Args;
+use log::info;
+use progress::GetProgress;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 /// Fetch a page over plain HTTP: print its header, save its body.
 ///
-/// HTTP/1.1 with `Connection: close`, as the tutorial does it; no https.
+/// Sends an HTTP/1.1 request with `Connection: close`, as in the tutorial, and follows up to 10
+/// redirects. There is no https.
 ///
-/// Exit codes: 0 the body is saved, whole; 1 it is not; 2 wrong usage; 22 the status is 400 or
-/// above.
+/// Exit codes: 0 the complete body is saved; 1 it is not; 2 wrong usage; 22 the status is 400 or
+/// above, and nothing is saved.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop get http://127.0.0.1:8080/index.html   # into index.html\n  \
-    helloop get http://localhost:8080/ -o page.html --force")]
+    helloop get http://127.0.0.1:8080/index.html  # into index.html\n  \
+    helloop get localhost:8080 -o page.html --force\n  \
+    helloop get localhost:8080/list -o - | sort   # the body alone")]
 pub(super) struct Get {
-    /// What to fetch: `http://HOST[:PORT][/PATH]`.
+    /// URL: [http://]HOST[:PORT][/PATH]
     url: String,
     /// File for the body [default: from the URL]
     ///
-    /// By the URL: the last part of its path. A file that exists stays as it is without --force.
+    /// By default the last part of the URL's path, before any redirect, or index.html. An existing
+    /// file is kept unless --force is given; a device or a pipe is written to. With -, the body goes
+    /// to standard output and the header to standard error.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace a file that exists.
+    /// Replace an existing file.
     #[arg(long)]
     force: bool,
-    /// The largest body that is saved.
+    /// Save the body of a redirect instead of following it.
+    #[arg(long)]
+    no_follow: bool,
+    /// Largest body to save.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive)]
     max_bytes: u64,
-    /// The limit on all of it together.
+    /// Time limit for the whole fetch.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = nonzero_duration)]
     timeout: Duration,
 }
@@ -53,19 +66,86 @@ impl Get {
             url: self.url.clone(),
             output: self.output.clone(),
             force: self.force,
+            follow: !self.no_follow,
             max_bytes: self.max_bytes,
             timeout: self.timeout,
         };
         remove_part_file_on_signals()
             .map_err(|error| Failure::new(format_args!("cannot handle signals: {error}")))?;
-        let (mut out, escaped) = output();
-        let saved = http::run(&options, &mut out, escaped)?;
-        print_line(format_args!(
-            "{} saved in {}",
-            plural(saved.bytes, "byte"),
-            saved.path.display()
-        ))?;
+        let saved = self.fetch(&options).map_err(|error| self.failure(error))?;
+        let bytes = plural(saved.bytes, "byte");
+        match saved.place {
+            Place::File(path) => {
+                print_line(format_args!("{bytes} saved in {}", path.display()))?;
+            }
+            Place::Stdout => info!("{bytes} written to standard output"),
+            Place::Nowhere => {
+                let status = saved.status;
+                print_line(format_args!("status {status}: there is no body to save"))?;
+            }
+        }
         Ok(0)
+    }
+
+    fn fetch(&self, options: &http::Options) -> Result<Saved, Error> {
+        let is_stdout = |path: &PathBuf| file::is_standard_output(path);
+        let is_stdout = self.output.as_ref().is_some_and(is_stdout);
+        let is_terminal = io::stdout().is_terminal();
+        // The body on the same terminal is progress enough.
+        let mut progress = (!(is_stdout && is_terminal)).then(GetProgress::start);
+        let mut head: Box<dyn Write> = if is_stdout {
+            Box::new(AboveStatus(io::stderr()))
+        } else {
+            Box::new(AboveStatus(io::stdout()))
+        };
+        let mut streams = Streams {
+            head: &mut head,
+            head_escaped: if is_stdout {
+                io::stderr().is_terminal()
+            } else {
+                is_terminal
+            },
+            body: &mut AboveStatus(io::stdout().lock()),
+            body_escaped: is_terminal,
+            on_progress: &mut |now| {
+                if let Some(progress) = &mut progress {
+                    progress.show(now);
+                }
+            },
+        };
+        http::run(options, &mut streams)
+    }
+
+    /// What happened, and that there is no file of it.
+    fn failure(&self, error: Error) -> Failure {
+        let is_fetch = matches!(
+            error,
+            Error::Response { .. }
+                | Error::TooLarge { .. }
+                | Error::TimedOut { .. }
+                | Error::Network { .. }
+                | Error::Redirect { .. }
+                | Error::Status { .. }
+        );
+        let mut failure = Failure::from(error);
+        if is_fetch && http::leaves_nothing(self.output.as_deref()) {
+            failure.message += "; nothing saved";
+        }
+        failure
+    }
+}
+
+/// A stream that may lead to the terminal with the status line.
+struct AboveStatus<W>(W);
+
+impl<W: Write> Write for AboveStatus<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        status::hide();
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -75,6 +155,7 @@ fn remove_part_file_on_signals() -> io::Result<()> {
     let mut signals = Signals::new(stop_signals())?;
     let wait = move || {
         for signal in signals.forever() {
+            status::end();
             file::abandon(|| {
                 // It cannot fail: these signals end the process by default.
                 let _ = emulate_default_handler(signal);

@@ -8,7 +8,7 @@ use super::serve::FramingName;
 use super::values::{address, between, nonzero_duration};
 use crate::client::{Error, names, tcp, udp};
 use crate::protocol::escape::excerpt;
-use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
+use crate::protocol::greeting::MAX_DATAGRAM_BYTES;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -104,7 +104,7 @@ impl Tcp {
     }
 
     fn max_bytes(&self) -> usize {
-        Framing::from(self.framing).max_message_bytes()
+        names::max_bytes(self.framing.into())
     }
 }
 

@@ -143,7 +143,7 @@ mod tests {
     /// the parser accepts several names.
     fn words_of(line: &str) -> Vec<&str> {
         line.split_whitespace()
-            .take_while(|word| !["#", "|", ">"].contains(word))
+            .take_while(|word| !["#", "|", ">", "<"].contains(word))
             .map(|word| word.trim_matches('\''))
             .collect()
     }

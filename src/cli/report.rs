@@ -4,13 +4,12 @@
 //! of a report. **Invariant**: a file that is not a report is one clear error line, and nothing is
 //! written then.
 
+use super::output::Output;
 use super::{Failure, print_line, stdout_columns};
-use crate::file::{Existing, NewFile};
 use crate::protocol::escape::escape;
 use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};
 use clap::Args;
 use std::fs::File;
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -41,17 +40,13 @@ const COLUMNS: usize = 80;
 
 impl Report {
     pub(super) fn run(&self) -> Result<u8, Failure> {
+        let html = Output::prepare(self.html.as_deref())?;
         let runs = self.files.iter().map(|path| open(path));
         let runs: Vec<NamedRun> = runs.collect::<Result<_, _>>()?;
-        match &self.html {
-            Some(path) if path.as_os_str() == "-" => {
-                print_line(html::render(&runs))?;
-                return Ok(0);
-            }
-            Some(path) => write(path, &html::render(&runs)).map_err(|error| {
-                Failure::new(format_args!("cannot write {}: {error}", shown(path)))
-            })?,
-            None => {}
+        let text_wanted = !matches!(html, Output::Stdout);
+        html.write(|| html::render(&runs))?;
+        if !text_wanted {
+            return Ok(0);
         }
         match runs.as_slice() {
             [run] => print_line(run.text(stdout_columns()))?,
@@ -62,13 +57,6 @@ impl Report {
         };
         Ok(0)
     }
-}
-
-/// Writes a file, which appears or is replaced when it is complete.
-fn write(path: &Path, contents: &str) -> io::Result<()> {
-    let mut file = NewFile::create(path, Existing::Replace)?;
-    writeln!(file, "{contents}")?;
-    file.commit()
 }
 
 fn open(path: &Path) -> Result<NamedRun, Failure> {

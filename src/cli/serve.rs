@@ -6,7 +6,8 @@
 use super::observe::{self, ObserveFlags, page_line};
 use super::usage::{given_as, is_typed};
 use super::values::{
-    address, between, bytes_between, duration, keepalive, line_timeout, nonzero_duration, positive,
+    address, between, bytes, bytes_between, duration, keepalive, line_timeout, nonzero_duration,
+    positive,
 };
 use super::{Failure, print_last_line, print_line};
 use crate::net::bind::{self, Bound};
@@ -16,7 +17,10 @@ use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::outcome::plural;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
-use crate::server::{DRAIN_BYTES_PER_CLIENT, Outcome, REFUSALS_AT_ONCE, Server, Settings, threads};
+use crate::server::{
+    DRAIN_BYTES_PER_CLIENT, DrainLimit, Outcome, REFUSALS_AT_ONCE, Server, Settings, Summary,
+    threads,
+};
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -109,7 +113,7 @@ pub(super) struct Serve {
     ///
     /// Any further client is sent `Busy: ...` instead of the welcome, and its connection is closed.
     /// The default is the limit on file descriptors less a reserve. If N is above what that limit
-    /// allows, no client is told Busy: clients above it wait in the accept backlog.
+    /// allows, no client reads Busy: those above it wait in the accept backlog.
     #[arg(long, env = "HELLOOP_MAX_CLIENTS", value_name = "N", value_parser = positive,
           help_heading = "Limits")]
     max_clients: Option<u64>,
@@ -256,12 +260,13 @@ impl Serve {
     /// Checks that every given flag has an effect. The error is a message for the user.
     pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
         self.observe.check_usage(&self.listen, given)?;
+        self.check_model(given)?;
         if is_typed("line_timeout", given) && matches!(self.framing, FramingName::Chunk) {
             return Err(
                 "--line-timeout has no effect on chunks: give --framing line too".to_owned(),
             );
         }
-        self.check_model(given)
+        Ok(())
     }
 
     fn check_model(&self, given: &ArgMatches) -> Result<(), String> {
@@ -345,34 +350,43 @@ impl Serve {
                     error!("{error}");
                 }
                 Err(Failure {
-                    message: self.cut_off(clients),
+                    message: self.cut_off(clients, &summary),
                     code: outcome.exit_code(),
                 })
             }
         }
     }
 
-    /// Why a drain left replies unsent.
-    fn cut_off(&self, clients: u64) -> String {
+    /// Why a drain left replies unsent: the limits that ran out, each with its clients.
+    fn cut_off(&self, clients: u64, summary: &Summary) -> String {
+        let limits: Vec<String> = summary
+            .cut_off
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(limit, count)| format!("{} ({count})", self.limit(limit)))
+            .collect();
         format!(
-            "{} cut off with replies owed: --drain-timeout ({}){} ran out, or more than {} KiB of one \
-             client had arrived",
+            "{} cut off with replies outstanding, by limit: {}",
             plural(clients, "client"),
-            humantime::format_duration(self.drain_timeout),
-            self.reactor_limits(),
-            DRAIN_BYTES_PER_CLIENT / 1_024,
+            limits.join(", ")
         )
     }
 
-    /// The other limits that can end a client in a drain; the threads have none of them.
-    fn reactor_limits(&self) -> String {
-        match self.model {
-            Model::Reactor => format!(
-                ", --write-timeout ({}) or --max-buffered ({} bytes)",
-                humantime::format_duration(self.write_timeout),
-                self.max_buffered
-            ),
-            Model::Threads => String::new(),
+    fn limit(&self, limit: DrainLimit) -> String {
+        match limit {
+            DrainLimit::DrainTimeout => {
+                let timeout = humantime::format_duration(self.drain_timeout);
+                format!("--drain-timeout {timeout}")
+            }
+            DrainLimit::WriteTimeout => {
+                let timeout = humantime::format_duration(self.write_timeout);
+                format!("--write-timeout {timeout}")
+            }
+            DrainLimit::MaxBuffered => format!("--max-buffered {}", bytes(self.max_buffered)),
+            DrainLimit::ClientBytes => {
+                let most = DRAIN_BYTES_PER_CLIENT / 1_024;
+                format!("{most} KiB read of one client")
+            }
         }
     }
 
@@ -380,7 +394,8 @@ impl Serve {
         if let Some(requested) = self.max_clients.filter(|requested| *requested > capacity) {
             warn!(
                 "--max-clients {requested} needs more than {descriptors} file descriptors, which \
-                 allow {}; further clients wait in the accept backlog (raise `ulimit -n`)",
+                 allow {}; further clients wait in the accept backlog instead of reading Busy \
+                 (raise `ulimit -n`)",
                 plural(capacity, "client")
             );
         }

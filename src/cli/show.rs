@@ -1,6 +1,6 @@
 //! `helloop show`.
 //!
-//! **Owns** the flags of the command and the opening of the file. **Must never touch** the format
+//! **Owns** the flags of the command and the choice between a file and standard input. **Must never touch** the format
 //! of a recording. **Invariant**: a file that is not a recording is one clear error line.
 
 use super::Failure;
@@ -8,7 +8,7 @@ use crate::observe::TokenFilter;
 use crate::observe::show::{Error, Filter, show};
 use clap::Args;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 
 /// Show a recording of the event loop as text.
@@ -22,7 +22,8 @@ use std::path::PathBuf;
     helloop serve --record loop.json    # then some clients, then Ctrl-C\n  \
     helloop show loop.json              # all of it\n  \
     helloop show loop.json --turn 7     # one turn\n  \
-    helloop show loop.json --token 3.0  # one client")]
+    helloop show loop.json --token 3.0  # one client\n  \
+    helloop show - < loop.json          # standard input")]
 pub(super) struct Show {
     /// Recording from `helloop serve --record FILE`; - for stdin.
     file: PathBuf,
@@ -36,12 +37,21 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let name = self.file.display().to_string();
+        let is_stdin = self.file.as_os_str() == "-";
+        let name = match is_stdin {
+            true => "standard input".to_owned(),
+            false => self.file.display().to_string(),
+        };
         let fail = |error: &dyn std::fmt::Display| {
             Failure::new(format_args!("{} {error}", name.escape_debug()))
         };
-        let input = File::open(&self.file)
-            .map_err(|error| fail(&format_args!("cannot be opened: {error}")))?;
+        let input: Box<dyn Read> = match is_stdin {
+            true => Box::new(io::stdin().lock()),
+            false => {
+                let file = File::open(&self.file);
+                Box::new(file.map_err(|error| fail(&format_args!("cannot be opened: {error}")))?)
+            }
+        };
         let mut out = BufWriter::new(io::stdout().lock());
         let filter = Filter {
             turn: self.turn,

@@ -4,10 +4,10 @@
 //! **Must never touch** a client. **Invariant**: standard output receives one report and nothing
 //! else.
 
+use super::output::{self, Output};
 use super::serve::{FramingName, reserved_descriptors};
 use super::values::{address, between, duration, nonzero_duration, positive};
 use super::{Failure, print_line, stdout_columns, to_json};
-use crate::file::{self, Existing, NewFile};
 use crate::net::system;
 use crate::stress::check;
 use crate::stress::child::SpawnedServer;
@@ -23,12 +23,11 @@ use anstream::{AutoStream, ColorChoice};
 use clap::Args;
 use log::{info, warn};
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Load-test a server, and report whether to believe the figures.
@@ -188,7 +187,7 @@ impl Stress {
         let plan = self.plan(SocketAddr::from(([127, 0, 0, 1], 0)));
         plan.check()?;
         self.slos.iter().try_for_each(|slo| slo.check(&plan))?;
-        check_files(self.json.as_deref(), self.html.as_deref())
+        output::check(self.json.as_deref(), self.html.as_deref())
     }
 
     /// The arguments of the server of --spawn, if it is given.
@@ -321,90 +320,12 @@ impl Stress {
         }
     }
 
-    /// Checks before the run that each file can be written, so that no report is lost. Nothing is
-    /// changed yet: an earlier report is replaced by a complete one, or stays.
+    /// Checks before the run that each file can be written, so that no report is lost.
     fn prepare_files(&self) -> Result<Files, Failure> {
-        let prepare = |path: &Option<PathBuf>| match path {
-            Some(path) if is_stdout(path) => Ok(Output::Stdout),
-            Some(path) => match file::check(path, Existing::Replace) {
-                Ok(()) => Ok(Output::File(path.clone())),
-                Err(error) => Err(cannot_write(path, &error)),
-            },
-            None => Ok(Output::None),
-        };
         Ok(Files {
-            json: prepare(&self.json)?,
-            html: prepare(&self.html)?,
+            json: Output::prepare(self.json.as_deref())?,
+            html: Output::prepare(self.html.as_deref())?,
         })
-    }
-}
-
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-") || path == Path::new("/dev/stdout")
-}
-
-/// Checks that each format has a file of its own. The error is a message for the user.
-fn check_files(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
-    for (flag, path) in [("--json", json), ("--html", html)] {
-        if let Some(path) = path.filter(|path| path.is_dir()) {
-            let path = path.display().to_string();
-            return Err(format!(
-                "{flag} takes a file, and {} is a folder",
-                path.escape_debug()
-            ));
-        }
-    }
-    let (Some(json), Some(html)) = (json, html) else {
-        return Ok(());
-    };
-    if is_stdout(json) && is_stdout(html) {
-        return Err("--json and --html cannot both write to standard output".to_owned());
-    }
-    if absolute(json) == absolute(html) {
-        let path = json.display().to_string();
-        return Err(format!(
-            "--json and --html both write {}: give each a file of its own",
-            path.escape_debug()
-        ));
-    }
-    Ok(())
-}
-
-/// The path with its folder resolved. The last part is not followed: it is replaced.
-fn absolute(path: &Path) -> PathBuf {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    folder.join(path.file_name().unwrap_or_default())
-}
-
-/// The destination of one format of the report.
-#[derive(Debug)]
-enum Output {
-    /// Not wanted.
-    None,
-    /// Standard output, instead of the text report.
-    Stdout,
-    /// A file, which appears or is replaced when it is complete.
-    File(PathBuf),
-}
-
-impl Output {
-    /// Writes the contents, which are generated only if they are wanted.
-    fn write(self, contents: impl FnOnce() -> String) -> Result<(), Failure> {
-        match self {
-            Self::None => Ok(()),
-            Self::Stdout => print_line(contents()).map(drop),
-            Self::File(path) => {
-                let written = NewFile::create(&path, Existing::Replace).and_then(|mut file| {
-                    writeln!(file, "{}", contents())?;
-                    file.commit()
-                });
-                written.map_err(|error| cannot_write(&path, &error))
-            }
-        }
     }
 }
 
@@ -414,17 +335,9 @@ struct Files {
     html: Output,
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let path = path.display().to_string();
-    Failure::new(format_args!(
-        "cannot write {}: {error}",
-        path.escape_debug()
-    ))
-}
-
 /// Writes every format of the report, even if another cannot be written, and returns the exit code.
-/// A report that is missing takes precedence over what the load showed: who reads the file must not
-/// take an earlier one for it.
+/// A report that is missing takes precedence over what the load showed: a script that reads the file
+/// must not take an earlier report for this one.
 fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
     let is_stdout = |output: &Output| matches!(output, Output::Stdout);
     let text_wanted = !is_stdout(&files.json) && !is_stdout(&files.html);
@@ -441,16 +354,7 @@ fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
         .map(drop),
         false => Ok(()),
     };
-    let failed: Vec<String> = [json, html, text]
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|failure| failure.message)
-        .collect();
-    if failed.is_empty() {
-        Ok(report.exit_code)
-    } else {
-        Err(Failure::new(failed.join("; ")))
-    }
+    output::all([json, html, text]).map(|()| report.exit_code)
 }
 
 /// Whether every connect was refused.

@@ -128,7 +128,7 @@ pub(super) fn bytes_between(text: &str, min: usize, max: usize) -> Result<usize,
 }
 
 /// A number of bytes as a user would write it.
-fn bytes(count: usize) -> String {
+pub(super) fn bytes(count: usize) -> String {
     match count {
         1 => "1 byte".to_owned(),
         _ if count % 1_024 == 0 => format!("{}KiB", count / 1_024),

@@ -121,8 +121,17 @@ impl Connection {
     /// Connects to the first of the addresses that accepts. Each attempt gets an equal share of
     /// the time left, so that an unreachable first address leaves time for the second.
     pub(super) fn open(target: Target, address: impl ToSocketAddrs) -> Result<Self, Error> {
-        let addresses = target.resolve(address)?;
         let deadline = deadline(target.timeout);
+        Self::open_until(target, address, deadline)
+    }
+
+    /// The same, until `deadline`.
+    pub(super) fn open_until(
+        target: Target,
+        address: impl ToSocketAddrs,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
+        let addresses = target.resolve(address)?;
         let mut result = Err(io::ErrorKind::TimedOut.into());
         for (address, attempts) in addresses.iter().zip((1..=addresses.len()).rev()) {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);

@@ -4,7 +4,7 @@
 //! **Invariant**: a message is one line, says what happened and what to do about it, and quotes
 //! bytes from a server only as [`excerpt`](crate::protocol::escape::excerpt) returns them.
 
-use super::http::{ResponseError, UrlError};
+use super::http::{NOT_MODIFIED_STATUS, RedirectError, ResponseError, UrlError};
 use super::names::NameError;
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// The exit code for an HTTP status of 400 or above, as with `curl --fail`.
 const EXIT_HTTP_STATUS: u8 = 22;
+
+/// The exit code for an invalid argument, as clap's.
+const EXIT_WRONG_USAGE: u8 = 2;
 
 /// The kind of server that a client expects. It decides what the message for a refused connect
 /// advises.
@@ -166,7 +169,7 @@ pub enum Error {
         source: ResponseError,
     },
     /// The body exceeds the limit.
-    #[error("the body is larger than {max_bytes} bytes, nothing saved; raise --max-bytes")]
+    #[error("the body is larger than {max_bytes} bytes; raise --max-bytes")]
     TooLarge {
         /// The limit, in bytes.
         max_bytes: u64,
@@ -182,13 +185,22 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// The status is 400 or above, or invalid; the body is saved nevertheless.
-    #[error("the server answered with status {status:03}; the body is in {}", path.display())]
+    /// A redirect cannot be followed.
+    #[error("{from} {source}")]
+    Redirect {
+        /// The server.
+        from: String,
+        /// Why.
+        source: RedirectError,
+    },
+    /// The status is 400 or above, or invalid, or one that this request does not lead to: the body is
+    /// no page.
+    #[error("{from} answered with status {status:03}")]
     Status {
+        /// The server.
+        from: String,
         /// The status code.
         status: u16,
-        /// The file with the body.
-        path: PathBuf,
     },
 }
 
@@ -201,12 +213,14 @@ fn after(got: &str) -> String {
 }
 
 impl Error {
-    /// The exit code of the process: 22 for an HTTP status of 400 or above, 0 if the reader of
-    /// the output is gone, otherwise 1.
+    /// The exit code of the process: 22 for an HTTP status of 400 or above, 2 for an invalid URL, 0 if
+    /// the reader of the output is gone, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Status { status, .. } if *status == NOT_MODIFIED_STATUS => 1,
             Self::Status { .. } => EXIT_HTTP_STATUS,
+            Self::Url(_) => EXIT_WRONG_USAGE,
             _ if self.is_closed_output() => 0,
             _ => 1,
         }

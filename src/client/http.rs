@@ -10,34 +10,41 @@
 //! ends; a client that ignores this takes a truncated body for a complete page.
 //!
 //! - `url` parses the URL and admits nothing that could end a line of the request.
+//! - `redirect` resolves where a redirect leads.
 //! - `head` parses the status line and the header fields.
 //! - `body` extracts the body from the bytes received.
-//! - `save` writes the body to a temporary file and renames it when it is complete.
+//! - `save` writes the body to a temporary file, which is renamed when it is complete, or to standard
+//!   output.
 
 mod body;
 mod head;
+mod redirect;
 mod save;
 mod url;
 
 pub use body::Body;
 pub use head::HeadParser;
+pub use redirect::{MAX_REDIRECTS, RedirectError};
 pub use url::{Url, UrlError};
 
 use super::connection::{Connection, Target, deadline};
-use super::{Error, Service, write_line};
+use super::{Error, Service, write, write_line};
+use crate::file;
 use head::Head;
-use save::PartFile;
+use save::Sink;
+use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The most bytes of header, interim responses included. Common servers send at most 8 KiB; the
 /// limit bounds memory if a server never ends its header.
 pub const MAX_HEAD_BYTES: usize = 64 * 1_024;
 
-/// The most header fields.
-pub const MAX_HEADERS: usize = 100;
+/// The most header fields. Common servers send some 20, and pages with many cookies or policies up to
+/// 150.
+pub const MAX_HEADERS: usize = 256;
 
 /// The longest line of chunked framing, and the limit of all trailers together, in bytes. None of
 /// it is saved, so without a limit a server could send it until the timeout.
@@ -46,31 +53,87 @@ pub const MAX_CHUNK_LINE_BYTES: usize = 16 * 1_024;
 /// The size of one read, in bytes: few reads for a large page, and little memory.
 const READ_BYTES: usize = 16 * 1_024;
 
+/// How often a wait is interrupted to report progress: faster updates are unreadable.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Any other status is an error: 400 and above, and what is below 100 and so invalid, which counts as
 /// an error of the server (RFC 9110, section 15).
 const SUCCESS_STATUSES: Range<u16> = 100..400;
 
+/// Not Modified: the answer to a request on a condition, and this one has none.
+pub(super) const NOT_MODIFIED_STATUS: u16 = 304;
+
 /// What to fetch, where to save it, and the limits.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `http://HOST[:PORT][/PATH][?QUERY]`.
+    /// `[http://]HOST[:PORT][/PATH][?QUERY]`.
     pub url: String,
-    /// The file for the body. `None`: the last segment of the URL's path, or `index.html`,
-    /// in the working directory; a leading dot becomes `_`.
+    /// The file for the body; `-` is standard output. `None`: the last segment of the path of this
+    /// URL, whatever it redirects to, or `index.html`, in the working directory; a leading dot becomes
+    /// `_`.
     pub output: Option<PathBuf>,
     /// Whether to replace an existing file.
     pub force: bool,
+    /// Whether to follow redirects.
+    pub follow: bool,
     /// The largest body, in bytes.
     pub max_bytes: u64,
     /// The timeout of the whole fetch, from connecting to the last byte of the body.
     pub timeout: Duration,
 }
 
+/// Where the results are written.
+pub struct Streams<'a> {
+    /// The header of each response.
+    pub head: &'a mut dyn Write,
+    /// Whether that is a terminal, so that it is escaped.
+    pub head_escaped: bool,
+    /// The body, if it is for standard output.
+    pub body: &'a mut dyn Write,
+    /// Whether that is a terminal.
+    pub body_escaped: bool,
+    /// Called at least every tenth of a second while something is waited for, once connected.
+    pub on_progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+impl fmt::Debug for Streams<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
+
+/// How far a fetch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Connecting to this server.
+    Connecting(&'a str),
+    /// Waiting for the header.
+    Waiting(&'a str),
+    /// Receiving the body.
+    Receiving {
+        /// Bytes of it so far.
+        bytes: u64,
+        /// Its length, if the header announced one.
+        length: Option<u64>,
+    },
+}
+
+/// Where a body was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// There was none: the status says so.
+    Nowhere,
+}
+
 /// A saved body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// The file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: Place,
     /// Its size, in bytes.
     pub bytes: u64,
     /// The status of the response: below 400.
@@ -87,6 +150,9 @@ pub enum ResponseError {
     /// Over [`MAX_HEAD_BYTES`].
     #[error("the header is longer than {MAX_HEAD_BYTES} bytes")]
     HeadTooLong,
+    /// Over [`MAX_HEADERS`].
+    #[error("the header has more than {MAX_HEADERS} fields")]
+    TooManyHeaders,
     /// EOF within the header.
     #[error("the connection was closed before the end of the header")]
     HeadTruncated,
@@ -94,82 +160,127 @@ pub enum ResponseError {
     #[error("the server switched to another protocol unasked")]
     SwitchedProtocols,
     /// A `Content-Length` that is not a number, or two that differ.
-    #[error("the Content-Length is invalid, nothing saved")]
+    #[error("the Content-Length is invalid")]
     InvalidLength,
     /// A `Transfer-Encoding` other than `chunked`; its value, escaped.
-    #[error("the Transfer-Encoding {0} is not supported, nothing saved")]
+    #[error("the Transfer-Encoding {0} is not supported")]
     UnsupportedCoding(String),
     /// A chunk with an invalid size or without its line endings.
-    #[error("the chunked body is malformed, nothing saved")]
+    #[error("the chunked body is malformed")]
     InvalidChunk,
     /// A chunk extension or the trailers over [`MAX_CHUNK_LINE_BYTES`].
-    #[error("the chunked body has a line of over {MAX_CHUNK_LINE_BYTES} bytes, nothing saved")]
+    #[error("the chunked body has a line of over {MAX_CHUNK_LINE_BYTES} bytes")]
     ChunkLineTooLong,
     /// EOF within the body.
-    #[error("the connection was closed before the end of the body, nothing saved; try again")]
+    #[error("the connection was closed before the end of the body; try again")]
     BodyTruncated,
 }
 
-/// Fetches the page: writes the header of the response to `out`, `escaped` for a terminal or as it
-/// is, then saves the body. Redirects are not followed; their header says where they lead.
+/// Fetches the page: writes the header of each response, follows redirects, then saves the body.
 ///
 /// # Errors
 ///
-/// No error leaves a file except [`Error::Status`], a status of 400 or above, or an invalid one: the
-/// body mostly explains it and is saved.
-pub fn run(options: &Options, out: &mut dyn Write, escaped: bool) -> Result<Saved, Error> {
-    let url = Url::parse(&options.url)?;
-    let path = options
-        .output
-        .clone()
-        .unwrap_or_else(|| save::visible_name(url.file_name()));
-    // Fails before the page is fetched; `PartFile::publish` is what guarantees it.
-    save::check_target(&path, options.force)?;
-    let mut fetch = Fetch::open(&url, options)?;
-    let (head, rest) = fetch.head()?;
-    match write_head(out, &head.bytes, escaped) {
-        // The body is wanted even if the reader of the header is gone.
-        Err(error) if !error.is_closed_output() => return Err(error),
-        _ => {}
+/// No error leaves a file. A status of 400 or above, or an invalid one, is one too: the body is no
+/// page.
+pub fn run(options: &Options, streams: &mut Streams<'_>) -> Result<Saved, Error> {
+    let mut url = Url::parse(&options.url)?;
+    let path = destination(options, &url);
+    if let Some(path) = &path {
+        // Fails before the page is fetched; `Sink::finish` is what guarantees it.
+        save::check_target(path, options.force)?;
     }
-    let mut file = PartFile::create(&path, options.force)?;
-    let bytes = fetch.body(head.body, rest, &mut file)?;
-    file.publish()?;
-    let status = head.status;
-    if !SUCCESS_STATUSES.contains(&status) {
-        return Err(Error::Status { status, path });
+    let deadline = deadline(options.timeout);
+    let mut followed = 0;
+    loop {
+        let mut fetch = Fetch::open(&url, options, deadline, streams.on_progress)?;
+        let (head, rest) = fetch.head()?;
+        let (out, escaped) = (&mut *streams.head, streams.head_escaped);
+        write_head(out, escaped, followed > 0, &head.bytes)?;
+        if !options.follow || !redirect::is_redirect(head.status) {
+            let status = head.status;
+            let (mut place, mut bytes) = (Place::Nowhere, 0);
+            if fetch.has_page(&head)? {
+                let mut sink = match &path {
+                    Some(path) => Sink::file(path, options.force)?,
+                    None => Sink::output(streams.body, streams.body_escaped),
+                };
+                bytes = fetch.body(head.body, rest, &mut sink)?;
+                sink.finish()?;
+                place = path.map_or(Place::Stdout, Place::File);
+            }
+            return Ok(Saved {
+                place,
+                bytes,
+                status,
+            });
+        }
+        let next = redirect::next(&url, head.status, head.location.as_deref(), followed);
+        url = next.map_err(|source| fetch.redirect_error(source))?;
+        followed += 1;
     }
-    Ok(Saved {
-        path,
-        bytes,
-        status,
-    })
 }
 
-fn write_head(out: &mut dyn Write, head: &[u8], escaped: bool) -> Result<(), Error> {
-    head.split_inclusive(|&byte| byte == b'\n')
-        .try_for_each(|line| {
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let shown = if escaped { line.trim_ascii_end() } else { line };
-            write_line(out, shown, escaped)
-        })
+/// The file; `None` for standard output.
+fn destination(options: &Options, url: &Url) -> Option<PathBuf> {
+    match options.output.as_deref() {
+        Some(path) if file::is_standard_output(path) => None,
+        Some(path) => Some(path.to_owned()),
+        None => Some(save::visible_name(url.file_name())),
+    }
 }
 
-struct Fetch<'a> {
+/// Whether a failed fetch leaves nothing at this destination.
+pub(crate) fn leaves_nothing(output: Option<&Path>) -> bool {
+    output.is_none_or(|path| !file::is_standard_output(path) && file::is_written_aside(path))
+}
+
+/// Writes the header. The body is wanted even if the reader of the header is gone.
+fn write_head(
+    out: &mut dyn Write,
+    escaped: bool,
+    is_further: bool,
+    head: &[u8],
+) -> Result<(), Error> {
+    let mut write_all = || {
+        if is_further {
+            write(out, b"\n")?;
+        }
+        head.split_inclusive(|&byte| byte == b'\n')
+            .try_for_each(|line| {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let shown = if escaped { line.trim_ascii_end() } else { line };
+                write_line(out, shown, escaped)
+            })
+    };
+    match write_all() {
+        Err(error) if !error.is_closed_output() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+struct Fetch<'a, 'b> {
     connection: Connection,
     options: &'a Options,
     deadline: Instant,
+    on_progress: &'b mut dyn FnMut(Progress<'_>),
 }
 
-impl<'a> Fetch<'a> {
+impl<'a, 'b> Fetch<'a, 'b> {
     /// Connects and sends the request.
-    fn open(url: &Url, options: &'a Options) -> Result<Self, Error> {
-        let deadline = deadline(options.timeout);
+    fn open(
+        url: &Url,
+        options: &'a Options,
+        deadline: Instant,
+        on_progress: &'b mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, Error> {
         let target = Target::new(&url.address(), Service::Http, options.timeout);
+        on_progress(Progress::Connecting(&target.name));
+        let address = (&*url.host, url.port);
         let mut fetch = Self {
-            connection: Connection::open(target, (&*url.host, url.port))?,
+            connection: Connection::open_until(target, address, deadline)?,
             options,
             deadline,
+            on_progress,
         };
         let sent = fetch.connection.write_all(&request(url), deadline);
         sent.map_err(|error| fetch.failed(error, "send the request"))?;
@@ -180,7 +291,7 @@ impl<'a> Fetch<'a> {
     fn head(&mut self) -> Result<(Head, Vec<u8>), Error> {
         let mut parser = HeadParser::default();
         loop {
-            let received = self.receive("receive the header")?;
+            let received = self.receive("receive the header", None)?;
             match parser.feed(&received) {
                 Ok(None) => {}
                 Ok(Some(found)) => return Ok(found),
@@ -189,16 +300,34 @@ impl<'a> Fetch<'a> {
         }
     }
 
+    /// Whether a response that is not followed further has a body.
+    ///
+    /// # Errors
+    ///
+    /// Its body is not the page.
+    fn has_page(&self, head: &Head) -> Result<bool, Error> {
+        let from = self.connection.target.name.clone();
+        let status = head.status;
+        if !SUCCESS_STATUSES.contains(&status) || status == NOT_MODIFIED_STATUS {
+            return Err(Error::Status { from, status });
+        }
+        if let Some(coding) = &head.coding {
+            log::warn!("{from} sent a compressed body, unasked; it stays as received: {coding}");
+        }
+        Ok(head::has_content(status))
+    }
+
     /// Saves the body as it arrives, and returns its size in bytes.
     fn body(
         &mut self,
         mut body: Body,
         mut received: Vec<u8>,
-        file: &mut PartFile,
+        sink: &mut Sink<'_>,
     ) -> Result<u64, Error> {
         let max_bytes = self.options.max_bytes;
+        let length = body.announced();
         // A Content-Length over the limit is an error before the body arrives.
-        if body.announced().is_some_and(|length| length > max_bytes) {
+        if length.is_some_and(|length| length > max_bytes) {
             return Err(Error::TooLarge { max_bytes });
         }
         let mut saved = 0;
@@ -212,12 +341,16 @@ impl<'a> Fetch<'a> {
                 if saved > max_bytes {
                     return Err(Error::TooLarge { max_bytes });
                 }
-                file.write(data)?;
+                sink.write(data)?;
             }
             if body.is_done() {
                 return Ok(saved);
             }
-            received = self.receive("receive the body")?;
+            let progress = Progress::Receiving {
+                bytes: saved,
+                length,
+            };
+            received = self.receive("receive the body", Some(progress))?;
             if received.is_empty() {
                 body.at_eof().map_err(|error| self.rejected(error))?;
                 return Ok(saved);
@@ -225,15 +358,31 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// One read; empty at EOF.
-    fn receive(&mut self, doing: &'static str) -> Result<Vec<u8>, Error> {
+    /// One read; empty at EOF. `None`: nothing of the body is here yet.
+    fn receive(
+        &mut self,
+        doing: &'static str,
+        progress: Option<Progress<'_>>,
+    ) -> Result<Vec<u8>, Error> {
         let mut buffer = vec![0; READ_BYTES];
-        let count = self
-            .connection
-            .read(&mut buffer, self.deadline)
-            .map_err(|error| self.failed(error, doing))?;
-        buffer.truncate(count);
-        Ok(buffer)
+        loop {
+            let name = &self.connection.target.name;
+            (self.on_progress)(progress.unwrap_or(Progress::Waiting(name)));
+            let tick = self.deadline.min(Instant::now() + PROGRESS_INTERVAL);
+            match self.connection.read(&mut buffer, tick) {
+                Ok(count) => {
+                    buffer.truncate(count);
+                    return Ok(buffer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && tick < self.deadline => {}
+                Err(error) => return Err(self.failed(error, doing)),
+            }
+        }
+    }
+
+    fn redirect_error(&self, source: RedirectError) -> Error {
+        let from = self.connection.target.name.clone();
+        Error::Redirect { from, source }
     }
 
     fn rejected(&self, source: ResponseError) -> Error {
@@ -242,7 +391,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn failed(&self, error: io::Error, doing: &'static str) -> Error {
-        let hint = ", nothing saved; --timeout allows longer";
+        let hint = "; --timeout allows longer";
         self.connection
             .target
             .error(error, doing, "the whole response", hint)

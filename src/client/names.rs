@@ -7,7 +7,7 @@
 
 use super::{Error, write};
 use crate::protocol::escape::excerpt;
-use crate::protocol::greeting::split_ending;
+use crate::protocol::greeting::{Framing, MAX_CHUNK_BYTES, MAX_LINE_BYTES, split_ending};
 use std::io::{self, BufRead, Read, Write};
 
 /// Why a name cannot be sent.
@@ -25,6 +25,15 @@ pub enum NameError {
         /// The longest message of this framing, or the longest datagram.
         max_bytes: usize,
     },
+}
+
+/// The longest name over TCP, in bytes.
+#[must_use]
+pub(crate) fn max_bytes(framing: Framing) -> usize {
+    match framing {
+        Framing::Chunk => MAX_CHUNK_BYTES,
+        Framing::Line => MAX_LINE_BYTES,
+    }
 }
 
 /// Checks that a name of at most `max_bytes` can be sent and comes back whole.
@@ -61,7 +70,7 @@ pub fn lines(
     std::iter::from_fn(move || {
         number += 1;
         let name = match read_line(&mut input, max_bytes) {
-            Ok(line) => line?,
+            Ok(line) => line?.name,
             Err(error) => return Some(Err(Error::Input(error))),
         };
         let checked = check_bytes(&name, max_bytes);
@@ -69,20 +78,45 @@ pub fn lines(
     })
 }
 
-/// Reads a line and returns it without its ending; `None` at EOF. Of a line that is too long for a name
-/// the start is returned, which is too long as well.
-fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<Vec<u8>>> {
+/// A line of the input.
+struct Line {
+    /// What precedes the line ending. Of a line that is too long for a name only the start, which is too
+    /// long as well.
+    name: Vec<u8>,
+    /// Whether a line ending follows, and not EOF.
+    is_ended: bool,
+}
+
+/// Reads a line; `None` at EOF.
+fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<Line>> {
     // The longest name and its line ending.
     let most = max_bytes as u64 + 2;
-    let mut line = Vec::new();
-    if Read::take(&mut *input, most).read_until(b'\n', &mut line)? == 0 {
+    let mut name = Vec::new();
+    if Read::take(&mut *input, most).read_until(b'\n', &mut name)? == 0 {
         return Ok(None);
     }
-    if !line.ends_with(b"\n") {
-        input.skip_until(b'\n')?;
+    let is_ended = name.ends_with(b"\n") || ends_with_newline(input)?;
+    name.truncate(split_ending(&name).0.len());
+    Ok(Some(Line { name, is_ended }))
+}
+
+/// Skips the rest of a line, and returns whether it has an ending.
+fn ends_with_newline(input: &mut impl BufRead) -> io::Result<bool> {
+    let mut last = None;
+    while last != Some(b'\n') {
+        let piece = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            piece => piece?,
+        };
+        let count = piece.iter().position(|byte| *byte == b'\n');
+        let count = count.map_or(piece.len(), |index| index + 1);
+        if count == 0 {
+            return Ok(false);
+        }
+        last = piece[..count].last().copied();
+        input.consume(count);
     }
-    line.truncate(split_ending(&line).0.len());
-    Ok(Some(line))
+    Ok(true)
 }
 
 /// Prompts for names one at a time, the next one after the reply to the previous one; ends at an
@@ -105,9 +139,12 @@ fn read_name(
 ) -> Result<Option<Vec<u8>>, Error> {
     loop {
         write(prompt, b"Name (empty to end): ")?;
-        let Some(name) = read_line(input, max_bytes).map_err(Error::Input)? else {
-            // A terminal echoes no line ending at EOF, so the shell's prompt would follow ours.
+        let line = read_line(input, max_bytes).map_err(Error::Input)?;
+        if line.as_ref().is_none_or(|line| !line.is_ended) {
+            // A terminal echoes no line ending at EOF: what comes next would follow the prompt.
             write(prompt, b"\n")?;
+        }
+        let Some(Line { name, .. }) = line else {
             return Ok(None);
         };
         if name.is_empty() {

@@ -67,7 +67,7 @@ pub fn run(
     write_line(out, welcome, escaped)?;
     for name in names {
         let name = name?;
-        names::check(&name, options.framing.max_message_bytes())?;
+        names::check(&name, names::max_bytes(options.framing))?;
         if name == EXIT {
             break;
         }

@@ -23,6 +23,8 @@ const MAX_HEADERS: usize = 64;
 pub enum Status {
     Ok,
     BadRequest,
+    /// A request of HTTP/1.1 without exactly one `Host` field (RFC 9112, 3.2).
+    NotOneHost,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -41,6 +43,7 @@ impl Status {
         match self {
             Self::Ok => "200 OK\n",
             Self::BadRequest => "400 Bad Request: this is not an HTTP/1.1 request\n",
+            Self::NotOneHost => "400 Bad Request: HTTP/1.1 requires exactly one Host field\n",
             Self::NotFound => {
                 "404 Not Found: the paths are / /events /metrics /healthz and /slots/N\n"
             }
@@ -176,7 +179,7 @@ fn interpret(request: &httparse::Request<'_, '_>, length: usize) -> Result<Reque
     };
     // RFC 9112, 3.2: a request of 1.1 must have exactly one Host.
     if is_1_1 && values("host").count() != 1 {
-        return Err(Status::BadRequest);
+        return Err(Status::NotOneHost);
     }
     // The host in the target takes precedence (RFC 9112, 3.2.2).
     let authority = authority_of(target).map(str::as_bytes);
@@ -327,10 +330,10 @@ mod tests {
     fn each_error_has_its_status() {
         assert_eq!(status(b"\x16\x03\x01\x02\x00"), Status::BadRequest);
         assert_eq!(status(b"hello\r\n\r\n"), Status::BadRequest);
-        assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), Status::BadRequest);
+        assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), Status::NotOneHost);
         assert_eq!(
             status(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
-            Status::BadRequest
+            Status::NotOneHost
         );
         assert_eq!(
             status(b"GET / HTTP/2.0\r\n\r\n"),

@@ -7,7 +7,8 @@
 
 use super::TokenFilter;
 use super::describe::{Detail, Line, PHASES};
-use super::trace::{self, Event, EventType};
+use super::trace::{self, Event, EventType, ReadError};
+use serde_json::error::Category;
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -20,14 +21,14 @@ pub struct Filter {
     pub token: Option<TokenFilter>,
 }
 
-/// The most characters of the parser's message that are shown: it may quote the input.
-const MAX_MESSAGE_COLUMNS: usize = 200;
+/// The most characters of a message that are shown: it may quote the input.
+const MAX_MESSAGE_COLUMNS: usize = 60;
 
 /// Why no ladder was printed, or not all of it.
 #[derive(Debug)]
 pub enum Error {
     /// The input cannot be read, or is not a recording.
-    Input(serde_json::Error),
+    Input(ReadError),
     /// The recording has no events to show.
     Empty,
     /// No line passes the filter.
@@ -39,14 +40,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(error) if is_unreadable(error) => {
-                write!(formatter, "cannot be read: {error}")
-            }
-            Self::Input(error) => write!(
-                formatter,
-                "is not a recording of `helloop serve --record`: {}",
-                shorten(&error.to_string()).escape_debug()
-            ),
+            Self::Input(error) => formatter.write_str(&describe(error)),
             Self::Empty => formatter.write_str("is a recording without events"),
             Self::Nothing => formatter.write_str("has no event of that turn or token"),
             Self::Output(error) => write!(formatter, "cannot be shown: {error}"),
@@ -56,22 +50,66 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What is wrong with the input, and where, without the names of this program's types.
+fn describe(error: &ReadError) -> String {
+    let ReadError { source, event } = error;
+    let (line, column) = (source.line(), source.column());
+    let at = match event {
+        Some(event) => format!("event {event} (line {line}, column {column})"),
+        None => format!("line {line}, column {column}"),
+    };
+    match source.classify() {
+        Category::Eof if (line, column) == (1, 0) => "is empty".to_owned(),
+        Category::Eof => format!("is incomplete: it ends in {at}"),
+        Category::Io if is_unreadable(source) => format!("cannot be read: {source}"),
+        Category::Io => format!("{NOT_A_RECORDING}: {source}"),
+        Category::Syntax => format!("is not JSON: {at}: {}", message_of(source)),
+        Category::Data => format!("{NOT_A_RECORDING}: {at} {}", reason(&message_of(source))),
+    }
+}
+
+const NOT_A_RECORDING: &str = "is not a recording of `helloop serve --record`";
+
 /// Whether the input failed, and not what it holds.
 fn is_unreadable(error: &serde_json::Error) -> bool {
     let kind = error.io_error_kind();
     kind.is_some_and(|kind| kind != io::ErrorKind::InvalidData)
 }
 
-/// The start and the end of a long message: the end says where the fault is.
-fn shorten(message: &str) -> String {
-    let length = message.chars().count();
-    if length <= MAX_MESSAGE_COLUMNS {
-        return message.to_owned();
+/// The parser's message without the place.
+fn message_of(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    shorten(message.strip_suffix(&place).unwrap_or(&message))
+}
+
+/// What is wrong with a value, for a person who does not know how it is parsed.
+fn reason(message: &str) -> String {
+    let quoted = |start: &str| {
+        let rest = message.strip_prefix(start)?;
+        // A long value has lost its end.
+        Some(rest.split('`').next().unwrap_or(rest).to_owned())
+    };
+    if let Some(key) = quoted("missing field `") {
+        format!("has no `{key}`")
+    } else if let Some(key) = quoted("duplicate field `") {
+        format!("has `{key}` twice")
+    } else if let Some(value) = quoted("unknown variant `").or_else(|| quoted("unknown field `")) {
+        format!("has the unknown value `{value}`")
+    } else if message.starts_with("invalid ") {
+        "has a value of the wrong kind".to_owned()
+    } else {
+        message.to_owned()
     }
-    let half = MAX_MESSAGE_COLUMNS / 2;
-    let start = message.chars().take(half);
-    let end = message.chars().skip(length - half);
-    start.chain(['…']).chain(end).collect()
+}
+
+/// The start of a long message, escaped: it may quote the input.
+fn shorten(message: &str) -> String {
+    let mut start: String = message.chars().take(MAX_MESSAGE_COLUMNS).collect();
+    if start.len() < message.len() {
+        start.push('…');
+    }
+    start.escape_debug().to_string()
 }
 
 /// Prints the recording in `input` as a ladder.

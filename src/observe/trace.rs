@@ -16,7 +16,7 @@ mod read;
 mod tracks;
 
 pub use read::read;
-pub(crate) use read::read_each;
+pub(crate) use read::{ReadError, read_each};
 
 use super::describe::Detail;
 use super::recorder::{Entry, EventKind, TurnRecorder};

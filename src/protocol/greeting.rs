@@ -57,15 +57,6 @@ impl Framing {
         }
     }
 
-    /// The longest message, in bytes, without its line ending.
-    #[must_use]
-    pub fn max_message_bytes(self) -> usize {
-        match self {
-            Self::Chunk => MAX_CHUNK_BYTES,
-            Self::Line => MAX_LINE_BYTES,
-        }
-    }
-
     /// The most bytes that the server reads at once.
     #[must_use]
     pub fn read_bytes(self) -> usize {

@@ -1,10 +1,24 @@
 //! How a run ended, and its summary.
 //!
-//! **Owns** the exit code and the text of the summary. **Must never touch** the server.
+//! **Owns** the exit code, the limits that can end a client in a drain, and the text of the summary. **Must never touch** the server.
 //! **Invariant**: the exit code is 0 only if every client was sent what it was owed.
 
+use enum_map::{Enum, EnumMap};
 use std::fmt;
 use std::time::Duration;
+
+/// A limit that ran out during a drain while a client was owed replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum DrainLimit {
+    /// `--drain-timeout`.
+    DrainTimeout,
+    /// `--write-timeout`: the client read none of its replies.
+    WriteTimeout,
+    /// `--max-buffered`, of all clients together.
+    MaxBuffered,
+    /// The bytes that a drain reads of one client.
+    ClientBytes,
+}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +48,8 @@ pub struct Summary {
     pub datagrams: u64,
     /// How long the server ran.
     pub up: Duration,
+    /// Clients cut off during the drain, by the limit that ran out.
+    pub cut_off: EnumMap<DrainLimit, u64>,
 }
 
 impl fmt::Display for Summary {

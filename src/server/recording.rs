@@ -31,14 +31,14 @@ impl<N: Net> Server<N> {
         let is_requested = mem::take(&mut self.shared.requested.recording);
         let Some(file) = &mut self.recording else {
             if is_requested {
-                info!("SIGUSR2, but nothing is recorded: start with `helloop serve --record FILE`");
+                info!("SIGUSR2 ignored: no recording is made (--record FILE makes one)");
             }
             return;
         };
         match (is_requested, file.is_saving()) {
             (false, false) => return,
             (false, true) => {}
-            (true, true) => info!("SIGUSR2, but the recording is being saved already"),
+            (true, true) => info!("SIGUSR2 ignored: the recording is already being saved"),
             (true, false) => match file.begin() {
                 Ok(()) => self.reactor.recorder_mut().pause(),
                 Err(error) => return warn!("{error}"),

@@ -6,6 +6,7 @@
 
 use super::addresses::ClientsPerAddress;
 use super::limiter::Limiter;
+use super::outcome::DrainLimit;
 use super::pending::PendingTable;
 use super::stats::{CloseCause, Stats};
 use crate::observe::requests::ObserverRequests;
@@ -233,9 +234,19 @@ impl Shared {
         Err(refusal)
     }
 
-    /// Counts a connection as closed. Its descriptor is still open.
-    pub fn leave(&mut self, descriptor: RawFd, cause: CloseCause) {
-        self.stats.closed[cause] += 1;
+    /// Counts a connection as closed: `cause` ended it, and it counts as `counted`. Its descriptor is
+    /// still open.
+    pub fn leave(&mut self, descriptor: RawFd, cause: CloseCause, counted: CloseCause) {
+        self.stats.closed[counted] += 1;
+        if counted == CloseCause::CutOff {
+            let limit = match cause {
+                CloseCause::WriteTimeout => DrainLimit::WriteTimeout,
+                CloseCause::BufferedTooMuch => DrainLimit::MaxBuffered,
+                _ if self.lifecycle == Lifecycle::OutOfTime => DrainLimit::DrainTimeout,
+                _ => DrainLimit::ClientBytes,
+            };
+            self.stats.cut_off[limit] += 1;
+        }
         self.addresses.release(descriptor);
     }
 

@@ -21,7 +21,7 @@ use datagrams::Datagrams;
 use listener::Listener;
 use log::debug;
 use mio::{Interest, Registry, event};
-use peer::Peer;
+use peer::{Peer, PeerState};
 use signals::Signals;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -76,7 +76,12 @@ impl<N: Net> Source for ServerSource<N> {
         };
         socket.register(registry, token.into(), interest)?;
         if let Self::Peer(peer) = self {
-            debug!("accepted {} as {token}", address_of(peer));
+            // The refusal was logged when it was accepted.
+            let why = match peer.state() {
+                PeerState::Refusing(_) => " to refuse it",
+                _ => "",
+            };
+            debug!("accepted {} as {token}{why}", address_of(peer));
         }
         Ok(())
     }
@@ -121,7 +126,7 @@ impl<N: Net> Source for ServerSource<N> {
                 warn_limited!(
                     shared.limiters.starved,
                     turn_start,
-                    "a client could not be registered with the poll: {error}"
+                    "cannot register a client with the poll: {error}"
                 );
             }
             Self::Observer(observer) => observer.leave(&mut shared.observers),
@@ -134,7 +139,7 @@ impl<N: Net> Source for ServerSource<N> {
 fn address_of<T: Stream + AsRawFd>(peer: &mut Peer<T>) -> String {
     let address = peer.stream_mut().peer_address();
     address.map_or_else(
-        |_| "a client that is gone already".to_owned(),
+        |_| "a client that has left".to_owned(),
         |address| address.to_string(),
     )
 }

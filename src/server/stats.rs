@@ -4,6 +4,7 @@
 //! what is counted: the sources add to it. **Invariant**: `accepted` is the number of connections
 //! closed and still open.
 
+use super::outcome::DrainLimit;
 use crate::net::stream::Traffic;
 use crate::protocol::greeting::End;
 use enum_map::{Enum, EnumMap};
@@ -125,6 +126,8 @@ pub struct Stats {
     pub refused_per_address: u64,
     /// Connections closed.
     pub closed: EnumMap<CloseCause, u64>,
+    /// Of these, cut off during a drain, by the limit that ran out.
+    pub cut_off: EnumMap<DrainLimit, u64>,
     /// Connections that failed in the accept backlog.
     pub aborted: u64,
     /// Accepts that failed because no descriptor or memory was left.

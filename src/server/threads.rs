@@ -20,7 +20,7 @@ use super::sources::datagrams;
 use super::sources::peer::LINGER;
 use super::sources::signals::{exit_on_second_signal, log_drain};
 use super::stats::CloseCause;
-use super::{Outcome, REFUSALS_AT_ONCE, Settings, Summary};
+use super::{DrainLimit, Outcome, REFUSALS_AT_ONCE, Settings, Summary};
 use crate::net::bind::Bound;
 use crate::net::system;
 use crate::output;
@@ -30,6 +30,7 @@ use crate::protocol::refusal::Refusal;
 use crate::reactor::Time;
 use crate::warn_limited;
 use accept::AcceptThread;
+use enum_map::EnumMap;
 use log::{debug, info, warn};
 use signal_hook::consts::{SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -105,10 +106,18 @@ impl ThreadedServer {
     fn handle(&self, signal: i32) -> bool {
         match signal {
             SIGUSR1 => self.report(),
-            SIGUSR2 => info!("SIGUSR2 ignored: only the reactor is recorded"),
+            SIGUSR2 => info!("SIGUSR2 ignored: --model threads makes no recording"),
             _ => return false,
         }
         true
+    }
+
+    /// Clients that a drain has cut off. Those that are owed replies now are out of time.
+    fn cut_off_by_limit(&self) -> EnumMap<DrainLimit, u64> {
+        let mut clients = EnumMap::default();
+        clients[DrainLimit::DrainTimeout] = self.owed.load(Relaxed);
+        clients[DrainLimit::ClientBytes] = self.cut_off.load(Relaxed);
+        clients
     }
 
     /// Logs all counters.
@@ -197,7 +206,8 @@ pub fn run(
         let clients = plural(unserved, "client");
         warn!("closed {clients} for which no thread could be started");
     }
-    let outcome = match server.owed.load(Relaxed) + server.cut_off.load(Relaxed) {
+    let cut_off = server.cut_off_by_limit();
+    let outcome = match cut_off.values().sum() {
         0 => Outcome::Drained,
         clients => Outcome::CutOff(clients),
     };
@@ -206,6 +216,7 @@ pub fn run(
         messages: server.messages.load(Relaxed),
         datagrams: server.datagrams.load(Relaxed),
         up: started.elapsed(),
+        cut_off,
     };
     Ok((outcome, summary))
 }
@@ -225,7 +236,9 @@ fn admit(
     now: Time,
 ) {
     let refusal = server.admit(&stream, address);
-    if refusal.is_some() {
+    let is_refused = refusal.is_some();
+    start_client(stream, address, refusal, server);
+    if is_refused {
         let limit = server.settings.limit(Refusal::Address);
         warn_limited!(
             refused,
@@ -233,7 +246,6 @@ fn admit(
             "refused {address}: --max-clients-per-address {limit} is reached"
         );
     }
-    start_client(stream, address, refusal, server);
 }
 
 /// Starts the thread of a client, which welcomes it or sends it this refusal.
@@ -362,7 +374,7 @@ fn serve_datagrams(socket: &UdpSocket, server: &ThreadedServer) {
         let Ok((length, from)) = socket.recv_from(&mut input) else {
             continue;
         };
-        debug!("datagram of {} from {from}", plural(length as u64, "byte"));
+        debug!("received a {length}-byte datagram from {from}");
         reply.clear();
         let limit = server.settings.max_datagram;
         match datagrams::answer(&input[..length], from, limit, &mut reply) {
@@ -371,10 +383,13 @@ fn serve_datagrams(socket: &UdpSocket, server: &ThreadedServer) {
                 server.datagrams.fetch_add(1, Relaxed);
                 if let Err(error) = socket.send_to(&reply, from) {
                     server.datagrams.fetch_sub(1, Relaxed);
-                    debug!("a reply to {from} could not be sent: {error}");
+                    debug!("cannot send a reply to {from}: {error}");
                 }
             }
-            Err(reason) => debug!("a datagram from {from} is not answered: {}", reason.name()),
+            Err(reason) => debug!(
+                "dropped a {length}-byte datagram from {from}: {}",
+                reason.name()
+            ),
         }
     }
 }

@@ -9,6 +9,7 @@ mod table;
 
 use super::child::SpawnedServer;
 use super::plan::{Length, Plan};
+use super::progress::Position;
 use super::report::Report;
 use super::signals::Interrupt;
 use super::{Shared, run};
@@ -106,7 +107,7 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// Runs `plan` against both models, `rounds` times each under each of `delays`. `on_progress`
-    /// gets the name of the current run and its state.
+    /// gets the current run and its state.
     ///
     /// # Errors
     ///
@@ -116,9 +117,11 @@ impl Comparison {
         delays: &[Duration],
         rounds: u32,
         interrupt: &Interrupt,
-        on_progress: &mut dyn FnMut(&str, &Shared, Time),
+        on_progress: &mut dyn FnMut(Position<'_>, &Shared, Time),
     ) -> io::Result<Self> {
         let mut tables = Vec::new();
+        let mut run = 0;
+        let of = (delays.len() * MODELS.len()) as u32 * rounds;
         for delay in delays {
             let mut models = MODELS.map(|model| (model, Vec::new(), Vec::new()));
             for round in 1..=rounds {
@@ -127,9 +130,15 @@ impl Comparison {
                         break;
                     }
                     let delay = humantime::format_duration(*delay);
-                    let name = format!("{model}, delay {delay}, round {round} of {rounds}");
+                    let name = format!("{model}, delay {delay}");
+                    run += 1;
+                    let position = Position {
+                        name: &name,
+                        run,
+                        of,
+                    };
                     let flags = [format!("--model={model}"), format!("--delay={delay}")];
-                    let mut on_progress = |shared: &Shared, now| on_progress(&name, shared, now);
+                    let mut on_progress = |shared: &Shared, now| on_progress(position, shared, now);
                     match one_run(plan, &flags, interrupt, &mut on_progress)? {
                         Ok(report) => {
                             if report.verdict.limited_by_client {

@@ -1,6 +1,6 @@
 //! What the server logs at each level.
 
-use crate::util::{Model, Server, Setup, ask_udp, expect_last};
+use crate::util::{Model, Server, Setup, ask_udp, connect, expect_last};
 use socket2::SockRef;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -9,6 +9,7 @@ use std::time::Duration;
 both_models! {
     debug_logs_each_connection_and_datagram,
     quiet_logs_nothing_but_errors,
+    a_refused_client_is_logged_once_it_is_accepted,
 }
 
 /// With -v: the address and token of each accepted client, the token and cause of each closed one,
@@ -33,7 +34,10 @@ fn debug_logs_each_connection_and_datagram(model: Model) {
     }
     let socket = server.udp();
     ask_udp(&socket, b"Ada", b"Hello, Ada!");
-    let source = format!("datagram of 3 bytes from {}", socket.local_addr().unwrap());
+    let source = format!(
+        "received a 3-byte datagram from {}",
+        socket.local_addr().unwrap()
+    );
     server.stderr().wait_for(&source);
     // Names are untrusted input and are not logged.
     let ended = server.stop();
@@ -50,6 +54,25 @@ fn close(mut stream: TcpStream, cause: &str) {
         }
     }
     expect_last(&mut stream, b"");
+}
+
+/// The order of the lines is that of the events, in both models.
+fn a_refused_client_is_logged_once_it_is_accepted(model: Model) {
+    let server = model.start(&["-v", "--max-clients-per-address", "1"]);
+    let stays = server.connect();
+    let refused = connect(server.tcp_address());
+    let from = refused.local_addr().unwrap();
+    let accepted = server.stderr().wait_for(&format!("accepted {from} as #"));
+    let refusal = server.stderr().wait_for(&format!("refused {from}: "));
+    if model == Model::Threads {
+        let lines = server.stderr().all();
+        let at = |line: &String| lines.iter().position(|other| other == line);
+        assert!(at(&accepted) < at(&refusal), "{lines:#?}");
+    } else {
+        // The reactor decides first, and accepts the client to send it the refusal.
+        assert!(accepted.ends_with(" to refuse it"), "{accepted}");
+    }
+    drop(stays);
 }
 
 /// Without flags: start, stop and warnings, but no connections.

@@ -100,22 +100,29 @@ fn an_address_of_another_machine_is_an_error() {
     );
 }
 
+/// A name of more than 255 bytes needs no name server to fail.
 #[test]
 fn an_unresolvable_address_is_an_error() {
-    // None of these needs a name server.
-    for name in [
-        "no..such..host:9999",
-        "localhost",
-        "127.0.0.1:port",
-        "127.0.0.1:65536",
-        ":1:2",
-    ] {
-        assert_failed(&serve_at(name, &[]), &[name, "ADDRESS:PORT"]);
-    }
-    // The quoted address cannot control the terminal.
-    let ended = serve_at("\u{1b}[31m", &[]);
-    assert_failed(&ended, &["\\u{1b}"]);
-    assert!(!ended.stderr.contains('\u{1b}'));
+    let name = format!("{}:9999", "x".repeat(300));
+    assert_failed(&serve_at(&name, &[]), &[&name, "ADDRESS:PORT"]);
+}
+
+/// The page is blamed for its port, and not the server, which listens there first.
+#[test]
+fn a_page_at_the_port_of_another_program_is_an_error() {
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let ended = serve_at("127.0.0.1:0", &["--observe", &address]);
+    assert_failed(&ended, &["cannot serve the page at", &address, "--observe"]);
+    // The same port by another name: only the system knows that it is one.
+    let port = address.rsplit(':').next().unwrap();
+    drop(other);
+    let names = [format!("127.0.0.1:{port}"), format!("127.1:{port}")];
+    let ended = serve_at(&names[0], &["--observe", &names[1]]);
+    assert_failed(
+        &ended,
+        &["cannot serve the page at", &names[1], "--observe"],
+    );
 }
 
 /// The server binds all addresses or none.

@@ -3,10 +3,10 @@
 use crate::util::{Process, TIMEOUT, helloop};
 use crate::{Get, message_of, responding_server, server};
 use helloop::testing::client::Error;
+use helloop::testing::client::http::Place;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,8 @@ fn without_an_output_file_the_url_names_it() {
     let mut get = Get::new(&url);
     std::env::set_current_dir(get.folder.path()).unwrap();
     get.options.output = None;
-    assert_eq!(get.run().1.unwrap().path, Path::new("page.html"));
+    let place = Place::File("page.html".into());
+    assert_eq!(get.run().1.unwrap().place, place);
     assert_eq!(get.files(), ["page.html"]);
     server.join().unwrap();
 }
@@ -126,4 +127,138 @@ fn a_signal_leaves_no_incomplete_file() {
         assert_eq!(get.files(), [""; 0], "{signal}");
         server.join().unwrap();
     }
+}
+
+#[test]
+fn an_error_page_never_replaces_a_file() {
+    for status in [400, 404, 503, 999, 0, 99, 304] {
+        let response = format!("HTTP/1.1 {status:03} X\r\nContent-Length: 4\r\n\r\ngone");
+        for is_there in [false, true] {
+            let (url, server) = responding_server(response.clone());
+            let mut get = Get::new(&url);
+            get.options.force = true;
+            if is_there {
+                fs::write(get.page(), "good").unwrap();
+            }
+            let error = get.run().1.unwrap_err();
+            assert!(matches!(error, Error::Status { .. }), "{error:?}");
+            let expected: &[&str] = if is_there { &["page"] } else { &[] };
+            assert_eq!(get.files(), expected, "{status}");
+            if is_there {
+                assert_eq!(get.saved(), b"good");
+            }
+            server.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_dash_is_standard_output_and_nothing_else_is_there() {
+    for name in ["-", "/dev/stdout"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhel\x1blo");
+        let mut command = helloop(&["get", &url, "-o", name]);
+        command.current_dir(folder.path());
+        let ended = Process::start(command).wait();
+        assert_eq!(
+            (ended.code, &*ended.stdout),
+            (Some(0), "hel\x1blo\n"),
+            "{name}"
+        );
+        assert!(ended.stderr.contains("HTTP/1.1 200 OK\r\n"), "{ended:?}");
+        let said = "6 bytes written to standard output\n";
+        assert!(ended.stderr.ends_with(said), "{ended:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{name}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_body_is_escaped_on_a_terminal_only() {
+    let body = b"a\tb\r\n\x1b[2J\xff";
+    for (escaped, expected) in [(false, &body[..]), (true, b"a\tb\n\\u{1b}[2J\\xff\n")] {
+        let (url, server) = responding_server([b"HTTP/1.1 200 OK\r\n\r\n", &body[..]].concat());
+        let mut get = Get::new(&url);
+        get.options.output = Some("-".into());
+        let (_, out, result) = get.fetch(escaped);
+        assert_eq!(result.unwrap().place, Place::Stdout);
+        assert_eq!(out, expected);
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn devices_and_fifos_are_written_to() {
+    let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");
+    let mut get = Get::new(&url);
+    get.options.output = Some("/dev/null".into());
+    assert_eq!(get.run().1.unwrap().bytes, 5);
+    server.join().unwrap();
+
+    let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");
+    let get = Get::new(&url);
+    nix::unistd::mkfifo(&get.page(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let page = get.page();
+    let reader = thread::spawn(move || fs::read(page).unwrap());
+    get.run().1.unwrap();
+    assert_eq!(reader.join().unwrap(), b"hello");
+    assert_eq!(get.files(), ["page"]);
+    server.join().unwrap();
+
+    // A device that takes nothing.
+    #[cfg(target_os = "linux")]
+    {
+        let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");
+        let mut get = Get::new(&url);
+        get.options.output = Some("/dev/full".into());
+        let error = get.run().1.unwrap_err();
+        assert!(matches!(error, Error::Save { .. }), "{error:?}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn an_error_says_whether_anything_is_saved() {
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    for (output, end) in [
+        ("page", "end of the body; try again; nothing saved\n"),
+        ("-", "end of the body; try again\n"),
+        ("/dev/null", "end of the body; try again\n"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = responding_server(response);
+        let mut command = helloop(&["get", &url, "-o", output]);
+        command.current_dir(folder.path());
+        let ended = Process::start(command).wait();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.ends_with(end), "{ended:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_compressed_body_is_saved_as_it_is_with_a_warning() {
+    let response = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nzipped";
+    let (url, server) = responding_server(response);
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = helloop(&["get", &url]);
+    command.current_dir(folder.path());
+    let ended = Process::start(command).wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("WARN"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("compressed body, unasked"),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.ends_with(": gzip\n"), "{ended:?}");
+    assert_eq!(
+        fs::read(folder.path().join("page.html")).unwrap(),
+        b"zipped"
+    );
+    let request = server.join().unwrap();
+    assert!(
+        request.contains("\r\nAccept-Encoding: identity\r\n"),
+        "{request}"
+    );
 }

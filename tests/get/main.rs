@@ -5,12 +5,13 @@
 
 mod broken;
 mod files;
+mod redirects;
 #[path = "../util/mod.rs"]
 mod util;
 mod whole;
 
 use helloop::testing::client::Error;
-use helloop::testing::client::http::{self, Options, ResponseError, Saved};
+use helloop::testing::client::http::{self, Options, ResponseError, Saved, Streams};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -66,6 +67,7 @@ impl Get {
             url: url.to_owned(),
             output: Some(folder.path().join("page")),
             force: false,
+            follow: true,
             max_bytes: 1 << 20,
             timeout: TIMEOUT,
         };
@@ -73,9 +75,22 @@ impl Get {
     }
 
     pub(crate) fn run(&self) -> (String, Result<Saved, Error>) {
-        let mut out = Vec::new();
-        let result = http::run(&self.options, &mut out, false);
-        (String::from_utf8(out).unwrap(), result)
+        let (head, _, result) = self.fetch(false);
+        (head, result)
+    }
+
+    /// Fetches for a terminal, or not: the headers, what is written to standard output, the result.
+    pub(crate) fn fetch(&self, escaped: bool) -> (String, Vec<u8>, Result<Saved, Error>) {
+        let (mut head, mut body) = (Vec::new(), Vec::new());
+        let mut streams = Streams {
+            head: &mut head,
+            head_escaped: escaped,
+            body: &mut body,
+            body_escaped: escaped,
+            on_progress: &mut |_| {},
+        };
+        let result = http::run(&self.options, &mut streams);
+        (String::from_utf8(head).unwrap(), body, result)
     }
 
     pub(crate) fn page(&self) -> PathBuf {

@@ -126,6 +126,14 @@ fn each_bad_request_gets_its_status() {
             "the body repeats the status"
         );
     }
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        let response = send(
+            address,
+            format!("GET /healthz HTTP/1.1\r\n{hosts}\r\n").as_bytes(),
+        );
+        assert_eq!(response.status, 400);
+        assert!(response.text().contains("requires exactly one Host field"));
+    }
     // The start of the next request is unknown, so the connection is closed, without a reset.
     let mut stream = connect(address);
     let broken = format!("GET / HTTP/1.1\r\nbroken\r\n\r\n{long}");
@@ -411,7 +419,7 @@ fn metrics_are_parsed_by_the_official_parser() {
 #[test]
 fn an_unusable_observe_address_is_reported_before_the_server_listens() {
     let (_server, address) = start(&[]);
-    for address in [address.to_string(), "nowhere".to_owned()] {
+    for address in [address.to_string(), format!("{}:1", "x".repeat(300))] {
         let ended = run_helloop(&["serve", "--listen", "127.0.0.1:0", "--observe", &address]);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
         assert!(ended.stderr.contains("--observe takes"), "{}", ended.stderr);

@@ -7,7 +7,7 @@ use crate::script::ScriptedStream;
 use helloop::reactor::Readiness;
 use helloop::server::sources::peer::{HIGH_WATER_BYTES, LINGER};
 use helloop::server::stats::CloseCause;
-use helloop::server::{DRAIN_BYTES_PER_CLIENT, Lifecycle, Outcome, Settings};
+use helloop::server::{DRAIN_BYTES_PER_CLIENT, DrainLimit, Lifecycle, Outcome, Settings};
 use std::time::Duration;
 
 const HANDSHAKE: Duration = Duration::from_millis(100);
@@ -120,7 +120,15 @@ fn p17_a_drain_reads_a_bounded_amount_of_each_client() {
         client.borrow_mut().arrive(b"", true);
         harness.run_until_idle();
         assert_eq!(harness.outcome, Some(Outcome::CutOff(1)));
+        assert_eq!(limits(&harness), [DrainLimit::ClientBytes]);
     }
+}
+
+/// The limits that have cut clients off.
+fn limits(harness: &Harness) -> Vec<DrainLimit> {
+    let cut_off = harness.server.summary().cut_off.into_iter();
+    let cut_off = cut_off.filter(|(_, clients)| *clients > 0);
+    cut_off.map(|(limit, _)| limit).collect()
 }
 
 /// A drain is complete only if no limit ended a client that was owed replies. A client that has
@@ -147,6 +155,8 @@ fn p17_a_write_timeout_during_a_drain_is_reported() {
         harness.step();
         harness.run_until_idle();
         assert_eq!(harness.outcome, Some(outcome));
+        let limit = (!is_reset).then_some(DrainLimit::WriteTimeout);
+        assert_eq!(limits(&harness), Vec::from_iter(limit));
     }
 }
 
@@ -161,6 +171,8 @@ fn p17_a_drain_without_time_reports_those_that_it_has_not_read() {
         harness.server.shared.lifecycle = Lifecycle::OutOfTime;
         harness.step_with_only(&[]);
         assert_eq!(harness.outcome, Some(outcome));
+        let limit = (!input.is_empty()).then_some(DrainLimit::DrainTimeout);
+        assert_eq!(limits(&harness), Vec::from_iter(limit));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod faulty;
+mod files;
 mod folded;
 mod hostile;
 mod load;

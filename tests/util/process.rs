@@ -3,7 +3,7 @@
 use super::{HELLOOP, TIMEOUT};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -57,16 +57,26 @@ pub struct Process {
 
 impl Process {
     #[track_caller]
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_into(command, Stdio::piped())
+    }
+
+    /// Starts a command with this standard output. Unless it is [piped](Stdio::piped), nothing of it
+    /// is collected.
+    #[track_caller]
+    pub fn start_into(mut command: Command, stdout: Stdio) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
         Self {
             stdin: child.stdin.take(),
-            stdout: Lines::collect(child.stdout.take().unwrap()),
+            stdout: match child.stdout.take() {
+                Some(stdout) => Lines::collect(stdout),
+                None => Lines::collect(io::empty()),
+            },
             stderr: Lines::collect(child.stderr.take().unwrap()),
             child,
         }

@@ -15,6 +15,10 @@ pub struct Head {
     pub status: u16,
     /// The framing of the body, of which nothing is decoded yet.
     pub body: Body,
+    /// Where a redirect leads.
+    pub location: Option<Vec<u8>>,
+    /// How the body is compressed, escaped.
+    pub coding: Option<String>,
     /// The lines as received, without the empty one at the end.
     pub bytes: Vec<u8>,
 }
@@ -64,7 +68,11 @@ impl HeadParser {
 fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, ResponseError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(bytes).map_err(ResponseError::NotHttp)? {
+    let parsed = response.parse(bytes).map_err(|error| match error {
+        httparse::Error::TooManyHeaders => ResponseError::TooManyHeaders,
+        error => ResponseError::NotHttp(error),
+    });
+    let length = match parsed? {
         httparse::Status::Partial => return Ok(None),
         httparse::Status::Complete(length) => length,
     };
@@ -75,14 +83,29 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, ResponseError> {
     let head = Head {
         status,
         body: framing(status, response.headers)?,
+        location: field(response.headers, "location").map(<[u8]>::to_vec),
+        coding: coding(response.headers),
         bytes: lines.strip_suffix(b"\r").unwrap_or(lines).to_vec(),
     };
     Ok(Some((head, length)))
 }
 
+/// Whether a response with this status has a body at all (RFC 9110, section 15).
+pub(super) fn has_content(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204 | 205 | 304)
+}
+
+/// The codings of the body, unless it is sent as it is.
+fn coding(fields: &[httparse::Header<'_>]) -> Option<String> {
+    let codings = values(fields, "content-encoding");
+    let codings = codings.filter(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    let codings: Vec<_> = codings.filter(|coding| !coding.is_empty()).collect();
+    (!codings.is_empty()).then(|| excerpt(&codings.join(&b", "[..])))
+}
+
 /// The framing of the body (RFC 9112, section 6.3) in a response to `GET`.
 fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Body, ResponseError> {
-    if matches!(status, 100..=199 | 204 | 304) {
+    if !has_content(status) {
         return Ok(Body::Length(0));
     }
     let mut codings = values(fields, "transfer-encoding").peekable();
@@ -105,6 +128,14 @@ fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Body, Respons
         }
     }
     Ok(length.map_or(Body::UntilClose, Body::Length))
+}
+
+/// The value of a field of one value: the first one.
+fn field<'a>(fields: &[httparse::Header<'a>], name: &'static str) -> Option<&'a [u8]> {
+    let mut named = fields.iter();
+    named
+        .find(|field| field.name.eq_ignore_ascii_case(name))
+        .map(|field| field.value)
 }
 
 /// The values of a field. Several lines and one list mean the same.
@@ -202,10 +233,28 @@ mod tests {
 
     #[test]
     fn statuses_without_a_body_have_none() {
-        for status in [204, 304] {
+        for status in [204, 205, 304] {
             let text = format!("HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\n");
             let (head, _) = feed(text.as_bytes()).unwrap().unwrap();
             assert_eq!((head.status, head.body), (status, Body::Length(0)));
+        }
+    }
+
+    #[test]
+    fn the_fields_beside_the_framing_are_read() {
+        let text = "HTTP/1.1 302 Found\r\nlocation: /a b\r\nLocation: /c\r\n\
+            Content-Encoding: gzip, identity\r\nContent-Encoding: br\r\n\r\n";
+        let (head, _) = feed(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(head.location.as_deref(), Some(&b"/a b"[..]));
+        assert_eq!(head.coding.as_deref(), Some("gzip, br"));
+        for fields in [
+            "",
+            "Content-Encoding: identity\r\n",
+            "Content-Encoding:\r\n",
+        ] {
+            let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+            let (head, _) = feed(text.as_bytes()).unwrap().unwrap();
+            assert_eq!((head.location, head.coding), (None, None), "{fields}");
         }
     }
 
@@ -237,8 +286,7 @@ mod tests {
         let huge = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(MAX_HEAD_BYTES));
         let hints = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(MAX_HEAD_BYTES / 28 + 1);
         assert!(feed(most.as_bytes()).unwrap().is_some());
-        let too_many = ResponseError::NotHttp(httparse::Error::TooManyHeaders);
-        assert_eq!(feed(many.as_bytes()), Err(too_many));
+        assert_eq!(feed(many.as_bytes()), Err(ResponseError::TooManyHeaders));
         assert_eq!(feed(huge.as_bytes()), Err(ResponseError::HeadTooLong));
         assert_eq!(feed(hints.as_bytes()), Err(ResponseError::HeadTooLong));
         assert_eq!(

@@ -25,9 +25,9 @@ pub enum UrlError {
     /// A space, a control character or a character outside ASCII.
     #[error("it contains a space, a control or a non-ASCII character; write those as %XX")]
     Character,
-    /// No scheme, or nothing after it.
-    #[error("it does not start with http://")]
-    NoScheme,
+    /// A scheme without `//` after it.
+    #[error("it has no // after its scheme; write http://HOST/PATH")]
+    NoSlashes,
     /// `https`.
     #[error("https needs TLS, and this client uses a plain TCP socket; try http://, or curl")]
     Encrypted,
@@ -57,7 +57,7 @@ pub struct Url {
 }
 
 impl Url {
-    /// Parses a URL.
+    /// Parses a URL. Without a scheme it is `http`: `example.org/x` is `http://example.org/x`.
     ///
     /// # Errors
     ///
@@ -69,12 +69,7 @@ impl Url {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UrlError::Character);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => return Err(UrlError::Encrypted),
-            _ => return Err(UrlError::Scheme),
-        }
+        let rest = without_scheme(text)?;
         let rest = rest.split('#').next().unwrap_or(rest);
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
@@ -118,6 +113,23 @@ impl Url {
         } else {
             self.host.clone()
         }
+    }
+}
+
+/// What comes after `http://`, if that is there.
+fn without_scheme(text: &str) -> Result<&str, UrlError> {
+    let start = text.split(['/', '?', '#']).next().unwrap_or(text);
+    let Some((scheme, _)) = start.split_once(':') else {
+        return Ok(text);
+    };
+    let after = &text[scheme.len() + 1..];
+    match (&*scheme.to_ascii_lowercase(), after.strip_prefix("//")) {
+        ("http", Some(rest)) => Ok(rest),
+        ("https", Some(_)) => Err(UrlError::Encrypted),
+        ("http" | "https", None) => Err(UrlError::NoSlashes),
+        (_, Some(_)) => Err(UrlError::Scheme),
+        // A host and a port.
+        (_, None) => Ok(text),
     }
 }
 
@@ -178,6 +190,22 @@ mod tests {
                 "/",
                 "index.html",
             ),
+            (
+                "www.sina.com.cn",
+                "www.sina.com.cn",
+                "www.sina.com.cn:80",
+                "/",
+                "index.html",
+            ),
+            ("h/a/b.html", "h", "h:80", "/a/b.html", "b.html"),
+            (
+                "h:8080/b?u=http://x/",
+                "h:8080",
+                "h:8080",
+                "/b?u=http://x/",
+                "b",
+            ),
+            ("[::1]:8080/b", "[::1]:8080", "[::1]:8080", "/b", "b"),
             ("HTTP://h/a/b.html", "h", "h:80", "/a/b.html", "b.html"),
             ("http://h:8080/a/", "h:8080", "h:8080", "/a/", "index.html"),
             ("http://h:80/", "h", "h:80", "/", "index.html"),
@@ -233,9 +261,13 @@ mod tests {
             ("http://h/\0", UrlError::Character),
             ("http://h/\u{7f}", UrlError::Character),
             ("http://新浪/", UrlError::Character),
-            ("", UrlError::NoScheme),
-            ("www.sina.com.cn", UrlError::NoScheme),
-            ("http:/h", UrlError::NoScheme),
+            ("", UrlError::Host),
+            ("/page", UrlError::Host),
+            ("mailto:me@h", UrlError::User),
+            ("h:x/", UrlError::Port),
+            ("me@h/", UrlError::User),
+            ("http:/h", UrlError::NoSlashes),
+            ("HTTPS:h", UrlError::NoSlashes),
             ("https://h/", UrlError::Encrypted),
             ("HttpS://h/", UrlError::Encrypted),
             ("ftp://h/", UrlError::Scheme),

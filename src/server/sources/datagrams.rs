@@ -13,7 +13,6 @@ use crate::net::udp::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
 use crate::protocol::greeting;
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
-use crate::server::outcome::plural;
 use crate::server::stats::DropReason;
 use crate::warn_limited;
 use log::debug;
@@ -115,7 +114,7 @@ impl<U: DatagramSocket> Datagrams<U> {
                 warn_limited!(
                     cx.shared.limiters.receive_failed,
                     cx.turn_start,
-                    "receiving a datagram failed: {error}"
+                    "cannot receive a datagram: {error}"
                 );
             }
         }
@@ -125,9 +124,9 @@ impl<U: DatagramSocket> Datagrams<U> {
         let shared = &mut *cx.shared;
         let limit = shared.settings.max_datagram;
         for (datagram, from) in self.received.iter() {
-            let length = datagram.len() as u64;
+            let length = datagram.len();
             shared.stats.datagrams += 1;
-            debug!("datagram of {} from {from}", plural(length, "byte"));
+            debug!("received a {length}-byte datagram from {from}");
             match answer(datagram, from, limit, self.replies.begin()) {
                 Ok(()) => self.replies.commit(from),
                 Err(reason) => {
@@ -135,8 +134,7 @@ impl<U: DatagramSocket> Datagrams<U> {
                     warn_limited!(
                         shared.limiters.dropped,
                         cx.turn_start,
-                        "a datagram of {} from {from} is not answered: {}",
-                        plural(length, "byte"),
+                        "dropped a {length}-byte datagram from {from}: {}",
                         reason.name()
                     );
                 }
@@ -162,7 +160,7 @@ impl<U: DatagramSocket> Datagrams<U> {
                     warn_limited!(
                         cx.shared.limiters.dropped,
                         cx.turn_start,
-                        "a reply of {} bytes to {to} could not be sent: {error}",
+                        "cannot send a {}-byte reply to {to}: {error}",
                         reply.len()
                     );
                     self.replies.remove(1);

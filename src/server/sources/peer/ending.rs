@@ -130,14 +130,14 @@ impl<T: Stream + AsRawFd> Peer<T> {
     fn leave(&self, cause: CloseCause, shared: &mut Shared) -> CloseCause {
         use CloseCause::{BufferedTooMuch, Busy, CutOff, WriteTimeout};
         let is_owed = self.owed(&shared.pending) > 0;
-        let cause = match (self.state, cause) {
+        let counted = match (self.state, cause) {
             (PeerState::Refusing(_) | PeerState::Ending(Busy) | PeerState::Lingering(Busy), _) => {
                 Busy
             }
             (_, WriteTimeout | BufferedTooMuch) if shared.is_draining() && is_owed => CutOff,
             _ => cause,
         };
-        shared.leave(self.stream.as_raw_fd(), cause);
-        cause
+        shared.leave(self.stream.as_raw_fd(), cause, counted);
+        counted
     }
 }

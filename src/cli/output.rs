@@ -1,0 +1,102 @@
+//! Where a command writes its reports.
+//!
+//! **Owns** the choice between standard output and a file, and how a file is replaced. **Must never
+//! touch** what a report says. **Invariant**: a file is replaced by a complete report, or stays as it
+//! was.
+
+use super::{Failure, print_line};
+use crate::file::{self, Existing, NewFile};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The destination of one format of a report.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// Not wanted.
+    None,
+    /// Standard output, instead of the text report.
+    Stdout,
+    /// A file, which appears or is replaced when it is complete.
+    File(PathBuf),
+}
+
+impl Output {
+    /// The destination with this name; `-` is standard output. Checks that a file can be written, and
+    /// changes nothing yet.
+    pub(super) fn prepare(path: Option<&Path>) -> Result<Self, Failure> {
+        match path {
+            None => Ok(Self::None),
+            Some(path) if file::is_standard_output(path) => Ok(Self::Stdout),
+            Some(path) => match file::check(path, Existing::Replace) {
+                Ok(()) => Ok(Self::File(path.to_owned())),
+                Err(error) => Err(cannot_write(path, &error)),
+            },
+        }
+    }
+
+    /// Writes the contents, which are generated only if they are wanted.
+    pub(super) fn write(self, contents: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self {
+            Self::None => Ok(()),
+            Self::Stdout => print_line(contents()).map(drop),
+            Self::File(path) => {
+                let written = NewFile::create(&path, Existing::Replace).and_then(|mut file| {
+                    writeln!(file, "{}", contents())?;
+                    file.commit()
+                });
+                written.map_err(|error| cannot_write(&path, &error))
+            }
+        }
+    }
+}
+
+/// One failure for all that failed.
+pub(super) fn all<const N: usize>(written: [Result<(), Failure>; N]) -> Result<(), Failure> {
+    let failed = written.into_iter().filter_map(Result::err);
+    let failed: Vec<String> = failed.map(|failure| failure.message).collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(failed.join("; "))),
+    }
+}
+
+/// Checks that each format has a file of its own. The error is a message for the user.
+pub(super) fn check(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
+    for (flag, path) in [("--json", json), ("--html", html)] {
+        if let Some(path) = path.filter(|path| path.is_dir()) {
+            return Err(format!("{flag} takes a file: {} is a folder", shown(path)));
+        }
+    }
+    let (Some(json), Some(html)) = (json, html) else {
+        return Ok(());
+    };
+    if file::is_standard_output(json) && file::is_standard_output(html) {
+        return Err("--json and --html cannot both write to standard output".to_owned());
+    }
+    if absolute(json) == absolute(html) {
+        return Err(format!(
+            "--json and --html both write {}: give each a file of its own",
+            shown(json)
+        ));
+    }
+    Ok(())
+}
+
+/// The path with its folder resolved. The last part is not followed: it is replaced.
+fn absolute(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.join(path.file_name().unwrap_or_default())
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format_args!("cannot write {}: {error}", shown(path)))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
+}
