@@ -359,7 +359,15 @@ impl<T: Connecting> Caller<T> {
         }
         let due = match &shared.schedule {
             None => self.sent(),
-            Some(schedule) => schedule.due_count(self.index, now).max(self.sent()),
+            Some(schedule) => {
+                // What becomes due after an interrupt is not part of the run.
+                let due = if now < shared.window_until {
+                    schedule.due_count(self.index, now)
+                } else {
+                    schedule.count_before(self.index, shared.window_until)
+                };
+                due.max(self.sent())
+            }
         };
         // At a rate that no server reaches, billions of messages are due: they are counted in
         // groups that began at nearly the same time.

@@ -297,26 +297,30 @@ fn start_messages(now: Time, cx: &mut Context<'_, Shared>) {
         shared.measured_from = warmup_end;
         shared.schedule = Some(Schedule { pace, clients, end });
     }
+    if let Length::Time(length) = shared.plan.length {
+        // Before the warm-up is over: replies may come in the turn that ends it. Those of a server
+        // that delays by the length of the warm-up all do.
+        shared.measured_from = warmup_end;
+        shared.measured_until = warmup_end.after(length);
+        shared.window_until = shared.measured_until;
+    }
     if shared.plan.warmup.is_zero() {
         start_measuring(now, shared);
     }
 }
 
-/// Messages that begin from now on are measured.
+/// The warm-up is over.
 fn start_measuring(now: Time, shared: &mut Shared) {
     shared.stage = Stage::Running;
     shared.traffic_before = shared.counters.traffic;
-    if shared.schedule.is_none() {
-        shared.measured_from = now;
-    }
     match (shared.plan.length, shared.schedule) {
-        (Length::Time(length), _) => {
-            shared.measured_until = shared.measured_from.after(length);
-            shared.window_until = shared.measured_until;
-        }
+        (Length::Time(_), _) => {}
         (Length::Messages(_), Some(schedule)) => {
             shared.measured_until = schedule.pace.due_time(schedule.end);
         }
-        (Length::Messages(messages), None) => shared.remaining = messages,
+        (Length::Messages(messages), None) => {
+            shared.measured_from = now;
+            shared.remaining = messages;
+        }
     }
 }

@@ -73,7 +73,18 @@ impl Schedule {
     /// The number of messages of the active client `index` that are due up to and including `now`.
     #[must_use]
     pub(crate) fn due_count(&self, index: u32, now: Time) -> u64 {
-        let due = self.pace.due_count(now).min(self.end);
+        self.share_of(index, self.pace.due_count(now))
+    }
+
+    /// The number of messages of the active client `index` that are due before `end`.
+    #[must_use]
+    pub(crate) fn count_before(&self, index: u32, end: Time) -> u64 {
+        self.share_of(index, self.pace.count_before(end))
+    }
+
+    /// How many of the first `due` messages are those of the active client `index`.
+    fn share_of(&self, index: u32, due: u64) -> u64 {
+        let due = due.min(self.end);
         due.saturating_sub(index.into())
             .div_ceil(self.clients.into())
     }

@@ -4,6 +4,7 @@
 //! or make lossy. Nothing here waits, and no clock is read.
 
 mod ends;
+mod judged;
 mod pauses;
 mod tcp;
 mod udp;

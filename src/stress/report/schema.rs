@@ -17,8 +17,8 @@
 //! *in the window*, whatever message they answer, divided by the length of the window.
 //!
 //! A *measured* message begins in the window: it is sent (closed loop) or due (open loop) then. It
-//! ends in one of these ways; `messages.sent`, in the open loop `messages.due`, is their sum over
-//! TCP:
+//! ends in one of these ways; in the closed loop `messages.sent` is their sum, and in the open loop
+//! also messages that are due and not sent end so:
 //!
 //! | end | counted in | latency sample |
 //! | --- | --- | --- |

@@ -1,7 +1,7 @@
 //! However a run ends, its figures are true: the rate is what the server sent within the window, and
 //! each message is answered, unanswered or in flight.
 
-use super::{tcp, udp};
+use super::tcp;
 use crate::reactor::Time;
 use crate::stress::counters::Counters;
 use crate::stress::plan::{Length, Plan};
@@ -60,7 +60,7 @@ const fn seconds(seconds: u64) -> Length {
     Length::Time(Duration::from_secs(seconds))
 }
 
-const ENDS: [Case; 19] = [
+const ENDS: [Case; 20] = [
     Case {
         name: "the time is up",
         ..CASE
@@ -163,6 +163,16 @@ const ENDS: [Case; 19] = [
         ..CASE
     },
     Case {
+        name: "replies of the warm-up that arrive as it ends are within the window",
+        length: seconds(5),
+        warmup_ms: 1_000,
+        delay_ms: 999,
+        window_ms: 5_000,
+        per_second: 10,
+        messages: [50, 0, 0, 0],
+        ..CASE
+    },
+    Case {
         name: "the server falls silent, and the clients give up",
         length: seconds(20),
         event: Event::Silence(1_000),
@@ -219,7 +229,7 @@ const ENDS: [Case; 19] = [
         rate: 20_000,
         event: Event::Interrupt(1_000),
         window_ms: 1_000,
-        messages: [9_990, 0, 0, 10_011],
+        messages: [9_990, 0, 0, 10_010],
         words: "interrupted after 1s of 2s",
         ..CASE
     },
@@ -324,6 +334,11 @@ fn the_figures_are_true_however_a_run_ends() {
             );
         }
         assert_samples(counters, &case);
+        if shared.interrupted
+            && let Some(due) = shared.due_before_window(Duration::ZERO)
+        {
+            assert_eq!(due, counters.answered + counters.left_in_flight, "{name}");
+        }
         // The listed seconds are those of the window.
         let measured = counters.seconds.iter().filter(|second| second.measured);
         let listed: Duration = measured.map(|second| second.length).sum();
@@ -353,93 +368,4 @@ fn assert_samples(counters: &Counters, case: &Case) {
         let beyond = latency.count_between(timeout, Duration::from_secs(100));
         assert_eq!(beyond, counters.timed_out, "{name}");
     }
-}
-
-/// Datagrams follow the same rules.
-#[test]
-fn datagrams_in_flight_at_an_interrupt_are_not_lost() {
-    for silent_from in [0, 100] {
-        let plan = Plan {
-            length: Length::Time(Duration::from_secs(20)),
-            timeout: Duration::from_secs(1),
-            ..udp::closed(3, 0)
-        };
-        let mut run = udp::start(plan, udp::ANSWER);
-        for millisecond in 0..200 {
-            run.step(millisecond >= silent_from);
-        }
-        run.shared.interrupted = true;
-        run.finish(0..0);
-        let shared = &run.shared;
-        let counters = &shared.counters;
-        assert_eq!(counters.left_in_flight, 3);
-        assert_eq!((counters.unanswered, counters.datagrams.lost), (0, 0));
-        assert_eq!(counters.sent, counters.answered + 3);
-        assert_eq!(counters.latency.len(), counters.answered);
-        assert!(verdict::shortcomings(shared).is_empty());
-        assert_eq!(
-            verdict::words(shared, None),
-            "interrupted after 0.2s of 20s"
-        );
-    }
-}
-
-/// A schedule of fewer messages than clients leaves some clients without one.
-#[test]
-fn a_client_without_a_message_needs_no_answer() {
-    for (rate, length) in [
-        (40, seconds(1)),
-        (0, Length::Messages(40)),
-        (40, Length::Messages(40)),
-    ] {
-        let plan = Plan {
-            rate: NonZeroU64::new(rate),
-            length,
-            ..tcp::lines(100, 1)
-        };
-        let mut run = tcp::start(plan, 1_000);
-        run.finish(0..0);
-        let counters = &run.shared.counters;
-        assert_eq!((counters.sent_once, counters.answered_once), (40, 40));
-        assert_eq!(verdict::shortcomings(&run.shared), [""; 0]);
-    }
-}
-
-/// Idle clients are held for the time that was asked for.
-#[test]
-fn a_run_of_idle_clients_achieves_what_was_asked() {
-    let plan = Plan {
-        active: 0,
-        length: seconds(2),
-        ..tcp::lines(50, 1)
-    };
-    let mut run = tcp::start(plan, 1_000);
-    run.finish(0..0);
-    let shared = &run.shared;
-    assert_eq!(shared.window(), Duration::from_secs(2));
-    assert_eq!(verdict::shortcomings(shared), [""; 0]);
-    assert_eq!(verdict::words(shared, None), "held idle clients");
-    assert_eq!(shared.counters.open, 50);
-}
-
-/// What UDP does not send of a schedule is not achieved; what it loses is lost.
-#[test]
-fn a_missed_rate_of_datagrams_is_about_those_sent() {
-    let plan = |rate| Plan {
-        rate: NonZeroU64::new(rate),
-        length: seconds(2),
-        ..udp::closed(1, 0)
-    };
-    let lossy: udp::Script = |number| if number % 10 == 3 { &[] } else { &[0] };
-    let mut run = udp::start(plan(100), lossy);
-    run.finish(0..0);
-    assert_eq!(verdict::shortcomings(&run.shared), [""; 0]);
-    // At most 64 are in flight per client, and in the virtual network for a millisecond or more.
-    let mut run = udp::start(plan(200_000), |number| if number == 0 { &[0] } else { &[] });
-    run.finish(0..0);
-    let missing = verdict::shortcomings(&run.shared);
-    assert!(
-        missing[0].starts_with("sent ") && missing[0].ends_with(" of 200000 a second"),
-        "{missing:?}"
-    );
 }
