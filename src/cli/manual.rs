@@ -37,7 +37,7 @@ pub(super) struct Man {
 }
 
 /// The commands that have a page.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "serve",
     "tcp",
     "udp",
@@ -45,6 +45,7 @@ const PAGES: [&str; 9] = [
     "show",
     "stress",
     "compare",
+    "report",
     "completions",
     "man",
 ];

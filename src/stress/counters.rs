@@ -76,7 +76,7 @@ impl From<&io::Error> for LossCause {
 }
 
 /// One second of the run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Second {
     /// Its end, counted from the start of the run.
     pub at: Duration,

@@ -34,6 +34,7 @@ fn running() -> Shared {
         replies: 118_561,
         p99: Some(Duration::from_micros(11_600)),
         connected: 1_000,
+        ..Second::default()
     });
     shared
 }
