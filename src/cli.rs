@@ -43,8 +43,8 @@ use usage::Environment;
         helloop tcp Michael Tracy             # greet over TCP\n  \
         helloop udp Sarah                     # greet over UDP\n  \
         helloop stress --spawn --clients 10k  # load-test a server of its own\n  \
-        helloop report a.json b.json          # compare two reports of stress\n  \
         helloop compare                       # one loop, or a thread per client?\n  \
+        helloop report a.json b.json          # compare two reports of stress\n  \
         helloop man stress | man -l -         # the man page of a command"
 )]
 struct Cli {

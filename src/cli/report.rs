@@ -18,20 +18,19 @@ use std::path::{Path, PathBuf};
 /// Several are shown side by side, with ratios to the first one, each figure with the spread of its
 /// seconds, and whether they differ by more than that. One is shown as `helloop stress` shows it.
 ///
-/// Exit codes: 0 shown; 1 a file is no report, or the page cannot be written; 2 wrong usage.
+/// Exit codes: 0 shown; 1 a file is not a report, or the page cannot be written; 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    helloop report run.json                                 # show it again\n  \
-    helloop report before.json after.json                   # compare two runs\n  \
-    helloop report before.json after.json --html runs.html  # and draw both in one page")]
+    helloop report run.json                # show it again\n  \
+    helloop report before.json after.json  # compare two runs\n  \
+    helloop report a.json b.json c.json --html runs.html")]
 pub(super) struct Report {
-    /// What `helloop stress --json FILE` has written; at most 8.
+    /// Reports from `helloop stress --json FILE`, at most 8.
     #[arg(value_name = "FILE", required = true, num_args = 1..=MAX_RUNS)]
     files: Vec<PathBuf>,
-    /// Write a page for a browser; - is standard output.
+    /// Write an HTML page with charts of all runs; - for stdout.
     ///
-    /// One file that needs no network, with the charts of all runs. On standard output it takes the
-    /// place of the text.
+    /// One self-contained file. On standard output it replaces the text.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -41,12 +40,12 @@ const COLUMNS: usize = 80;
 
 impl Report {
     pub(super) fn run(&self) -> Result<u8, Failure> {
+        let html = Output::prepare(self.html.as_deref())?;
         let runs = self.files.iter().map(|path| open(path));
         let runs: Vec<NamedRun> = runs.collect::<Result<_, _>>()?;
-        let html = Output::prepare(self.html.as_deref())?;
-        let is_page_printed = html.is_stdout();
+        let text_wanted = !html.is_stdout();
         html.write(|| html::render(&runs))?;
-        if is_page_printed {
+        if !text_wanted {
             return Ok(0);
         }
         let Layout { columns, .. } = Layout::of_stdout();

@@ -176,6 +176,39 @@ fn the_schema_describes_every_key() {
     }
 }
 
+/// The CPU of each second adds up to that of the measured window.
+#[test]
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "portable"),
+    ignore = "process figures need Linux"
+)]
+fn each_second_has_its_share_of_the_cpu() {
+    let (_, report) = spawned("--clients 20 --duration 3s --warmup 200ms");
+    let seconds = report["seconds"].as_array().unwrap();
+    let measured: Vec<_> = seconds
+        .iter()
+        .filter(|second| second["measured"] == true)
+        .collect();
+    assert!(measured.len() >= 2, "{report:#}");
+    let parts = [
+        ("server_cpu_share", &report["server"]),
+        ("load_cpu_share", &report["load"]["process"]),
+    ];
+    for (key, process) in parts {
+        let sum: f64 = measured
+            .iter()
+            .map(|second| second[key].as_f64().unwrap())
+            .sum();
+        let mean = sum / measured.len() as f64;
+        let whole = process["cpu_share"].as_f64().unwrap();
+        assert!(whole > 0.0, "{report:#}");
+        assert!(
+            (mean / whole - 1.0).abs() < 0.5,
+            "{key}: {mean} against {whole}"
+        );
+    }
+}
+
 /// Prints what HdrHistogram's Python library finds in the two histograms of a report, in
 /// microseconds.
 const READER: &str = "

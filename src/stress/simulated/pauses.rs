@@ -31,6 +31,12 @@ fn a_pause_of_the_load_is_not_taken_for_silence_of_the_server() {
             (counters.answered, counters.unanswered, counters.all_lost()),
             (messages, 0, 0)
         );
+        // The lag is that of the second in which the loop paused, and of no other.
+        let lags = counters.seconds.iter().map(|second| second.loop_lag.max);
+        let (paused, others): (Vec<_>, Vec<_>) =
+            lags.partition(|lag| *lag >= Duration::from_secs(50));
+        assert_eq!(paused.len(), 1, "{paused:?}");
+        assert!(others.iter().all(|lag| *lag < Duration::from_millis(100)));
     }
 }
 
