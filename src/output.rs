@@ -363,7 +363,7 @@ mod tests {
         drop(log);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("text");
-        let end = format!("\r\x1b[Jfound\n{}", frame("running"));
+        let end = format!("\r\x1b[J\x1b[?7hfound\n{}", frame("running"));
         assert!(text.ends_with(&end), "{text:?}");
     }
 
@@ -380,7 +380,7 @@ mod tests {
         drop(log);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("text");
-        assert_eq!(text, (frame("running") + "\r\x1b[J").repeat(2));
+        assert_eq!(text, (frame("running") + "\r\x1b[J\x1b[?7h").repeat(2));
     }
 
     fn frame(line: &str) -> String {

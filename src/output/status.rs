@@ -16,8 +16,9 @@ use std::time::Duration;
 /// Assumed if the terminal does not tell its width.
 const DEFAULT_COLUMNS: usize = 80;
 
-/// Moves to the first column, and clears from there to the end of the screen.
-pub(super) const ERASE: &[u8] = b"\r\x1b[J";
+/// Moves to the first column, and clears from there to the end of the screen. Lets the terminal wrap
+/// again: at Ctrl-C the system discards what is not displayed yet, which may be the end of a [`frame`].
+pub(super) const ERASE: &[u8] = b"\r\x1b[J\x1b[?7h";
 
 /// The width of a [`bar`] between its brackets.
 const BAR_COLUMNS: usize = 20;

@@ -5,10 +5,16 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
 const ROWS: u16 = 60;
+
+/// What a shell does around the program. It outlives it: the exit of a session's first process
+/// discards what the terminal has not read yet. It ignores Ctrl-C, which the program does not inherit,
+/// and tells the exit code in a sequence that shows nothing.
+const BEFORE: &str = "trap : INT; ";
+const AFTER: &str = "; printf '\\033]%d\\007' $?; exec sleep 60";
 
 /// What a terminal does with lines when it becomes narrower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +64,8 @@ struct Emulator {
     resize: Option<(u16, Narrowed)>,
     /// All bytes.
     raw: Vec<u8>,
-    ended: bool,
+    /// The exit code of the program, once it has ended.
+    code: Option<u32>,
 }
 
 fn non_zero(number: u16) -> NonZeroU16 {
@@ -78,7 +85,10 @@ impl Emulator {
         if self.wraps || !is_text || column + 1 < columns.get() {
             self.parser.process(&[byte]);
         }
-        let is_end = self.sequence.len() > 2 && byte.is_ascii_alphabetic();
+        let is_end = match self.sequence.get(1) {
+            Some(b']') => byte == 0x07,
+            _ => self.sequence.len() > 2 && byte.is_ascii_alphabetic(),
+        };
         let sequence = if is_end {
             std::mem::take(&mut self.sequence)
         } else {
@@ -94,6 +104,10 @@ impl Emulator {
                 }
             }
             b"\x1b[J" => self.note(),
+            [0x1b, b']', code @ .., 0x07] => {
+                let code = str::from_utf8(code).ok();
+                self.code = code.and_then(|code| code.parse().ok());
+            }
             _ if byte == b'\n' => self.note(),
             _ => {}
         }
@@ -159,13 +173,12 @@ pub(crate) struct Terminal {
     shared: Shared,
     keyboard: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
-    reader: Option<JoinHandle<()>>,
 }
 
 /// How the program ended, and what it has shown.
 pub(crate) struct Shown {
+    /// Its exit code; that of a signal is 128 more than its number.
     pub(crate) code: u32,
-    pub(crate) signal: Option<String>,
     pub(crate) screens: Vec<Screen>,
     /// The screen that the shell's prompt would appear on.
     pub(crate) last: Screen,
@@ -175,7 +188,7 @@ pub(crate) struct Shown {
 impl Terminal {
     /// `helloop ARGUMENTS` with standard input, output and error at the terminal.
     pub(crate) fn start(columns: u16, arguments: &str) -> Self {
-        Self::run(columns, "exec \"$@\"", arguments)
+        Self::run(columns, "\"$@\"", arguments)
     }
 
     /// A line for the shell, in which `"$@"` is `helloop ARGUMENTS`.
@@ -184,7 +197,7 @@ impl Terminal {
             .openpty(size(columns))
             .expect("a terminal");
         let mut command = CommandBuilder::new("sh");
-        command.args(["-c", script, "sh", HELLOOP]);
+        command.args(["-c", &[BEFORE, script, AFTER].concat(), "sh", HELLOOP]);
         command.args(arguments.split_whitespace());
         command.env("TERM", "xterm-256color");
         for (name, _) in std::env::vars_os() {
@@ -194,7 +207,6 @@ impl Terminal {
         }
         command.cwd(std::env::current_dir().expect("a folder"));
         let child = pair.slave.spawn_command(command).expect("a program");
-        // The reader gets EOF when the program ends.
         drop(pair.slave);
         let shared = Shared::new((
             Mutex::new(Emulator {
@@ -204,20 +216,17 @@ impl Terminal {
                 screens: Vec::new(),
                 resize: None,
                 raw: Vec::new(),
-                ended: false,
+                code: None,
             }),
             Condvar::new(),
         ));
         let keyboard = pair.master.take_writer().expect("a keyboard");
-        let reader = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || read(&shared, &*pair.master))
-        };
+        let reader = Arc::clone(&shared);
+        thread::spawn(move || read(&reader, &*pair.master));
         Self {
             shared,
             keyboard,
             child,
-            reader: Some(reader),
         }
     }
 
@@ -248,7 +257,7 @@ impl Terminal {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
-                !emulator.ended && !left.is_zero(),
+                emulator.code.is_none() && !left.is_zero(),
                 "no such screen; the last: {:#?}",
                 emulator.screen()
             );
@@ -264,27 +273,22 @@ impl Terminal {
 
     /// Waits until the program ends.
     #[track_caller]
-    pub(crate) fn wait(mut self) -> Shown {
+    pub(crate) fn wait(self) -> Shown {
         let deadline = Instant::now() + TIMEOUT;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                break status;
+        let mut emulator = self.lock();
+        loop {
+            if let Some(code) = emulator.code {
+                return Shown {
+                    code,
+                    screens: emulator.screens.clone(),
+                    last: emulator.screen(),
+                    raw: emulator.raw.clone(),
+                };
             }
-            let screen = self.lock().screen();
-            assert!(Instant::now() < deadline, "it does not end: {screen:#?}");
-            let changed = self.lock();
-            let tick = TIMEOUT / 1_000;
-            drop(self.shared.1.wait_timeout(changed, tick).expect("no panic"));
-        };
-        let reader = self.reader.take().expect("one wait");
-        reader.join().expect("no panic");
-        let emulator = self.lock();
-        Shown {
-            code: status.exit_code(),
-            signal: status.signal().map(str::to_owned),
-            screens: emulator.screens.clone(),
-            last: emulator.screen(),
-            raw: emulator.raw.clone(),
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "it does not end: {:#?}", emulator.screen());
+            let waited = self.shared.1.wait_timeout(emulator, left);
+            emulator = waited.expect("no panic").0;
         }
     }
 }
@@ -307,8 +311,6 @@ fn read(shared: &Shared, master: &dyn MasterPty) {
         }
         shared.1.notify_all();
     }
-    shared.0.lock().expect("no panic").ended = true;
-    shared.1.notify_all();
 }
 
 impl Shown {

@@ -48,13 +48,10 @@ fn the_progress_is_one_line_at_any_width_and_gone_after_the_run() {
         );
         if columns >= 40 {
             assert_some(&lines, &["warming up", " left"]);
-            assert_some(&lines, &["running", "1s left", "/s"]);
+            assert_some(&lines, &["running", " left", "/s"]);
         }
         if columns >= 80 {
-            assert_some(
-                &lines,
-                &["running", "elapsed", "5 clients", "p99 ", "0 lost"],
-            );
+            assert_some(&lines, &["running", "elapsed", "5 clients", "0 lost"]);
         }
         if columns >= 120 {
             assert_some(&lines, &["[####", "]"]);
@@ -69,6 +66,7 @@ fn the_progress_is_one_line_after_a_resize() {
     let server = Server::start(&[]);
     for narrowed in [Narrowed::Cut, Narrowed::Wrapped] {
         let mut terminal = stress(&server, 120, "--warmup 0s --duration 1h");
+        terminal.wait_for_text("  p99 ");
         for columns in [40, 20, 80] {
             terminal.resize(columns, narrowed);
             terminal.wait_for(|screen| screen.columns == columns && screen.contains("running"));
