@@ -11,13 +11,16 @@
 //!   wording that they and the page share.
 //! - [`listener`] accepts observers. [`observer`] is one connection: `http` on the observed loop
 //!   itself. `answer` routes its requests. A question about all sources goes to [`requests`]; the
-//!   program answers it between turns with `metrics`, a `snapshot` or the `history` of a slot.
+//!   program answers it between turns with `metrics`, a `snapshot`, the `history` of a slot, or an
+//!   `excerpt` of the recording.
 
 pub(crate) mod answer;
 pub(crate) mod describe;
+pub(crate) mod excerpt;
 pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod lanes;
 pub(crate) mod listener;
 pub(crate) mod measures;
 pub(crate) mod metrics;

@@ -26,6 +26,7 @@ pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
 use crate::net::{Net, SystemNet, udp};
+use crate::observe::excerpt::Excerpt;
 use crate::observe::history::Search;
 use crate::observe::listener::ObserverListener;
 use crate::observe::recorder::{RecorderMode, TurnRecorder};
@@ -71,6 +72,8 @@ pub struct Server<N: Net = SystemNet> {
     recording: Option<RecordingFile>,
     /// Searches for the histories of slots that observers ask for.
     searches: BTreeMap<u32, Search>,
+    /// Excerpts of the recording that observers ask for.
+    excerpts: BTreeMap<u64, Excerpt>,
     /// The connections that had closed when waiting listeners were last woken.
     closed_before: u64,
 }
@@ -133,6 +136,7 @@ impl Server {
         loop {
             self.reactor.turn(&mut self.shared)?;
             if let Some(outcome) = self.between_turns() {
+                self.end_streams();
                 return Ok(outcome);
             }
         }
@@ -149,6 +153,7 @@ impl<N: Net> Server<N> {
             started: SystemTime::now(),
             recording: None,
             searches: BTreeMap::new(),
+            excerpts: BTreeMap::new(),
             closed_before: 0,
         }
     }

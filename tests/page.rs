@@ -1,8 +1,16 @@
-//! The page in a real browser. These tests need Chromium and chromedriver, so they are ignored by
-//! default. To run them: `cargo test --test page -- --ignored --test-threads 1`.
+//! The page in a real browser. These tests need Chromium and chromedriver, and some of them axe-core, so
+//! they are ignored by default. To run them: `cargo test --test page -- --ignored --test-threads 1`.
 
 mod browser;
+#[path = "page/colours.rs"]
+mod colours;
 mod http;
+#[path = "page/load.rs"]
+mod load;
+#[path = "page/paused.rs"]
+mod paused;
+#[path = "page/people.rs"]
+mod people;
 mod util;
 
 use browser::Browser;
@@ -82,14 +90,19 @@ fn cells_change_and_rates_move_under_load() {
         clients.greet_all();
     }
     assert!(browser.number("figure-turns") > 0.0);
-    assert!(browser.text("turn-note").starts_with("48 turns in"));
+    assert!(browser.text("turn-note").starts_with("the last "));
+    assert!(
+        browser
+            .text("scale")
+            .starts_with("Linear time: one division is ")
+    );
     clients.greet_while(|| browser.screenshot("300"));
     // Abandoned slots are shown as free. Slots in use again show their generation.
     clients.0.truncate(200);
     browser.wait_for("Number(document.getElementById('count-free').textContent) >= 100");
     clients.0.extend(Clients::connect(&server, 50).0);
     browser.wait_for("document.getElementById('count-waiting').textContent === '250'");
-    browser.wait_for("/changed hands/.test(document.getElementById('slab-note').textContent)");
+    browser.wait_for("/reused/.test(document.getElementById('slab-note').textContent)");
     browser.screenshot("reused");
 }
 
@@ -114,85 +127,6 @@ fn each_state_is_counted_separately() {
     assert_eq!(browser.number("count-waiting"), 80.0);
     browser.screenshot("held-dark");
     browser.wait_for("document.getElementById('count-held').textContent === '0'");
-}
-
-#[test]
-#[ignore = "needs a browser"]
-fn pause_freezes_the_page_and_step_shows_one_more_snapshot() {
-    let server = start(&[]);
-    let browser = open(&server, false);
-    browser.click("pause");
-    browser.wait_for("document.body.dataset.state === 'paused'");
-    let (at, count) = (
-        browser.run("return shown.at"),
-        browser.number("figure-clients"),
-    );
-    let _clients = Clients::connect(&server, 20);
-    browser.wait_for("queue.length >= 5");
-    assert_eq!(browser.run("return shown.at"), at);
-    assert_eq!(browser.number("figure-clients"), count);
-    let second = browser.run("return queue[0].at");
-    browser.click("step");
-    assert_eq!(browser.run("return shown.at"), second);
-    browser.press(".");
-    browser.wait_for(&format!("shown.at > {second}"));
-    browser.run("document.activeElement.blur()");
-    browser.press(" ");
-    browser.wait_for("document.body.dataset.state === 'live'");
-    browser.wait_for("document.getElementById('figure-clients').textContent === '20'");
-}
-
-#[test]
-#[ignore = "needs a browser"]
-fn a_slots_history_is_selected_by_pointer_and_by_keyboard() {
-    let server = start(&[]);
-    let browser = open(&server, false);
-    let mut clients = Clients::connect(&server, 30);
-    browser.wait_for("document.getElementById('count-waiting').textContent === '30'");
-    clients.greet_all();
-    // The last slot: a client of this test, which was just greeted.
-    let last = browser.run("return codes.length - 1").as_i64().unwrap();
-    point_at_slot(&browser, last);
-    browser.wait_for("/waiting/.test(document.getElementById('story-head').textContent)");
-    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('story').textContent)");
-    browser.screenshot("history");
-    browser.run("document.getElementById('grid').focus()");
-    let slot = browser.run("return cell.slot").as_i64().unwrap();
-    browser.press("\u{e012}"); // arrow left
-    browser.wait_for(&format!("cell.slot === {}", slot - 1));
-    let head = format!(
-        "document.getElementById('story-head').textContent.startsWith('#{}.')",
-        slot - 1
-    );
-    browser.wait_for(&head);
-}
-
-#[test]
-#[ignore = "needs a browser"]
-fn a_lost_connection_is_shown_and_reestablished() {
-    let server = start(&[]);
-    let address = observe_address(&server).to_string();
-    let browser = open(&server, false);
-    drop(server);
-    browser.wait_for("document.body.dataset.state === 'lost'");
-    assert!(browser.text("status").contains("lost the server"));
-    browser.screenshot("lost");
-    let _again = Server::start(&["--observe", &address]);
-    browser.wait_for("document.body.dataset.state === 'live'");
-}
-
-#[test]
-#[ignore = "needs a browser, and 19,000 descriptors twice"]
-fn at_nineteen_thousand_clients_the_page_stays_readable() {
-    assert!(helloop::testing::raise_descriptor_limit() > 19_100);
-    let server = start(&[]);
-    let mut clients = Clients::connect(&server, 19_000);
-    let browser = open(&server, false);
-    browser.wait_for("document.getElementById('count-waiting').textContent === '19,000'");
-    clients.greet_while(|| browser.screenshot("19000"));
-    // Every cell is on the screen.
-    let fits = "document.getElementById('grid').clientHeight < innerHeight && cell.size >= 3";
-    browser.wait_for(fits);
 }
 
 /// Microseconds of load until the graphs of the page have some width.
@@ -249,11 +183,19 @@ fn the_picture_of_the_readme() {
     assert!(browser.number("figure-datagrams") > 0.0);
 }
 
-fn point_at_slot(browser: &Browser, slot: i64) {
+/// The middle of a slot's cell in the window, after scrolling to it.
+fn place_of_slot(browser: &Browser, slot: i64) -> (f64, f64) {
     let place = browser.run(&format!(
-        "const box = document.getElementById('grid').getBoundingClientRect(); \
-         return [box.left + ({slot} % cell.columns + .5) * cell.size, \
-                 box.top + (Math.floor({slot} / cell.columns) + .5) * cell.size]"
+        "const grid = document.getElementById('grid'); \
+         const y = (Math.floor({slot} / cell.columns) + .5) * cell.size; \
+         scrollTo(0, grid.getBoundingClientRect().top + scrollY + y - innerHeight / 2); \
+         const box = grid.getBoundingClientRect(); \
+         return [box.left + ({slot} % cell.columns + .5) * cell.size, box.top + y]"
     ));
-    browser.point(place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
+    (place[0].as_f64().unwrap(), place[1].as_f64().unwrap())
+}
+
+fn point_at_slot(browser: &Browser, slot: i64) {
+    let (x, y) = place_of_slot(browser, slot);
+    browser.point(x, y);
 }

@@ -12,6 +12,17 @@ const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 's
     style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'\r\n";
 
+/// The script of the page. Its parts share one scope; the last one runs it.
+const SCRIPT: &str = concat!(
+    include_str!("page/format.js"),
+    include_str!("page/figures.js"),
+    include_str!("page/slab.js"),
+    include_str!("page/loop.js"),
+    include_str!("page/story.js"),
+    include_str!("page/paused.js"),
+    include_str!("page/page.js"),
+);
+
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 const HEALTH_PATH: &str = "/healthz";
@@ -49,9 +60,9 @@ pub(crate) fn route(request: &Request, is_serving: bool, names: &[String]) -> Ro
         })
     };
     let route = match request.path.as_str() {
-        "/" => ok("text/html; charset=utf-8", include_str!("page.html")),
-        "/page.css" => ok("text/css; charset=utf-8", include_str!("page.css")),
-        "/page.js" => ok("text/javascript; charset=utf-8", include_str!("page.js")),
+        "/" => ok("text/html; charset=utf-8", include_str!("page/page.html")),
+        "/page.js" => ok("text/javascript; charset=utf-8", SCRIPT),
+        "/page.css" => ok("text/css; charset=utf-8", include_str!("page/page.css")),
         "/grafana.json" => ok("application/json", include_str!("grafana.json")),
         HEALTH_PATH if is_serving => ok(PLAIN, "serving\n"),
         HEALTH_PATH => Route::Respond(Response {
@@ -60,15 +71,24 @@ pub(crate) fn route(request: &Request, is_serving: bool, names: &[String]) -> Ro
         }),
         "/metrics" => Route::Ask(Question::Metrics),
         "/events" => Route::Stream,
-        path => match path.strip_prefix("/slots/").map(str::parse) {
-            Some(Ok(slot)) => Route::Ask(Question::History(slot)),
-            _ => return Route::Respond(Response::of(Status::NotFound)),
+        path => match question(path) {
+            Some(question) => Route::Ask(question),
+            None => return Route::Respond(Response::of(Status::NotFound)),
         },
     };
     match request.method {
         Method::Get | Method::Head => route,
         Method::Other => Route::Respond(Response::of(Status::MethodNotAllowed)),
     }
+}
+
+/// The question that a path with a number asks.
+fn question(path: &str) -> Option<Question> {
+    if let Some(slot) = path.strip_prefix("/slots/") {
+        return slot.parse().ok().map(Question::History);
+    }
+    let number = path.strip_prefix("/turns/")?;
+    number.parse().ok().map(Question::Turns)
 }
 
 /// The head of a stream of snapshots, which are server-sent events. A browser that loses the
@@ -94,7 +114,7 @@ impl<'a> Response<'a> {
             content_type: match question {
                 Question::Metrics => super::metrics::CONTENT_TYPE,
                 Question::Snapshot => "text/event-stream",
-                Question::History(_) => "application/json",
+                Question::History(_) | Question::Turns(_) => "application/json",
             },
             body,
         }

@@ -100,7 +100,7 @@ impl Search {
 }
 
 /// What a recording says about this event of a source; `None` for an event of the loop.
-fn detail(kind: &EventKind) -> Option<Detail> {
+pub(super) fn detail(kind: &EventKind) -> Option<Detail> {
     Some(match *kind {
         EventKind::Marked {
             token,

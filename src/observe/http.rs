@@ -45,7 +45,7 @@ impl Status {
             Self::BadRequest => "400 Bad Request: this is not an HTTP/1.1 request\n",
             Self::NotOneHost => "400 Bad Request: HTTP/1.1 requires exactly one Host field\n",
             Self::NotFound => {
-                "404 Not Found: the paths are / /events /metrics /healthz and /slots/N\n"
+                "404 Not Found: the paths are / /events /metrics /healthz /slots/N and /turns/N\n"
             }
             Self::MethodNotAllowed => "405 Method Not Allowed: use GET or HEAD\n",
             Self::RequestTimeout => {

@@ -140,6 +140,17 @@ impl<T: Stream> Observer<T> {
         self.note_close(Verdict::Close, cx)
     }
 
+    /// Ends a stream with `event`, the last one, as far as the socket takes it at once: the program
+    /// ends and waits for no observer.
+    pub fn end_stream(&mut self, event: &[u8], cx: &mut Context<'_, ObserverRequests>) -> Verdict {
+        if let ObserverState::Streaming(_) = self.state {
+            self.output.push(event);
+            // The connection is closed in any case.
+            let _ = self.flush(cx);
+        }
+        self.note_close(Verdict::Close, cx)
+    }
+
     fn note_close(&mut self, verdict: Verdict, cx: &mut Context<'_, ObserverRequests>) -> Verdict {
         if verdict == Verdict::Close {
             cx.shared.forget(cx.token);

@@ -240,6 +240,19 @@ impl TurnRecorder {
         self.entries.range(..count.min(self.entries.len())).rev()
     }
 
+    /// The entries with this number and higher ones, the oldest first, with their numbers.
+    pub fn entries_from(&self, number: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let number = number.clamp(self.dropped, self.end());
+        let index = (number - self.dropped) as usize;
+        (number..).zip(self.entries.range(index..))
+    }
+
+    /// The state of a source after its last call, if it is recorded.
+    pub(crate) fn state_of(&self, token: Token) -> Option<State> {
+        let known = self.known_sources.get(token.key as usize)?.as_ref()?;
+        (known.token == token).then_some(known.state)
+    }
+
     /// The current sources, as far as they were recorded.
     pub fn known_sources(&self) -> impl Iterator<Item = &KnownSource> {
         self.known_sources.iter().flatten()

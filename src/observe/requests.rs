@@ -42,6 +42,8 @@ pub enum Question {
     Snapshot,
     /// The history of this slot.
     History(u32),
+    /// What was recorded around the entry with this number.
+    Turns(u64),
 }
 
 /// The body of an answer, shared by all observers that asked the same question between two turns.

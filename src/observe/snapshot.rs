@@ -2,25 +2,20 @@
 //!
 //! **Owns** the event that `/events` streams. **Must never touch** a source: the program passes
 //! the state of each slot. **Invariant**: a snapshot is complete, so that a reader that missed
-//! any number of them needs only the next; and it is bounded by [`MAX_CELLS`] and [`MAX_LANES`].
+//! any number of them needs only the next; and it is bounded by [`MAX_CELLS`] and
+//! [`MAX_LANES`](super::lanes::MAX_LANES).
 //!
 //! Slots are run-length encoded, since most of many thousand clients are in the same state: idle.
 
-use super::describe::{PHASES, phase_index};
-use super::recorder::{EventKind, TurnRecorder};
+use super::lanes::{Lane, lanes};
+use super::recorder::TurnRecorder;
 use super::{State, WorkCounters, microseconds};
-use crate::reactor::{LoopStats, Time, Token, TurnPhase};
+use crate::reactor::{LoopStats, Time, Token};
 use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Slots in a snapshot: a screen cannot show more as separate cells. Each takes at most 12 bytes.
 pub(crate) const MAX_CELLS: u32 = 32_768;
-
-/// Turns in a snapshot, the last ones.
-const MAX_LANES: usize = 48;
-
-/// Entries of the recording that are looked at for them: fewer turns are shown if those are long.
-const MAX_LANE_ENTRIES: usize = 32_768;
 
 /// One event of the stream. Times are in microseconds since the reactor was made.
 #[derive(Debug, Serialize)]
@@ -48,6 +43,8 @@ pub(crate) struct Snapshot {
     /// Deadlines set.
     timers: usize,
     observers: usize,
+    /// The moment of the snapshot: how many entries were recorded before it.
+    recorded: u64,
     /// All slots, those beyond [`MAX_CELLS`] included.
     slots: u32,
     /// Runs of a state: its letter, and the length unless it is 1, as in `w300.g2`.
@@ -58,10 +55,6 @@ pub(crate) struct Snapshot {
     active: Vec<u32>,
     lanes: Vec<Lane>,
 }
-
-/// One turn: its number, when its wait began, the duration of each phase, events, calls, and what of
-/// the calls and of the time between turns was for observers.
-type Lane = (u64, f64, [f64; PHASES.len()], u32, u32, [f64; 2]);
 
 /// Run-length encoding: values and how often each is repeated.
 #[derive(Debug, Default)]
@@ -87,7 +80,7 @@ pub(crate) struct Cells {
 }
 
 /// The letter of a state on the page; a dot for a free slot.
-fn letter(state: Option<State>) -> char {
+pub(super) fn letter(state: Option<State>) -> char {
     match state {
         None => '.',
         Some(State::Greeting) => 'g',
@@ -170,6 +163,7 @@ impl Snapshot {
             ready: turns.ready,
             timers: turns.deadlines,
             observers: 0,
+            recorded: 0,
             slots: cells.count,
             cells: cells.encode_letters(),
             generations: cells.encode_generations(),
@@ -182,6 +176,7 @@ impl Snapshot {
     pub(crate) fn with_recorder(mut self, recorder: &TurnRecorder, observers: usize) -> Self {
         let measures = recorder.measures();
         self.observers = observers;
+        self.recorded = recorder.end();
         self.longest = microseconds(measures.turn.recent());
         self.queue_wait = microseconds(measures.queue_wait.recent());
         self.late = microseconds(measures.lateness.recent());
@@ -200,44 +195,6 @@ impl Snapshot {
         event.extend_from_slice(b"\n\n");
         event
     }
-}
-
-/// The last complete turns, oldest first.
-fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = Vec::with_capacity(MAX_LANES);
-    // In reverse, a phase ends where the one seen before begins.
-    let mut end = recorder.last();
-    let (mut events, mut calls, mut observed) = (0, 0, [0.0; 2]);
-    let mut phases = [0.0; PHASES.len()];
-    for entry in recorder.entries().rev().take(MAX_LANE_ENTRIES) {
-        match entry.kind {
-            EventKind::Marked { .. } => events += 1,
-            EventKind::Called { .. } => calls += 1,
-            EventKind::Observed { drive, between } => {
-                observed = [drive, between].map(microseconds);
-            }
-            EventKind::TurnPhase(turn, phase) => {
-                phases[phase_index(phase)] += microseconds(end.since(entry.at));
-                end = entry.at;
-                if let TurnPhase::Wait(_) = phase {
-                    let began = microseconds(entry.at.since(Time::ZERO));
-                    if turn != recorder.turn() {
-                        lanes.push((turn, began, phases, events, calls, observed));
-                    }
-                    (phases, events, calls, observed) = ([0.0; PHASES.len()], 0, 0, [0.0; 2]);
-                    if lanes.len() == MAX_LANES {
-                        break;
-                    }
-                }
-            }
-            EventKind::Born(..)
-            | EventKind::Died(_)
-            | EventKind::Counted { .. }
-            | EventKind::Paused { .. } => {}
-        }
-    }
-    lanes.reverse();
-    lanes
 }
 
 #[cfg(test)]

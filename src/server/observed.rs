@@ -9,6 +9,7 @@ use super::stats::CloseCause;
 use super::{RecordingFile, Server, ServerSource, Shared, metrics as server_metrics};
 use crate::net::Net;
 use crate::net::stream::Stream;
+use crate::observe::excerpt::Excerpt;
 use crate::observe::history::{Search, SlotInfo};
 use crate::observe::observer::SNAPSHOT_PERIOD;
 use crate::observe::requests::{MAX_OBSERVERS, OBSERVER_ACCEPTS_PER_TURN, Question};
@@ -24,6 +25,12 @@ const SEARCHED_ENTRIES_PER_TURN: usize = 8_192;
 
 // Each question has a share.
 const _: () = assert!(SEARCHED_ENTRIES_PER_TURN / MAX_OBSERVERS > 0);
+
+/// Entries that are formatted between two turns for the page while it is paused: they take 0.3 ms,
+/// and an excerpt 16 turns.
+const FORMATTED_ENTRIES_PER_TURN: usize = 256;
+
+const _: () = assert!(FORMATTED_ENTRIES_PER_TURN / MAX_OBSERVERS > 0);
 
 /// What is to be observed, and how. By default nothing.
 #[derive(Debug, Default)]
@@ -119,6 +126,7 @@ impl<N: Net> Server<N> {
         recorder.set_watched(observers.streams > 0);
         if !observers.is_asked() {
             self.searches.clear();
+            self.excerpts.clear();
             return;
         }
         recorder.observers_answered();
@@ -126,14 +134,19 @@ impl<N: Net> Server<N> {
         // A search whose observer has left ends.
         self.searches
             .retain(|slot, _| questions.contains(&Question::History(*slot)));
+        self.excerpts
+            .retain(|number, _| questions.contains(&Question::Turns(*number)));
         for question in &questions {
             let body = match question {
-                Question::Metrics => self.metrics(),
-                Question::Snapshot => self.snapshot().event(),
-                Question::History(slot) => match self.history(*slot, questions.len()) {
-                    Some(body) => body,
-                    None => continue,
-                },
+                Question::Metrics => Some(self.metrics()),
+                Question::Snapshot => Some(self.snapshot().event()),
+                Question::History(slot) => self.history(*slot, questions.len()),
+                Question::Turns(number) => self.excerpt(*number, questions.len()),
+            };
+            let Some(body) = body else {
+                // The rest of the answer comes after the next turn, which must not wait.
+                self.reactor.skip_next_wait();
+                continue;
             };
             for token in self.shared.observers.answer_all(*question, body.into()) {
                 self.reactor.wake(token);
@@ -170,7 +183,6 @@ impl<N: Net> Server<N> {
         let search = search.or_insert_with(|| Search::new(slot, recorder));
         let share = SEARCHED_ENTRIES_PER_TURN / questions;
         if !search.advance(recorder, share) {
-            self.reactor.skip_next_wait();
             return None;
         }
         let found = self.reactor.slots().nth(slot as usize);
@@ -183,5 +195,33 @@ impl<N: Net> Server<N> {
             },
         });
         Some(self.searches.remove(&slot)?.to_json(info))
+    }
+
+    /// What was recorded around an entry, once it is formatted. Each of the `questions` has an equal
+    /// share of the entries that are formatted between two turns.
+    fn excerpt(&mut self, number: u64, questions: usize) -> Option<Vec<u8>> {
+        let recorder = self.reactor.recorder();
+        let excerpt = self.excerpts.entry(number);
+        let excerpt = excerpt.or_insert_with(|| Excerpt::around(number, recorder));
+        if !excerpt.advance(recorder, FORMATTED_ENTRIES_PER_TURN / questions) {
+            return None;
+        }
+        Some(self.excerpts.remove(&number)?.into_json())
+    }
+
+    /// Tells those who watch that the server ends, with a last snapshot. Whoever does not take it at
+    /// once sees only that the connection is closed.
+    pub(super) fn end_streams(&mut self) {
+        if self.shared.observers.streams == 0 {
+            return;
+        }
+        let last = [b"event: end\n", &self.snapshot().event()[..]].concat();
+        self.reactor
+            .for_each(&mut self.shared, |source, cx| match source {
+                ServerSource::Observer(observer) => {
+                    observer.end_stream(&last, &mut cx.part(|shared| &mut shared.observers))
+                }
+                _ => Verdict::Hold,
+            });
     }
 }

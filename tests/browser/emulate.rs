@@ -10,10 +10,7 @@ impl Browser {
         let parameters = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false,
         });
-        self.command(
-            "goog/cdp/execute",
-            &json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": parameters }),
-        );
+        self.devtools("Emulation.setDeviceMetricsOverride", &parameters);
         self.wait_for(&format!("innerWidth === {width}"));
     }
 

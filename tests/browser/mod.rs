@@ -67,6 +67,34 @@ impl Browser {
         browser
     }
 
+    /// Sends a command of the Chrome DevTools Protocol.
+    #[track_caller]
+    pub fn devtools(&self, command: &str, parameters: &Value) {
+        self.command(
+            "goog/cdp/execute",
+            &json!({ "cmd": command, "params": parameters }),
+        );
+    }
+
+    /// Changes what the page sees of the screen: its size, as on a phone, and the colour scheme.
+    #[track_caller]
+    pub fn emulate(&self, width: u32, height: u32, dark: bool) {
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1,
+            "mobile": width < 600 });
+        self.devtools("Emulation.setDeviceMetricsOverride", &screen);
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": features }),
+        );
+    }
+
+    /// The driver's process: the browser's are its descendants.
+    pub fn driver_id(&self) -> u32 {
+        self.driver.id()
+    }
+
     /// Opens a page.
     #[track_caller]
     pub fn open(&self, url: &str) {
@@ -137,6 +165,39 @@ impl Browser {
         let actions = json!({ "actions": [
             { "type": "pointer", "id": "mouse", "actions": [place] },
         ] });
+        self.command("actions", &actions);
+    }
+
+    /// Clicks at this position with the mouse.
+    #[track_caller]
+    pub fn click_at(&self, x: f64, y: f64) {
+        self.point_and_press("mouse", x, y);
+    }
+
+    /// Taps at this position with a finger.
+    #[track_caller]
+    pub fn tap(&self, x: f64, y: f64) {
+        self.point_and_press("touch", x, y);
+    }
+
+    fn point_and_press(&self, pointer: &str, x: f64, y: f64) {
+        let place = json!({ "type": "pointerMove", "duration": 0, "x": x as i64, "y": y as i64 });
+        let down = json!({ "type": "pointerDown", "button": 0 });
+        let up = json!({ "type": "pointerUp", "button": 0 });
+        let actions = json!({ "actions": [{ "type": "pointer", "id": pointer,
+            "parameters": { "pointerType": pointer }, "actions": [place, down, up] }] });
+        self.command("actions", &actions);
+    }
+
+    /// Presses a key with Shift.
+    #[track_caller]
+    pub fn press_shifted(&self, key: &str) {
+        const SHIFT: &str = "\u{e008}";
+        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": [
+            { "type": "keyDown", "value": SHIFT },
+            { "type": "keyDown", "value": key }, { "type": "keyUp", "value": key },
+            { "type": "keyUp", "value": SHIFT },
+        ] }] });
         self.command("actions", &actions);
     }
 

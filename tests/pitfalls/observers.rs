@@ -41,6 +41,10 @@ impl Observed {
         }
     }
 
+    fn recorder(&self) -> &TurnRecorder {
+        self.harness.server.reactor.recorder()
+    }
+
     /// One more connection in the backlog. Its send buffer takes `room` bytes.
     fn connect(&mut self, input: &[u8], fin: bool, room: usize) -> Remote {
         let (stream, remote) = ScriptedStream::with_room(room);
@@ -169,21 +173,23 @@ fn p24_each_observer_that_is_idle_or_stuck_is_closed_at_its_deadline() {
 /// questions together.
 const SEARCHED_ENTRIES_PER_TURN: usize = 8_192;
 
-#[test]
-fn p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn() {
+/// A recording of this many entries, by twenty clients.
+fn recorded(min_entries: usize) -> Observed {
     let mut observed = Observed::with(TurnRecorder::new(10_000, RecorderMode::Recording));
     let mut add = |_| observed.harness.client(ScriptedStream::unlimited());
     let clients: Vec<_> = (0..20).map(&mut add).collect();
-    let entries = |observed: &Observed| {
-        let recorder = observed.harness.server.reactor.recorder();
-        recorder.entries().count()
-    };
-    while entries(&observed) < 5 * SEARCHED_ENTRIES_PER_TURN {
+    while observed.recorder().entries().count() < min_entries {
         for client in &clients {
             client.borrow_mut().arrive(b"Ada", false);
         }
         observed.step();
     }
+    observed
+}
+
+#[test]
+fn p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn() {
+    let mut observed = recorded(5 * SEARCHED_ENTRIES_PER_TURN);
     for questions in [1, 16] {
         let observers: Vec<_> = (0..questions)
             .map(|slot| {
@@ -193,7 +199,7 @@ fn p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn() 
                 observed.connect(request.as_bytes(), false, usize::MAX / 2)
             })
             .collect();
-        let entries = entries(&observed);
+        let entries = observed.recorder().entries().count();
         let turns = observed.turns_until_answered(observers.last().unwrap(), 1_000);
         let expected = questions * entries / SEARCHED_ENTRIES_PER_TURN;
         assert!(
@@ -211,4 +217,81 @@ fn p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn() 
         "{found}"
     );
     assert!(found.contains("\"state\":\"waiting\""), "{found}");
+}
+
+/// Entries that are formatted per turn for a page that is paused, all questions together, and the
+/// entries of one answer.
+const FORMATTED_ENTRIES_PER_TURN: usize = 256;
+const ENTRIES_BEFORE: u64 = 3_072;
+const ENTRIES_AFTER: u64 = 1_024;
+
+#[test]
+fn p23_questions_about_turns_format_a_bounded_part_of_the_recording_per_turn() {
+    let mut observed = recorded(40_000);
+    let entries = (ENTRIES_BEFORE + ENTRIES_AFTER) as usize;
+    for questions in [1, 16] {
+        let observers: Vec<_> = (0..questions)
+            .map(|question| {
+                let number = 20_000 + question;
+                let request = format!("GET /turns/{number} HTTP/1.1\r\nHost: [::1]\r\n\r\n");
+                observed.connect(request.as_bytes(), false, usize::MAX / 2)
+            })
+            .collect();
+        let turns = observed.turns_until_answered(observers.last().unwrap(), 1_000);
+        let expected = questions * entries / FORMATTED_ENTRIES_PER_TURN;
+        assert!(
+            (expected..2 * expected + 20).contains(&turns),
+            "{turns} turns for {expected}"
+        );
+    }
+}
+
+#[test]
+fn an_excerpt_has_the_entries_around_a_moment_and_is_bounded() {
+    let mut observed = recorded(40_000);
+    let mut ask = |number: u64| {
+        let request = format!("GET /turns/{number} HTTP/1.0\r\n\r\n");
+        let remote = observed.connect(request.as_bytes(), false, usize::MAX / 2);
+        observed.turns_until_answered(&remote, 100);
+        let end = observed.recorder().end();
+        let answer = String::from_utf8(remote.borrow().written.clone()).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let excerpt: serde_json::Value = serde_json::from_str(body).unwrap();
+        let first = excerpt["first"].as_u64().unwrap();
+        let entries = excerpt["entries"].as_array().unwrap().clone();
+        assert!(body.len() < 180 * 4_096, "{} bytes", body.len());
+        (first, entries, end)
+    };
+    let (first, entries, _) = ask(20_000);
+    assert_eq!(first, 20_000 - ENTRIES_BEFORE);
+    assert_eq!(entries.len() as u64, ENTRIES_BEFORE + ENTRIES_AFTER);
+    let call = entries.iter().find(|entry| entry[1] == "c").unwrap();
+    assert_eq!(call[4], "read 3 B, write 11 B; park");
+    assert_eq!((&call[5], &call[6]), (&"w".into(), &"w".into()));
+    // At both ends of the recording there is less.
+    let (first, entries, _) = ask(0);
+    assert_eq!((first, entries.len() as u64), (0, ENTRIES_AFTER));
+    let (first, entries, end) = ask(u64::MAX);
+    assert_eq!(entries.len() as u64, ENTRIES_BEFORE);
+    assert!(first + ENTRIES_BEFORE <= end, "{first} of {end}");
+}
+
+#[test]
+fn an_excerpt_begins_where_the_recording_begins() {
+    let mut observed = Observed::with(TurnRecorder::new(20, RecorderMode::Recording));
+    let client = observed.harness.client(ScriptedStream::unlimited());
+    for _ in 0..100 {
+        client.borrow_mut().arrive(b"Ada", false);
+        observed.step();
+    }
+    // The moment has left the recording.
+    let remote = observed.connect(b"GET /turns/50 HTTP/1.0\r\n\r\n", false, usize::MAX / 2);
+    observed.turns_until_answered(&remote, 100);
+    let answer = String::from_utf8(remote.borrow().written.clone()).unwrap();
+    let oldest = observed.recorder().end() - observed.recorder().entries().count() as u64;
+    assert!(
+        oldest > 50 + ENTRIES_AFTER || answer.contains("\"first\":"),
+        "{oldest}"
+    );
+    assert!(!answer.contains("\"first\":50"), "{answer}");
 }
