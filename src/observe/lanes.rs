@@ -10,6 +10,7 @@ use super::describe::{PHASES, phase_index};
 use super::recorder::{EventKind, TurnRecorder};
 use super::{State, microseconds};
 use crate::reactor::{Time, Token, TurnPhase};
+use std::collections::BTreeSet;
 
 /// Turns in a snapshot, the last ones: more than fit on the axis.
 pub(super) const MAX_LANES: usize = 48;
@@ -28,9 +29,10 @@ pub(super) fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
     // In reverse, a phase ends where the one seen before begins.
     let mut end = recorder.last();
     let mut turn = Turn::default();
+    let mut gone_observers = BTreeSet::new();
     for entry in recorder.entries().rev().take(MAX_LANE_ENTRIES) {
         let EventKind::TurnPhase(number, phase) = entry.kind else {
-            turn.read(&entry.kind, recorder);
+            turn.read(&entry.kind, recorder, &mut gone_observers);
             continue;
         };
         turn.phases[phase_index(phase)] += microseconds(end.since(entry.at));
@@ -38,7 +40,8 @@ pub(super) fn lanes(recorder: &TurnRecorder) -> Vec<Lane> {
         end = entry.at;
         if let TurnPhase::Wait(_) = phase {
             if number != recorder.turn() {
-                lanes.push(turn.lane(number, microseconds(entry.at.since(Time::ZERO))));
+                let began = microseconds(entry.at.since(Time::ZERO));
+                lanes.push(turn.lane(number, began, &gone_observers));
             }
             turn = Turn::default();
             if lanes.len() == MAX_LANES {
@@ -63,20 +66,21 @@ struct Turn {
     has_work: bool,
     /// Sources that are gone, in the phase that is being read and, with its bit, in later ones.
     gone: Vec<(Token, u8)>,
-    /// Of these, observers.
-    gone_observers: Vec<Token>,
 }
 
 impl Turn {
-    fn read(&mut self, kind: &EventKind, recorder: &TurnRecorder) {
+    /// `observers` collects the observers among the sources that are gone.
+    fn read(&mut self, kind: &EventKind, recorder: &TurnRecorder, observers: &mut BTreeSet<Token>) {
         match *kind {
             EventKind::Marked { .. } => self.events += 1,
             EventKind::Called { call, .. } => {
                 self.calls += 1;
                 if call.is == State::Observer {
-                    self.gone_observers.push(call.token);
-                    return;
+                    observers.insert(call.token);
                 }
+            }
+            EventKind::Born(token, State::Observer) => {
+                observers.insert(token);
             }
             EventKind::Observed { drive, between } => {
                 self.observers = [drive, between].map(microseconds);
@@ -105,11 +109,11 @@ impl Turn {
         }
     }
 
-    fn lane(&self, number: u64, began: f64) -> Lane {
+    fn lane(&self, number: u64, began: f64, observers: &BTreeSet<Token>) -> Lane {
         let clients = self
             .gone
             .iter()
-            .filter(|(token, _)| !self.gone_observers.contains(token));
+            .filter(|(token, _)| !observers.contains(token));
         let worked = clients.fold(self.worked, |worked, (_, bit)| worked | bit);
         (
             number,

@@ -6,12 +6,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-const MEASURED: Duration = Duration::from_secs(4);
+const MEASURED: Duration = Duration::from_secs(3);
 
-/// Measured in a release build on a shared 2-core machine: see the README. The bounds here leave room
-/// for a debug build and for other programs.
-const MAX_SERVER_SHARE: f64 = 0.10;
-const MAX_TAB_SHARE: f64 = 0.60;
+/// The pace of the load: a twentieth of the clients ten times per second, 9,500 messages per second.
+const GROUPS: usize = 20;
+const GROUP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Of a core. A release build on two shared CPUs took 0.3 % (server, idle), less than could be told
+/// from the load itself (server, load), 7 % (tab, idle) and 15 % (tab, load). The goals are 2 % and
+/// 25 %; the bounds leave room for a debug build beside other programs.
+const MAX_SERVER_SHARE: f64 = 0.08;
+const MAX_TAB_SHARE: f64 = 0.50;
 
 /// Clock ticks per second in /proc: fixed by Linux's ABI.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -65,12 +70,27 @@ fn share_while(ids: &[u32], work: impl FnOnce()) -> f64 {
     (used() - before) / started.elapsed().as_secs_f64()
 }
 
+fn greet_at_a_pace(clients: &mut Clients) {
+    let started = Instant::now();
+    let group = clients.0.len() / GROUPS;
+    for (turn, start) in (0..GROUPS).cycle().map(|index| index * group).enumerate() {
+        if started.elapsed() > MEASURED {
+            return;
+        }
+        Clients::greet(&mut clients.0[start..start + group]);
+        let next = GROUP_INTERVAL * (turn as u32 + 1);
+        std::thread::sleep(next.saturating_sub(started.elapsed()));
+    }
+}
+
 #[test]
 #[ignore = "needs a browser, and 19,000 descriptors twice"]
 fn at_nineteen_thousand_clients_the_page_stays_readable_and_cheap() {
     assert!(helloop::testing::raise_descriptor_limit() > 19_100);
     let server = start(&[]);
     let mut clients = Clients::connect(&server, 19_000);
+    let server_id = [server.id()];
+    let unwatched = share_while(&server_id, || greet_at_a_pace(&mut clients));
     let browser = open(&server, false);
     browser.wait_for("document.getElementById('count-waiting').textContent === '19,000'");
     // Every cell is on the screen.
@@ -78,31 +98,22 @@ fn at_nineteen_thousand_clients_the_page_stays_readable_and_cheap() {
     browser.wait_for(fits);
     let tab = renderers(&browser);
     assert!(!tab.is_empty());
-    let observing = || browser.run("return latest.observing").as_f64().unwrap() / 1e6;
-    let wait = || std::thread::sleep(MEASURED);
-    let mut idle = 0.0;
-    let idle_tab = share_while(&tab, || idle = share_while(&[server.id()], wait));
+    let both_while = |work: &mut dyn FnMut()| {
+        let mut server = 0.0;
+        let tab = share_while(&tab, || server = share_while(&server_id, work));
+        (server, tab)
+    };
+    let (idle, idle_tab) = both_while(&mut || std::thread::sleep(MEASURED));
+    let (watched, busy_tab) = both_while(&mut || greet_at_a_pace(&mut clients));
+    println!("idle: the server {idle:.3} of a core, the tab {idle_tab:.3}");
     println!(
-        "idle: the server {:.1} % of a core, the tab {:.1} %",
-        100.0 * idle,
-        100.0 * idle_tab
-    );
-    // Under load the server's share is that of its observers, as it measures it itself.
-    let (before, started) = (observing(), Instant::now());
-    let busy_tab = share_while(&tab, || clients.greet_while(wait));
-    let busy = (observing() - before) / started.elapsed().as_secs_f64();
-    println!(
-        "load: for observers {:.1} % of a core, the tab {:.1} %",
-        100.0 * busy,
-        100.0 * busy_tab
+        "load: the server {unwatched:.3} unwatched, {watched:.3} watched, the tab {busy_tab:.3}"
     );
     clients.greet_while(|| browser.screenshot("19000"));
+    let share = idle.max(watched - unwatched);
+    assert!(share < MAX_SERVER_SHARE, "{share} of a core for one tab");
     assert!(
-        idle < MAX_SERVER_SHARE && busy < MAX_SERVER_SHARE,
-        "{idle} {busy}"
-    );
-    assert!(
-        idle_tab < MAX_TAB_SHARE && busy_tab < MAX_TAB_SHARE,
+        idle_tab.max(busy_tab) < MAX_TAB_SHARE,
         "{idle_tab} {busy_tab}"
     );
 }

@@ -17,6 +17,8 @@ let gone = null;
 
 function show(now) {
   [before, shown] = [shown, now];
+  // The mark turns with the snapshots: an animation of its own would cost more than all the rest.
+  if (!calm.matches) $("mark").style.transform = `rotate(${now.turns % 60 * 6}deg)`;
   readCells(now);
   updateFigures(now, before);
   updateLegend();

@@ -32,10 +32,11 @@ function readCells(now) {
     slot += length;
   });
   // Without motion the light does not fade: it is on while the slot works.
-  const faded = (light) => calm.matches ? 0 : Math.max(0, light - 1);
+  const fades = !calm.matches, known = codes.length;
   for (let i = 0; i < slots; i += 1) {
-    const changed = active[i] || i < codes.length && (next[i] !== codes[i] || nextGenerations[i] !== generations[i]);
-    nextFlash[i] = changed ? FLASH_STEPS : faded(flash[i] || 0);
+    const changed = active[i] || i < known && (next[i] !== codes[i] || nextGenerations[i] !== generations[i]);
+    if (changed) nextFlash[i] = FLASH_STEPS;
+    else if (fades && i < known && flash[i]) nextFlash[i] = flash[i] - 1;
   }
   [codes, generations, flash] = [next, nextGenerations, nextFlash];
 }
