@@ -111,7 +111,8 @@ fn row(entry: &Entry) -> Row {
         EventKind::TurnPhase(turn, phase) => Row::TurnPhase(at, 'p', phase_index(*phase), *turn),
         EventKind::Marked { token, .. } => source('m', *token, None, None),
         EventKind::Called { call, .. } => {
-            let (is, was) = (letter(Some(call.is)), letter(Some(call.was)));
+            let was = call.was.unwrap_or(call.is);
+            let (is, was) = (letter(Some(call.is)), letter(Some(was)));
             source('c', call.token, Some(is), Some(was))
         }
         EventKind::Born(token, state) => source('b', *token, Some(letter(Some(*state))), None),

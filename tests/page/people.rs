@@ -58,6 +58,9 @@ fn axe_core_finds_no_violation_in_any_state_on_any_screen() {
     drop(clients);
     check_on_all_screens(&browser, "ended");
     assert_eq!(browser.text("status"), "the server has ended");
+    // The last snapshot is told, not the one before.
+    assert_eq!(browser.text("figure-clients"), "0");
+    assert!(browser.text("story-head").ends_with(" free"));
 }
 
 #[test]
@@ -142,6 +145,18 @@ fn an_idle_loop_is_lit_only_in_its_wait() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(browser.text("figure-turns"), "0");
+    // What is said of the axis is what is drawn.
+    for _ in 0..20 {
+        let said = browser.run(
+            "const axis = layTurns(shown.lanes.map(laneOf), $('lanes').clientWidth - NAMES_PX - 2); \
+             return [$('scale').textContent, roundTime(roundStep(56 / axis.scale))]",
+        );
+        let (text, division) = (said[0].as_str().unwrap(), said[1].as_str().unwrap());
+        assert!(
+            text.contains(&format!("one division is {division},")),
+            "{said}"
+        );
+    }
     browser.screenshot("idle");
 }
 

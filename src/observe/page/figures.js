@@ -54,14 +54,14 @@ function forgetFigures() {
   for (const figure of FIGURES) figure.history = [];
 }
 
-function updateFigures(now, last) {
+function updateFigures(now, last, isLast) {
   const seconds = last ? (now.at - last.at) / 1e6 : 0;
   const rate = (key) => seconds > 0 ? Math.max(0, (now[key] - last[key]) / seconds) : 0;
   for (const figure of FIGURES) {
     figure.history.push(figure.of(now, rate) || 0);
     if (figure.history.length > HISTORY) figure.history.shift();
   }
-  if (undrawn++ % SNAPSHOTS_PER_DRAWING) return;
+  if (undrawn++ % SNAPSHOTS_PER_DRAWING && !isLast) return;
   for (const figure of FIGURES) {
     const recent = figure.history.slice(-SNAPSHOTS_PER_DRAWING);
     const value = figure.kind === "level" ? recent[recent.length - 1]

@@ -119,7 +119,7 @@ function drawLanes(lanes) {
   drawRows(context, width);
   context.save();
   context.translate(NAMES_PX, 0);
-  drawAxis(context, axis);
+  drawAxis(context, axis, width - NAMES_PX);
   drawTurns(context, axis.turns);
   context.restore();
   const box = chosen && laneBoxes.find((one) => one.lane === chosen);
@@ -146,7 +146,7 @@ function drawRows(context, width) {
 }
 
 // The divisions of the axis: each stretch between two breaks counts from its own start.
-function drawAxis(context, { stretches, scale, turns }) {
+function drawAxis(context, { stretches, scale, turns }, room) {
   const step = roundStep(56 / scale);
   context.textAlign = "left";
   for (const { x, width } of stretches) {
@@ -155,8 +155,8 @@ function drawAxis(context, { stretches, scale, turns }) {
       context.fillStyle = colours["--line"];
       context.fillRect(at, HEAD_PX, 1, ROWS_END_PX - HEAD_PX + 4);
       context.fillStyle = colours["--soft"];
-      const label = i ? "+" + roundTime(i * step) : "0", room = i ? step * scale : width;
-      if (room > 14 && at + context.measureText(label).width < x + width + BREAK_PX) {
+      const label = i ? "+" + roundTime(i * step) : "0";
+      if ((i ? step * scale : width) > 14 && at + context.measureText(label).width < x + width + BREAK_PX) {
         context.fillText(label, at + 2, ROWS_END_PX + 11);
       }
     }
@@ -165,7 +165,7 @@ function drawAxis(context, { stretches, scale, turns }) {
   let free = 0; // the left edge of the room that is left for numbers
   for (const { lane, x, end } of turns) {
     const text = whole.format(lane.turn), wide = context.measureText(text).width;
-    if (x < free || end - x < 5) continue;
+    if (x < free || end - x < 5 || x + wide + 3 > room) continue;
     context.fillRect(x, 3, 1, HEAD_PX - 5);
     context.fillText(text, x + 3, 7);
     free = x + wide + 8;
@@ -216,10 +216,10 @@ function tellTurns({ turns, scale, cuts, cutoff }, lanes, chosen) {
     : `the last ${some(shownLanes.length, "turn")}, ${time(span)} in all; the mean time of each phase`);
   const text = `Linear time: one division is ${roundTime(roundStep(56 / scale))}, counted from the last break.` +
     (cuts ? ` Waits over ${roundTime(cutoff)} are cut, with their length above.` : "");
-  if (paused || phaseDrawings % PHASES_PER_DRAWING === 1 || !$("scale").textContent) {
-    const swatch = document.createElement("i");
-    $("scale").replaceChildren(text + " ", swatch, "is the work for observers, such as this page.");
-  }
+  if ($("scale").dataset.text === text) return;
+  const swatch = document.createElement("i");
+  $("scale").dataset.text = text;
+  $("scale").replaceChildren(text + " ", swatch, "is the work for observers, such as this page.");
 }
 
 // The turn at this place on the axis.

@@ -20,14 +20,16 @@ function show(now) {
   // The mark turns with the snapshots: an animation of its own would cost more than all the rest.
   if (!calm.matches) $("mark").style.transform = `rotate(${now.turns % 60 * 6}deg)`;
   readCells(now);
-  updateFigures(now, before);
+  if (gone === "ended") flash.fill(0);
+  updateFigures(now, before, gone === "ended");
   updateLegend();
   drawGrid();
   const lanes = now.lanes.map(laneOf);
   drawLanes(lanes);
   const news = lanes.filter((lane) => !before || lane.turn > before.turns - 1);
   lightPhases(workedIn(news));
-  askStory();
+  if (gone === "ended") tellLastStory();
+  else askStory();
   setText($("up"), `up ${age(now.at)}, ${some(now.observers, "observer connection")}`);
 }
 

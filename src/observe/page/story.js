@@ -25,6 +25,14 @@ async function askStory() {
   if (slot !== cell.slot) { storyAsked = 0; askStory(); }
 }
 
+// The server has ended, and cannot be asked what became of the slot: its state is that of the last
+// snapshot, and the story stays as it was.
+function tellLastStory() {
+  const { slot } = cell;
+  if (slot < 0 || slot >= codes.length) return;
+  $("story-head").replaceChildren(`#${slot}.${generations[slot]} ${stateName(codes[slot])}`);
+}
+
 // `lines` are newest first.
 function tellStory(token, is, kept, lines) {
   const head = document.createElement("b");
