@@ -133,7 +133,8 @@ fn the_process_is_described_as_by_every_client_library() {
     let started = samples["process_start_time_seconds"];
     assert!(started <= since.as_secs_f64() && started > since.as_secs_f64() - 60.0);
     assert!(samples["process_max_fds"] >= 256.0);
-    if cfg!(target_os = "linux") {
+    #[cfg(target_os = "linux")]
+    {
         assert!(samples["process_cpu_seconds_total"] > 0.0);
         let resident = samples["process_resident_memory_bytes"];
         assert!((1e6..1e8).contains(&resident), "{resident}");
