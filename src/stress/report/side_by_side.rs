@@ -20,6 +20,9 @@ const VALUE_COLUMNS: usize = 15;
 /// The width of a ratio and its mark: `  0.51*`.
 const RATIO_COLUMNS: usize = 8;
 
+/// A space at which no line is folded, inside this module.
+const NO_BREAK: &str = "\u{a0}";
+
 /// Several runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SideBySide<'a> {
@@ -100,6 +103,8 @@ impl SideBySide<'_> {
                 Some(ratio) => format!("{} {}", row.name, self::ratio(ratio)),
                 None => row.name.to_owned(),
             });
+            // A name and its ratio stay on one line.
+            let names = names.map(|name| name.replace(' ', NO_BREAK));
             names.collect::<Vec<_>>().join(", ")
         };
         let beyond = list(Difference::BeyondSpread);
@@ -125,7 +130,8 @@ impl SideBySide<'_> {
     /// Writes `text` after `start`, in lines of at most the width; they begin below `text`.
     fn fold(&self, out: &mut String, start: &str, text: &str) -> fmt::Result {
         let line = format!("{start}{text}");
-        writeln!(out, "{}", fold_with(&line, self.columns, start.len()))
+        let folded = fold_with(&line, self.columns, start.len());
+        writeln!(out, "{}", folded.replace(NO_BREAK, " "))
     }
 }
 
