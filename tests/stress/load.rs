@@ -84,7 +84,10 @@ fn an_open_loop_sends_exactly_the_scheduled_messages() {
     let flags = "--clients 7 --rate 3456 --duration 2s --warmup 300ms";
     for more in ["", "--udp", "--framing line --pipeline 4"] {
         let (ended, report) = spawned(&format!("{flags} {more}"));
-        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        // A pause of the machine at the end of the window is a missed rate, and nothing else is.
+        let shortcomings = report["verdict"]["shortcomings"].as_array().unwrap();
+        let is_rate = |line: &serde_json::Value| line.as_str().unwrap().ends_with(" a second");
+        assert!(shortcomings.iter().all(is_rate), "{ended:#?}");
         assert_eq!(report["plan"]["loop"], "open");
         assert_eq!(
             report["messages"]["sent"].as_u64().unwrap().abs_diff(6_912),

@@ -84,7 +84,8 @@ fn with_a_stall(flags: &str) -> (f64, f64) {
     let stall = stopped.elapsed().as_secs_f64() * 1e6;
     server.signal(Signal::SIGCONT);
     let (ended, report) = with_report(load.wait());
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    // The machine may pause at the end too, and miss the rate.
+    assert!([Some(0), Some(4)].contains(&ended.code), "{ended:#?}");
     let latency = &report["latency"];
     (
         microseconds(&latency["p90_us"]) / stall,
