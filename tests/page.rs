@@ -46,8 +46,9 @@ impl Clients {
                     Self::greet(&mut self.0[start..start + group]);
                 }
             });
+            // Also if `work` fails, so that its failure is seen.
+            let _end = OnDrop(&done);
             work();
-            done.store(true, Ordering::Relaxed);
         });
     }
 
@@ -60,6 +61,15 @@ impl Clients {
             client.read_exact(&mut reply).unwrap();
             assert_eq!(&reply, b"Hello, Ada!");
         }
+    }
+}
+
+/// Sets a flag when it is dropped.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -69,7 +69,8 @@ struct Turn {
 }
 
 impl Turn {
-    /// `observers` collects the observers among the sources that are gone.
+    /// `observers` collects observers: a source that is gone is known by its calls, which come before
+    /// the rest in reverse.
     fn read(&mut self, kind: &EventKind, recorder: &TurnRecorder, observers: &mut BTreeSet<Token>) {
         match *kind {
             EventKind::Marked { .. } => self.events += 1,
@@ -78,9 +79,6 @@ impl Turn {
                 if call.is == State::Observer {
                     observers.insert(call.token);
                 }
-            }
-            EventKind::Born(token, State::Observer) => {
-                observers.insert(token);
             }
             EventKind::Observed { drive, between } => {
                 self.observers = [drive, between].map(microseconds);

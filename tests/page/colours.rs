@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 const STYLE: &str = include_str!("../../src/observe/page/page.css");
 
-const MIN_TEXT_CONTRAST: f64 = 4.5;
-const MIN_GRAPHICS_CONTRAST: f64 = 3.0;
+const MIN_TEXT_RATIO: f64 = 4.5;
+const MIN_GRAPHICS_RATIO: f64 = 3.0;
 
 /// Text on its grounds.
 const TEXT: [(&str, &[&str]); 5] = [
@@ -98,11 +98,11 @@ fn text_and_graphics_have_enough_contrast_in_both_schemes() {
         };
         for (name, grounds) in TEXT {
             for ground in grounds {
-                check(name, ground, MIN_TEXT_CONTRAST);
+                check(name, ground, MIN_TEXT_RATIO);
             }
         }
         for name in GRAPHICS {
-            check(name, "card", MIN_GRAPHICS_CONTRAST);
+            check(name, "card", MIN_GRAPHICS_RATIO);
         }
     }
 }

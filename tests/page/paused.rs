@@ -27,6 +27,37 @@ fn calls_until(browser: &Browser, from: i64) -> i64 {
     number(browser, &calls)
 }
 
+/// Steps by one turn and by one call, in every way there is.
+fn step_in_every_way(browser: &Browser, turn: i64) {
+    // Each step is one turn, whichever way it is asked for.
+    browser.click("step");
+    browser.wait_for(&format!("currentTurn() === {}", turn + 1));
+    browser.press(".");
+    browser.wait_for(&format!("currentTurn() === {}", turn + 2));
+    assert_eq!(
+        browser.text("status"),
+        format!("paused after turn {}", turn + 2)
+    );
+    let is_at_end = "return turnOf(frozen.cursor) === currentTurn() + 1";
+    assert_eq!(browser.run(is_at_end), true, "a step does the whole turn");
+    browser.press(",");
+    browser.wait_for(&format!("currentTurn() === {}", turn + 1));
+    browser.click("back");
+    browser.wait_for(&format!("currentTurn() === {turn}"));
+    // With Shift, or with its own button, one call.
+    let mut from = number(browser, "frozen.cursor");
+    for by_key in [true, false, true] {
+        if by_key {
+            browser.press_shifted(".");
+        } else {
+            browser.click("call");
+        }
+        browser.wait_for(&format!("frozen.cursor > {from}"));
+        assert_eq!(calls_until(browser, from), 1);
+        from = number(browser, "frozen.cursor");
+    }
+}
+
 #[test]
 #[ignore = "needs a browser"]
 fn a_pause_freezes_all_that_is_seen_and_steps_lead_to_what_happened_since() {
@@ -48,27 +79,7 @@ fn a_pause_freezes_all_that_is_seen_and_steps_lead_to_what_happened_since() {
     clients.0.extend(Clients::connect(&server, 20).0);
     browser.wait_for("latest.clients === 40 && latest.messages === 40");
     assert_eq!(browser.run(ALL), seen, "the page has changed while paused");
-    // Each step is one turn, whichever way it is asked for.
-    browser.click("step");
-    browser.wait_for(&format!("currentTurn() === {}", turn + 1));
-    browser.press(".");
-    browser.wait_for(&format!("currentTurn() === {}", turn + 2));
-    browser.press(",");
-    browser.wait_for(&format!("currentTurn() === {}", turn + 1));
-    browser.click("back");
-    browser.wait_for(&format!("currentTurn() === {turn}"));
-    // With Shift, or with its own button, one call.
-    let mut from = number(&browser, "frozen.cursor");
-    for by_key in [true, false, true] {
-        if by_key {
-            browser.press_shifted(".");
-        } else {
-            browser.click("call");
-        }
-        browser.wait_for(&format!("frozen.cursor > {from}"));
-        assert_eq!(calls_until(&browser, from), 1);
-        from = number(&browser, "frozen.cursor");
-    }
+    step_in_every_way(&browser, turn);
     // Turn by turn the page reaches what has happened meanwhile, and the way back as well.
     for _ in 0..1_000 {
         if browser.text("count-waiting") == "40" && browser.text("story").contains("write 11 B") {
