@@ -205,7 +205,7 @@ fn a_long_recording_needs_no_memory() {
 /// Counts lines.
 struct Lines(usize);
 
-impl io::Write for Lines {
+impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.iter().filter(|byte| **byte == b'\n').count();
         Ok(bytes.len())
