@@ -73,7 +73,7 @@ fn shell(arguments: &[&str], script: String) -> Option<String> {
     let input = shell.stdin.take();
     input.unwrap().write_all(script.as_bytes()).unwrap();
     let output = shell.wait_with_output().unwrap();
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes));
+    let [stdout, stderr] = [output.stdout, output.stderr].map(String::from_utf8);
     assert_eq!(stderr.unwrap(), "");
     Some(stdout.unwrap())
 }

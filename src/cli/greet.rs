@@ -149,8 +149,8 @@ fn check_names(names: &[OsString], max_bytes: usize) -> Result<(), String> {
 fn names_of(given: &[OsString], max_bytes: usize) -> Names {
     let input = io::stdin();
     if !given.is_empty() {
-        let given = given.to_vec().into_iter().map(OsString::into_vec);
-        Box::new(given.map(Ok))
+        let given: Vec<_> = given.iter().cloned().map(OsString::into_vec).collect();
+        Box::new(given.into_iter().map(Ok))
     } else if input.is_terminal() {
         let input = input.lock();
         Box::new(names::prompted(input, io::stderr(), max_bytes))

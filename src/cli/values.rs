@@ -131,7 +131,7 @@ pub(super) fn bytes_between(text: &str, min: usize, max: usize) -> Result<usize,
 pub(super) fn bytes(count: usize) -> String {
     match count {
         1 => "1 byte".to_owned(),
-        _ if count % 1_024 == 0 => format!("{}KiB", count / 1_024),
+        _ if count.is_multiple_of(1_024) => format!("{}KiB", count / 1_024),
         _ => format!("{count} bytes"),
     }
 }
