@@ -117,14 +117,6 @@ fn cells_change_and_rates_move_under_load() {
 }
 
 #[test]
-#[ignore = "needs a browser, and axe-core"]
-fn axe_core_finds_no_violation() {
-    let server = start(&[]);
-    let browser = open(&server, false);
-    browser.assert_accessible("live");
-}
-
-#[test]
 #[ignore = "needs a browser"]
 fn each_state_is_counted_separately() {
     let server = start(&["--delay", "3s"]);

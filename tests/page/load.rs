@@ -72,8 +72,8 @@ fn share_while(ids: &[u32], work: impl FnOnce()) -> f64 {
 
 fn greet_at_a_pace(clients: &mut Clients) {
     let started = Instant::now();
-    let group = clients.0.len() / GROUPS;
-    for (turn, start) in (0..GROUPS).cycle().map(|index| index * group).enumerate() {
+    let starts = (0..clients.0.len()).step_by(CLIENTS_PER_GROUP);
+    for (turn, start) in starts.cycle().enumerate() {
         if started.elapsed() > MEASURED {
             return;
         }
