@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use util::run_helloop;
 
 /// Messages per second that the server answers at once.
-const CAPACITY: f64 = 1_000.0;
+const CAPACITY_PER_SECOND: f64 = 1_000.0;
 
 /// Messages that it answers at once beyond that rate: more than a load generator that is delayed
 /// for 100 ms sends together.
-const BURST: f64 = 100.0;
+const BURST_MESSAGES: f64 = 100.0;
 
 /// How late it answers all others.
 const DELAY: Duration = Duration::from_millis(400);
@@ -57,13 +57,13 @@ impl Drop for LimitedServer {
 }
 
 fn serve(socket: &UdpSocket, stop: &AtomicBool) {
-    let (mut tokens, mut filled) = (BURST, Instant::now());
+    let (mut tokens, mut filled) = (BURST_MESSAGES, Instant::now());
     let mut late: VecDeque<(Instant, SocketAddr, Vec<u8>)> = VecDeque::new();
     let mut buffer = [0; 1_024];
     while !stop.load(Ordering::Relaxed) {
         let received = socket.recv_from(&mut buffer);
         let now = Instant::now();
-        tokens = (tokens + (now - filled).as_secs_f64() * CAPACITY).min(BURST);
+        tokens = (tokens + (now - filled).as_secs_f64() * CAPACITY_PER_SECOND).min(BURST_MESSAGES);
         filled = now;
         match received {
             Ok((count, client)) => {
@@ -115,7 +115,7 @@ fn find_rate(server: &LimitedServer, slo: &str) -> (Option<i32>, Value) {
     (ended.code, found)
 }
 
-/// At R messages per second for 0.3 s the server answers `300 + BURST` at once, so p90 is late from
+/// At R messages per second for 0.3 s the server answers `300 + BURST_MESSAGES` at once, so p90 is late from
 /// 1,481 messages per second on.
 #[test]
 fn the_highest_rate_is_that_of_the_server() {

@@ -229,7 +229,7 @@ fn strange_but_valid_recordings_are_shown() {
         (
             "args",
             json!({"timeout_us": 1.8e25}),
-            "up to 17999999999999997952s",
+            "up to 18000000000000000000s",
         ),
     ] {
         let (out, error) = shown(changed(key, value.clone()).as_bytes());

@@ -8,6 +8,7 @@ use super::{Failure, print_line};
 use crate::file::{self, Existing, NewFile};
 use crate::stress::report::fold::Lines;
 use anstream::{AutoStream, ColorChoice};
+use log::warn;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -46,6 +47,15 @@ pub(super) fn print_lines(lines: &Lines) -> Result<(), Failure> {
     }
 
     print_line(Laid(lines, Layout::of_stdout())).map(drop)
+}
+
+/// Prints where the server listens. If no one reads that, it serves nevertheless, as it does if the
+/// reader goes away later: the log says where.
+pub(super) fn announce(lines: &[String]) -> Result<(), Failure> {
+    if !print_line(lines.join("\n"))? {
+        warn!("standard output is closed; {}", lines.join("; "));
+    }
+    Ok(())
 }
 
 /// The destination of one format of a report.

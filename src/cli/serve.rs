@@ -4,12 +4,13 @@
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
 use super::observe::{self, ObserveFlags, page_line};
+use super::output::announce;
 use super::usage::{given_as, is_typed};
 use super::values::{
     address, between, bytes, bytes_between, duration, keepalive, line_timeout, nonzero_duration,
     positive,
 };
-use super::{Failure, print_last_line, print_line};
+use super::{Failure, print_last_line};
 use crate::net::bind::{self, Bound};
 use crate::net::system;
 use crate::observe::requests::OBSERVER_DESCRIPTORS;
@@ -420,15 +421,6 @@ impl Serve {
             drain_timeout: self.drain_timeout,
         }
     }
-}
-
-/// Prints where the server listens. If no one reads that, it serves nevertheless, as it does if the
-/// reader goes away later: the log says where.
-fn announce(lines: &[String]) -> Result<(), Failure> {
-    if !print_line(lines.join("\n"))? {
-        warn!("standard output is closed; {}", lines.join("; "));
-    }
-    Ok(())
 }
 
 /// The number of clients that the file descriptors allow.

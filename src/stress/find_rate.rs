@@ -38,8 +38,8 @@ const GROWTH_FACTOR: u64 = 4;
 /// that held. Repeated runs of one rate differ by about as much.
 const PRECISION_FACTOR: f64 = 1.05;
 
-/// How often a rate must be missed to count as missed.
-const MISSES_NEEDED: u8 = 2;
+/// How often a rate is tried before it counts as missed.
+const RATE_TRIES: usize = 2;
 
 /// The longest step, unless `--duration` is longer. A rate at which a percentile needs more time
 /// is not tried.
@@ -193,7 +193,7 @@ impl RateSearch {
                 .iter()
                 .rev()
                 .take_while(|step| step.rate == rate.get());
-            if is_held || misses.count() >= MISSES_NEEDED.into() {
+            if is_held || misses.count() >= RATE_TRIES {
                 bracket.note(rate.get(), is_held);
             }
         }
