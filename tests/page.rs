@@ -140,7 +140,7 @@ const GRAPHS_US: u64 = 20_000_000;
 #[ignore = "needs a browser"]
 fn the_picture_of_the_readme() {
     let server = start(&["--delay", "1s"]);
-    let browser = Browser::start(1_200, 985, false);
+    let browser = Browser::start(1_200, 1_230, false);
     browser.open(&format!("http://{}/", observe_address(&server)));
     browser.wait_for("document.body.dataset.state === 'live'");
     let mut clients = Clients::connect(&server, 120);
@@ -185,12 +185,13 @@ fn the_picture_of_the_readme() {
     assert!(browser.number("figure-datagrams") > 0.0);
 }
 
-/// The middle of a slot's cell in the window, after scrolling to it.
+/// The middle of a slot's cell in the window, after scrolling to it if need be.
 fn place_of_slot(browser: &Browser, slot: i64) -> (f64, f64) {
     let place = browser.run(&format!(
         "const grid = document.getElementById('grid'); \
          const y = (Math.floor({slot} / cell.columns) + .5) * cell.size; \
-         scrollTo(0, grid.getBoundingClientRect().top + scrollY + y - innerHeight / 2); \
+         const top = grid.getBoundingClientRect().top + y; \
+         if (top < 0 || top >= innerHeight) scrollBy(0, top - innerHeight / 2); \
          const box = grid.getBoundingClientRect(); \
          return [box.left + ({slot} % cell.columns + .5) * cell.size, box.top + y]"
     ));

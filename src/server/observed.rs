@@ -26,7 +26,7 @@ const SEARCHED_ENTRIES_PER_TURN: usize = 8_192;
 // Each question has a share.
 const _: () = assert!(SEARCHED_ENTRIES_PER_TURN / MAX_OBSERVERS > 0);
 
-/// Entries that are formatted between two turns for the page while it is paused: they take 0.3 ms,
+/// Entries that are formatted between two turns for the page while it is paused: they take 0.4 ms,
 /// and an excerpt 16 turns.
 const FORMATTED_ENTRIES_PER_TURN: usize = 256;
 
