@@ -140,7 +140,7 @@ const GRAPHS_US: u64 = 20_000_000;
 #[ignore = "needs a browser"]
 fn the_picture_of_the_readme() {
     let server = start(&["--delay", "1s"]);
-    let browser = Browser::start(1_200, 1_230, false);
+    let browser = Browser::start(1_200, 1_460, false);
     browser.open(&format!("http://{}/", observe_address(&server)));
     browser.wait_for("document.body.dataset.state === 'live'");
     let mut clients = Clients::connect(&server, 120);
