@@ -95,7 +95,9 @@ fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<Li
     if Read::take(&mut *input, most).read_until(b'\n', &mut name)? == 0 {
         return Ok(None);
     }
-    let is_ended = name.ends_with(b"\n") || ends_with_newline(input)?;
+    // A terminal is not read again after EOF: it would wait for another line.
+    let is_cut = name.len() as u64 == most;
+    let is_ended = name.ends_with(b"\n") || (is_cut && ends_with_newline(input)?);
     name.truncate(split_ending(&name).0.len());
     Ok(Some(Line { name, is_ended }))
 }

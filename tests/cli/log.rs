@@ -1,6 +1,8 @@
 //! What the server logs at each level.
 
-use crate::util::{Model, Server, Setup, ask_udp, connect, counter, expect_last};
+#[cfg(target_os = "linux")]
+use crate::util::counter;
+use crate::util::{Model, Server, Setup, ask_udp, connect, expect_last};
 use socket2::SockRef;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

@@ -2,7 +2,6 @@
 
 use crate::util::{Ended, Model, Process, Server, ask, connect, helloop};
 use nix::sys::signal::Signal;
-use std::fs::File;
 use std::io;
 use std::process::{Command, Stdio};
 
@@ -62,7 +61,10 @@ fn a_full_standard_output_is_one_error_line() {
         &["serve", "--listen", "127.0.0.1:0"],
         &["show", "tests/three-clients.json"],
     ] {
-        let full = File::options().write(true).open("/dev/full").unwrap();
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
         let ended = with_output(helloop(arguments), full.into());
         assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
         let lines: Vec<&str> = ended.stderr.lines().collect();
