@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use util::run_helloop;
+use util::{Ended, run_helloop};
 
 /// Messages per second that the server answers at once.
-const CAPACITY_PER_SECOND: f64 = 1_000.0;
+const CAPACITY_MESSAGES: f64 = 1_000.0;
 
 /// Messages that it answers at once beyond that rate: more than a load generator that is delayed
 /// for 100 ms sends together.
@@ -63,7 +63,7 @@ fn serve(socket: &UdpSocket, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let received = socket.recv_from(&mut buffer);
         let now = Instant::now();
-        tokens = (tokens + (now - filled).as_secs_f64() * CAPACITY_PER_SECOND).min(BURST_MESSAGES);
+        tokens = (tokens + (now - filled).as_secs_f64() * CAPACITY_MESSAGES).min(BURST_MESSAGES);
         filled = now;
         match received {
             Ok((count, client)) => {
@@ -89,7 +89,7 @@ fn serve(socket: &UdpSocket, stop: &AtomicBool) {
     }
 }
 
-fn find_rate(server: &LimitedServer, slo: &str) -> (Option<i32>, Value) {
+fn search(server: &LimitedServer, slo: &str, form: &[&str]) -> Ended {
     let to = server.address.to_string();
     let flags = [
         "stress",
@@ -107,10 +107,12 @@ fn find_rate(server: &LimitedServer, slo: &str) -> (Option<i32>, Value) {
         "0s",
         "--timeout",
         "2s",
-        "--json",
-        "-",
     ];
-    let ended = run_helloop(&flags);
+    run_helloop(&[&flags, form].concat())
+}
+
+fn find_rate(server: &LimitedServer, slo: &str) -> (Option<i32>, Value) {
+    let ended = search(server, slo, &["--json", "-"]);
     let found = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:#?}"));
     (ended.code, found)
 }
@@ -133,6 +135,46 @@ fn the_highest_rate_is_that_of_the_server() {
         assert!(rate < 3_000 || !held, "{step:#}");
         assert_eq!(held, step["slos"][0]["met"] == true, "{step:#}");
     }
+}
+
+/// Checks that the text has a line for each step, and the result last.
+#[track_caller]
+fn assert_is_search(text: &str) {
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let [first, steps @ .., last] = lines.as_slice() else {
+        panic!("{text}");
+    };
+    assert_eq!(first[0], "find-rate", "{text}");
+    for step in steps {
+        let is_step = step[0].ends_with("/s")
+            && ["held", "missed"].contains(&step[1])
+            && (step[3], step[4], step[6]) == ("answered", "p50", "p99");
+        assert!(is_step, "{step:?} in {text}");
+    }
+    let words = "messages/s is the highest rate that held;";
+    assert!(
+        last[0] == "result" && last[2..].join(" ").starts_with(words),
+        "{text}"
+    );
+    let held = steps.iter().filter(|step| step[1] == "held");
+    let highest = held.map(|step| step[0].trim_end_matches("/s").parse::<u64>().unwrap());
+    assert_eq!(last[1].parse().ok(), highest.max(), "{text}");
+}
+
+#[test]
+fn the_text_has_each_step_and_the_result_as_in_the_readme() {
+    let server = LimitedServer::start();
+    let ended = search(&server, "p90<200ms", &[]);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_is_search(ended.stdout.trim_end());
+    let commands = util::readme::commands();
+    let shown = commands
+        .iter()
+        .find(|command| command.typed.contains("--find-rate"));
+    assert_is_search(shown.expect("the README has it").output.trim_end());
 }
 
 #[test]

@@ -17,7 +17,11 @@ use util::readme::{self, Command};
 use util::{Ended, Process, Server, helloop, run_helloop};
 
 /// Commands that are not run here, and what checks them instead.
-const CHECKED_ELSEWHERE: [(&str, &str); 3] = [
+const CHECKED_ELSEWHERE: [(&str, &str); 4] = [
+    (
+        "helloop stress --spawn --find-rate --slo 'p99<5ms' --clients 100 --duration 2s",
+        "tests/find_rate.rs, the_text_has_each_step_and_the_result_as_in_the_readme",
+    ),
     ("cargo test", "runs this test"),
     (
         "cargo doc --no-deps --open",

@@ -42,9 +42,7 @@ impl Comparison {
             lines.row(String::new());
             lines.add(
                 "spread",
-                "median ± half the range of the rounds; ~ marks a ratio of figures whose ranges \
-                 overlap, so the rounds do not tell the models apart"
-                    .to_owned(),
+                "median ± half the range of the rounds; ~ where the ranges overlap".to_owned(),
             );
         }
         if self.interrupted {
