@@ -49,8 +49,8 @@ fn a_server_whose_standard_output_is_closed_serves() {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
 fn a_full_standard_output_is_one_error_line() {
     for arguments in [
         ["--version"].as_slice(),
