@@ -123,7 +123,7 @@ pub(crate) fn run(
     let started = SystemTime::now();
     let mut reactor = Reactor::<LoadSource>::new()?;
     let mut shared = Shared::new(plan);
-    let conductor = Box::new(Conductor::new(&shared, Time::ZERO));
+    let conductor = Box::new(Conductor::new(&shared, Time::ZERO).with_timer());
     let conductor = reactor.add(LoadSource::Conductor(conductor), Readiness::empty())?;
     let sample = |at| UsageSample {
         at,

@@ -186,6 +186,16 @@ fn an_objective_that_no_rate_meets_is_exit_code_3() {
 }
 
 #[test]
+fn without_a_server_there_is_no_search() {
+    // No port of this address is ever listened on: the socket is bound and nothing else.
+    let unused = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let to = unused.local_addr().unwrap().to_string();
+    let ended = run_helloop(&["stress", "--to", &to, "--find-rate", "--slo", "p99<5ms"]);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(ended.stderr.contains("no server listens"), "{ended:#?}");
+}
+
+#[test]
 fn the_search_needs_an_objective_that_it_can_vary_the_rate_for() {
     for flags in [
         &["stress", "--find-rate"][..],

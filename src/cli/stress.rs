@@ -12,7 +12,6 @@ use crate::net::system;
 use crate::stress::check;
 use crate::stress::child::SpawnedServer;
 use crate::stress::connect::SourceAddresses;
-use crate::stress::counters::{Counters, LossCause};
 use crate::stress::find_rate::RateSearch;
 use crate::stress::plan::{Length, MAX_PIPELINED_MESSAGES, Plan, Transport};
 use crate::stress::report::text::Text;
@@ -250,11 +249,8 @@ impl Stress {
             .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         interrupt.end_at_next_signal();
         progress.finish();
-        if all_refused(&run.shared.counters) {
-            return Err(Failure::new(format_args!(
-                "no server listens at {to}: start one (`helloop serve --listen {to}`), or use \
-                 --spawn to start one for the run"
-            )));
+        if run.shared.counters.all_refused() {
+            return Err(no_server(to));
         }
         let code = write_reports(&Report::new(&run, &self.slos), files);
         // Only logged: how the server ends does not change what was measured.
@@ -286,7 +282,10 @@ impl Stress {
                 progress.show(&format!("{step}: "), shared, now);
             },
         )
-        .map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => no_server(plan.to),
+            _ => Failure::new(format_args!("cannot start: {error}")),
+        })?;
         interrupt.end_at_next_signal();
         progress.finish();
         let text_wanted = !json.is_stdout();
@@ -404,10 +403,11 @@ fn print_report(report: &Report) -> Result<(), Failure> {
     .map(drop)
 }
 
-/// Whether every connect was refused.
-fn all_refused(counters: &Counters) -> bool {
-    let refused = counters.lost[LossCause::Refused];
-    counters.answered_once == 0 && refused > 0 && refused == counters.all_lost()
+fn no_server(to: SocketAddr) -> Failure {
+    Failure::new(format_args!(
+        "no server listens at {to}: start one (`helloop serve --listen {to}`), or use --spawn to start \
+         one for the run"
+    ))
 }
 
 /// The process that listens at a loopback address, to measure it. Any other address may be on

@@ -16,6 +16,7 @@
 //! | an accepted socket inherits the options of its listener | they are copied: three to ten calls per client |
 //! | clients of `stress` use all of 127.0.0.0/8 | one source address, or those of `--source` |
 //! | `TCP_USER_TIMEOUT` limits how long sent data stays unacknowledged | the kernel's own limit, some ten minutes |
+//! | a timerfd sends the messages of `stress --rate` on time | the poll's timeout, of whole milliseconds on some systems |
 //! | `IP_BIND_ADDRESS_NO_PORT`: `connect(2)` chooses the port | `bind(2)` chooses it, which is slow |
 //! | a listener that is about to close drops new SYNs, and half-done handshakes complete | a handshake that completes between the last `accept(2)` and `close(2)` is reset |
 //! | SIGHUP drains, unless it was ignored at start | SIGHUP keeps the action that it had at start |
@@ -40,9 +41,9 @@ mod platform;
 
 use platform::ignored_signals;
 pub(crate) use platform::{
-    HAS_LOOPBACK_NETWORK, backlog_limit, bind_address_no_port, cpu_model, drop_new_handshakes,
-    ephemeral_ports, inherit_options, limit_unacknowledged, listening_process, open_descriptors,
-    open_nonblocking, process_usage,
+    HAS_LOOPBACK_NETWORK, PreciseTimer, backlog_limit, bind_address_no_port, cpu_model,
+    drop_new_handshakes, ephemeral_ports, inherit_options, limit_unacknowledged, listening_process,
+    open_descriptors, open_nonblocking, process_usage,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -15,8 +15,11 @@ use super::pace::{Pace, Schedule};
 use super::plan::{Length, Transport};
 use super::udp_caller::UdpCaller;
 use super::{Shared, Stage};
+use crate::net::system::PreciseTimer;
 use crate::reactor::{Births, Context, Readiness, Time, Verdict};
+use mio::Registry;
 use mio::net::{TcpStream, UdpSocket};
+use std::io;
 use std::time::Duration;
 
 /// Clients that may be pending at once: connecting, or connected and not yet welcomed. Below 128,
@@ -46,6 +49,9 @@ pub(crate) struct Conductor {
     connect_pace: Option<Pace>,
     /// Messages of the schedule that are due and whose clients have been woken.
     dispatched: u64,
+    /// Ends the wait more precisely than its timeout, if there is one; and the time that it is set to.
+    timer: Option<PreciseTimer>,
+    timer_end: Time,
 }
 
 impl Conductor {
@@ -57,6 +63,30 @@ impl Conductor {
             second: now,
             connect_pace: shared.plan.connect_rate.map(|rate| Pace::new(now, rate)),
             dispatched: 0,
+            timer: None,
+            timer_end: Time::ZERO,
+        }
+    }
+
+    /// The same with a timer, on a system that has one. Otherwise the poll's timeout may be a
+    /// millisecond late, and so may each message of the open loop.
+    #[must_use]
+    pub(crate) fn with_timer(self) -> Self {
+        Self {
+            timer: PreciseTimer::new(),
+            ..self
+        }
+    }
+
+    /// Registers the timer.
+    ///
+    /// # Errors
+    ///
+    /// Those of the poll.
+    pub(crate) fn register(&self, registry: &Registry, token: mio::Token) -> io::Result<()> {
+        match &self.timer {
+            Some(timer) => timer.register(registry, token),
+            None => Ok(()),
         }
     }
 
@@ -103,6 +133,10 @@ impl Conductor {
         self.wake_due_clients(now, cx);
         let next = self.next_deadline(cx.shared);
         cx.set_deadline(next.since(cx.turn_start));
+        if let Some(timer) = self.timer.as_ref().filter(|_| next != self.timer_end) {
+            timer.set(next.since(now));
+            self.timer_end = next;
+        }
         Verdict::Park
     }
 

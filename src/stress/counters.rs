@@ -289,6 +289,13 @@ impl Counters {
         );
     }
 
+    /// Whether every connect was refused: no server listens.
+    #[must_use]
+    pub fn all_refused(&self) -> bool {
+        let refused = self.lost[LossCause::Refused];
+        self.answered_once == 0 && refused > 0 && refused == self.all_lost()
+    }
+
     /// Clients lost, of all causes.
     #[must_use]
     pub fn all_lost(&self) -> u32 {

@@ -161,7 +161,7 @@ impl RateSearch {
     ///
     /// # Errors
     ///
-    /// This process cannot poll.
+    /// This process cannot poll. [`io::ErrorKind::ConnectionRefused`]: no server listens.
     pub(crate) fn new(
         plan: &Plan,
         slos: &[Slo],
@@ -172,7 +172,7 @@ impl RateSearch {
         let samples = slos.iter().map(samples_for).max().unwrap_or(1);
         let lowest = lowest_rate(plan, samples);
         let mut bracket = Bracket {
-            start: u64::from(plan.active).max(lowest),
+            start: start_rate(plan, samples),
             lowest,
             held: None,
             missed: None,
@@ -185,6 +185,9 @@ impl RateSearch {
             let run = run(step_plan, server, interrupt, &mut on_progress)?;
             if interrupt.is_set() {
                 break;
+            }
+            if steps.is_empty() && run.shared.counters.all_refused() {
+                return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let step = Step::new(rate.get(), Report::new(&run, slos));
             let is_held = step.outcome == Outcome::Held;
@@ -211,7 +214,10 @@ impl RateSearch {
         let last_missed = steps.iter().rev().find(at_missed);
         let limited_by_client =
             last_missed.is_some_and(|step| step.outcome == Outcome::LimitedByClient);
-        let is_objective_missed = last_missed.is_some_and(|step| step.remarks.is_empty());
+        let is_objective_missed = last_missed.is_some_and(|step| {
+            let mut slos = step.slos.iter();
+            slos.any(|slo| !slo.met && slo.measured.is_some())
+        });
         Self {
             schema_version: SCHEMA_VERSION,
             to: plan.to.to_string(),
@@ -237,7 +243,9 @@ impl Step {
         let verdict = report.verdict;
         let is_held = verdict.achieved && report.slos.iter().all(|slo| slo.met);
         let mut remarks = verdict.shortcomings;
-        let outcome = match (is_held, verdict.limited_by_client) {
+        // A client that is lost is no matter of speed.
+        let is_limited = verdict.limited_by_client && report.clients.lost == 0;
+        let outcome = match (is_held, is_limited) {
             (true, _) => Outcome::Held,
             (false, false) => Outcome::Missed,
             (false, true) => {
@@ -271,6 +279,13 @@ fn lowest_rate(plan: &Plan, samples: u64) -> u64 {
     let longest = step_time(plan).max(MAX_STEP);
     let rate = samples as f64 / longest.as_secs_f64();
     (rate.ceil() as u64).max(1)
+}
+
+/// The first rate: a message per second for each client, or as many as a step of the plan's length
+/// needs.
+fn start_rate(plan: &Plan, samples: u64) -> u64 {
+    let enough = samples as f64 / step_time(plan).as_secs_f64();
+    u64::from(plan.active).max(enough.ceil() as u64).max(1)
 }
 
 /// The plan of the step at `rate`.
@@ -349,6 +364,8 @@ mod tests {
         let slo: Slo = "p99.9<5ms".parse().expect("it is valid");
         let samples = samples_for(&slo);
         assert_eq!(samples, 10_000);
+        assert_eq!(start_rate(&plan, samples), 10_000);
+        assert_eq!(start_rate(&plan, 1), 1);
         // In 20 s at the most.
         assert_eq!(lowest_rate(&plan, samples), 500);
         let length =

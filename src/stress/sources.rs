@@ -7,7 +7,7 @@ use super::Shared;
 use super::caller::Caller;
 use super::conductor::Conductor;
 use super::udp_caller::UdpCaller;
-use crate::reactor::{Births, Context, INTEREST, Source, Time, Token, Verdict};
+use crate::reactor::{Births, Context, INTEREST, Readiness, Source, Time, Token, Verdict};
 use mio::Registry;
 use mio::event::Source as _;
 use mio::net::{TcpStream, UdpSocket};
@@ -50,7 +50,7 @@ impl Source for LoadSource {
         match self {
             Self::Caller(caller) => caller.stream_mut().register(registry, token, INTEREST),
             Self::UdpCaller(caller) => caller.socket_mut().register(registry, token, INTEREST),
-            Self::Conductor(_) => Ok(()),
+            Self::Conductor(conductor) => conductor.register(registry, token),
         }
     }
 
@@ -58,7 +58,11 @@ impl Source for LoadSource {
         match self {
             Self::Caller(caller) => caller.drive(cx),
             Self::UdpCaller(caller) => caller.drive(cx),
-            Self::Conductor(_) => Verdict::Park,
+            // The timer ended the wait. The conductor works between turns.
+            Self::Conductor(_) => {
+                cx.readiness.remove(Readiness::READABLE);
+                Verdict::Park
+            }
         }
     }
 
@@ -66,7 +70,7 @@ impl Source for LoadSource {
         match self {
             Self::Caller(caller) => caller.expire(cx),
             Self::UdpCaller(caller) => caller.drive(cx),
-            // The deadline ended the wait. The conductor works between turns.
+            // The deadline did.
             Self::Conductor(_) => Verdict::Park,
         }
     }

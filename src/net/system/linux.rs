@@ -5,8 +5,13 @@
 //! `None`.
 
 use super::ProcessUsage;
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use socket2::{SockFilter, SockRef};
@@ -213,6 +218,39 @@ fn listening_inode(port: u16) -> Option<u64> {
     });
     let inode = inodes.next()?;
     inodes.next().is_none().then_some(inode)
+}
+
+/// A timer that a poll can watch, because the timeout of `epoll_wait` is a whole number of
+/// milliseconds.
+#[derive(Debug)]
+pub(crate) struct PreciseTimer(TimerFd);
+
+impl PreciseTimer {
+    /// A timer that is not set; `None` without a descriptor for it.
+    pub(crate) fn new() -> Option<Self> {
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok().map(Self)
+    }
+
+    /// Registers it: it becomes readable when its time has passed. It need not be read, since setting
+    /// it again makes it unreadable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the poll.
+    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        let descriptor = self.0.as_fd().as_raw_fd();
+        SourceFd(&descriptor).register(registry, token, Interest::READABLE)
+    }
+
+    /// Sets it to this time from now, at least a nanosecond: zero would stop it.
+    pub(crate) fn set(&self, time: Duration) {
+        let time = TimeSpec::from(time.max(Duration::from_nanos(1)));
+        // Cannot fail: the time is valid. Without it the poll's own timeout ends the wait.
+        let _ = self
+            .0
+            .set(Expiration::OneShot(time), TimerSetTimeFlags::empty());
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! systems have. **Invariant**: what is unknown here is `None`.
 
 use super::ProcessUsage;
+use mio::{Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -124,5 +125,26 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_interval().unwrap(), INTERVAL);
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
         }
+    }
+}
+
+/// None: the poll's timeout is all there is. kqueue's has nanoseconds.
+#[derive(Debug)]
+pub(crate) enum PreciseTimer {}
+
+impl PreciseTimer {
+    /// None.
+    pub(crate) fn new() -> Option<Self> {
+        None
+    }
+
+    /// Not called: there is none.
+    pub(crate) fn register(&self, _: &Registry, _: Token) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Not called: there is none.
+    pub(crate) fn set(&self, _: Duration) {
+        match *self {}
     }
 }
