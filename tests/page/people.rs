@@ -60,12 +60,12 @@ fn axe_core_finds_no_violation_in_any_state_on_any_screen() {
     assert_eq!(browser.text("status"), "the server has ended");
     // The last snapshot is told, not the one before.
     assert_eq!(browser.text("figure-clients"), "0");
-    assert!(browser.text("story-head").ends_with(" free"));
+    assert!(browser.text("history-head").ends_with(" free"));
 }
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_tap_opens_a_story_on_a_phone() {
+fn a_tap_opens_a_history_on_a_phone() {
     let server = start(&[]);
     let browser = open(&server, false);
     browser.emulate(320, 640, false);
@@ -80,7 +80,7 @@ fn a_tap_opens_a_story_on_a_phone() {
     let (x, y) = place_of_slot(&browser, slot);
     browser.tap(x, y);
     browser.wait_for(&format!("cell.pinned && cell.slot === {slot}"));
-    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('story').textContent)");
+    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('history').textContent)");
 }
 
 /// Counts what a screen reader would speak.
