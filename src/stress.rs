@@ -41,7 +41,6 @@ mod simulated;
 pub(crate) mod slo;
 pub(crate) mod sources;
 pub(crate) mod udp_caller;
-pub(crate) mod units;
 pub(crate) mod verdict;
 
 pub(crate) use shared::{Shared, Stage};

@@ -34,7 +34,7 @@ const WITHOUT_CONTRACT: [(&str, &str); 3] = [
 ];
 
 /// What each module of the crate may import; the crate's root is not listed.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("reactor", &[]),
     ("protocol", &[]),
     ("net", &["reactor", "protocol"]),
@@ -44,16 +44,18 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("output", &["net"]),
     (
         "server",
-        &["observe", "output", "net", "protocol", "reactor"],
+        &["observe", "output", "net", "protocol", "reactor", "units"],
     ),
-    ("stress", &["net", "output", "protocol", "reactor"]),
+    ("stress", &["net", "output", "protocol", "reactor", "units"]),
     (
         "cli",
         &[
-            "client", "file", "observe", "output", "server", "stress", "net", "protocol", "reactor",
+            "client", "file", "observe", "output", "server", "stress", "net", "protocol",
+            "reactor", "units",
         ],
     ),
     ("guide", &[]),
+    ("units", &[]),
     ("testing", &["client", "observe", "stress", "net"]),
 ];
 

@@ -13,7 +13,7 @@ use crate::client::http::{self, Place, Saved, Streams};
 use crate::file;
 use crate::net::system::stop_signals;
 use crate::output::status;
-use crate::server::outcome::plural;
+use crate::units::count;
 use clap::Args;
 use log::info;
 use progress::GetProgress;
@@ -73,7 +73,7 @@ impl Get {
         remove_part_file_on_signals()
             .map_err(|error| Failure::new(format_args!("cannot handle signals: {error}")))?;
         let saved = self.fetch(&options).map_err(|error| self.failure(error))?;
-        let bytes = plural(saved.bytes, "byte");
+        let bytes = count(saved.bytes, "byte", "bytes");
         let said = match saved.place {
             Place::File(path) => format!("{bytes} saved in {}", path.display()),
             Place::Stdout => format!("{bytes} written to standard output"),

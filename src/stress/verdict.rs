@@ -7,7 +7,7 @@
 
 use super::Shared;
 use super::plan::{Length, Transport};
-use super::units::count;
+use crate::units::count;
 use std::time::Duration;
 
 /// At this share of one CPU a process with one thread counts as saturated. In whole percent, as it is

@@ -5,7 +5,7 @@
 
 use super::{Comparison, FIGURES, Row, Spread, Table, Unit};
 use crate::stress::report::fold::{Lines, Tone};
-use crate::stress::units::{bytes, count, time};
+use crate::units::{bytes, count, time};
 use std::fmt::Write;
 
 /// The columns of a table with its models side by side. On a narrower terminal each figure is a

@@ -11,8 +11,9 @@ use super::charts;
 use super::figures::{self, Difference, NamedRun};
 use super::schema::{Report, SecondReport};
 use super::side_by_side::{describe, letter, ratio, spread, value};
-use super::text::{objective, time};
+use super::text::objective;
 use crate::protocol::escape::escape as visible;
+use crate::units::time;
 use std::fmt::{self, Write as _};
 
 /// What the page may do: run its own script and apply its own style, and nothing else.

@@ -7,8 +7,9 @@
 use super::figures::{self, Cell, Difference, NamedRun, Row, Unit};
 use super::fold::fold_with;
 use super::schema::Report;
-use super::text::{Text, bytes, count, time};
+use super::text::Text;
 use crate::protocol::escape::escape;
+use crate::units::{bytes, count, time};
 use std::fmt::{self, Write as _};
 
 /// The width of a figure's name.

@@ -6,7 +6,7 @@
 
 use super::fold::{Lines, Tone};
 use super::schema::{LatencyReport, Messages, PlanReport, ProcessReport, Report, SloReport};
-pub(in crate::stress) use crate::stress::units::{bytes, count, time};
+use crate::units::{bytes, count, time};
 use std::fmt;
 
 /// The longest bar of the histogram.
