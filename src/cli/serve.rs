@@ -3,8 +3,8 @@
 //! **Owns** the flags of the server and their defaults. **Must never touch** how the server works.
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
+use super::destination::announce;
 use super::observe::{self, ObserveFlags, page_line};
-use super::output::announce;
 use super::usage::{given_as, is_typed};
 use super::values::{
     address, between, bytes, bytes_between, duration, keepalive, line_timeout, nonzero_duration,

@@ -1,7 +1,8 @@
 //! How a run ended, and its summary.
 //!
-//! **Owns** the exit code, the limits that can end a client in a drain, and the text of the summary.
-//! **Must never touch** the server. **Invariant**: the exit code is 0 only if every client was sent what it was owed.
+//! **Owns** the exit code, the limits that can end a client in a drain, and the text of the
+//! summary. **Must never touch** the server. **Invariant**: the exit code is 0 only if every client
+//! was sent what it was owed.
 
 use crate::units::count;
 use enum_map::{Enum, EnumMap};

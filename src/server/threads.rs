@@ -136,7 +136,8 @@ impl ThreadedServer {
     }
 }
 
-/// Handles the signals to stop, SIGUSR1 and SIGUSR2 from now on; those that arrive before [`run`] wait for it.
+/// Handles the signals to stop, SIGUSR1 and SIGUSR2 from now on; those that arrive before [`run`]
+/// wait for it.
 ///
 /// # Errors
 ///

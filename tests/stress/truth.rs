@@ -272,12 +272,12 @@ fn a_missed_rate_is_not_achieved() {
     let replies = number(&messages["replies"]);
     assert!(replies.abs_diff(counted) <= 10, "{replies} {counted}");
     let shortcomings = &report["verdict"]["shortcomings"];
-    let expected = format!("{} of 1000 a second", replies * 2);
+    let expected = format!("{}/s of 1000/s", replies * 2);
     assert_eq!(shortcomings, &serde_json::json!([expected]));
 }
 
 #[test]
-fn a_report_shows_the_rate_beside_the_one_asked_for() {
+fn a_report_shows_the_rate_beside_the_requested_one() {
     measured("the rate is achieved", || {
         let flags = "--spawn --clients 100 --rate 40 --duration 1s --warmup 0s --slo max<60s";
         let ended = run(&format!("{flags} -- --delay 10ms"));
@@ -285,7 +285,7 @@ fn a_report_shows_the_rate_beside_the_one_asked_for() {
         for words in [
             "100 greeted, 40 sent, 40 answered",
             "40 due, 40 sent, 40 answered, 0 unanswered",
-            "/s achieved of 40/s asked (",
+            "/s achieved of 40/s requested (",
             "server flags: --delay 10ms --framing=chunk",
             "slo        max<60s: met (",
             "load generator: ",
@@ -297,7 +297,7 @@ fn a_report_shows_the_rate_beside_the_one_asked_for() {
         // The server counts what the report leaves out.
         let summary = "the server, with the warm-up: served 100 clients, 40 messages";
         assert!(ended.stderr.contains(summary), "{ended:#?}");
-        let achieved = "40/s achieved of 40/s asked (100.0%): 40 replies in 1.00s";
+        let achieved = "40/s achieved of 40/s requested (100.0%): 40 replies in 1.00s";
         let is_achieved = ended.code == Some(0) && ended.stdout.contains(achieved);
         is_achieved.then_some(()).ok_or(ended.stdout)
     });

@@ -31,7 +31,7 @@ struct Series<'a> {
     /// Seconds since the measured window began; negative before it.
     at: Vec<f64>,
     per_second: Vec<f64>,
-    asked_per_second: Option<u64>,
+    requested_per_second: Option<u64>,
     p50_us: Vec<Option<f64>>,
     p99_us: Vec<Option<f64>>,
     p99_9_us: Vec<Option<f64>>,
@@ -77,7 +77,7 @@ fn series(run: &NamedRun) -> Series<'_> {
             .map(|second| second.at_seconds - began)
             .collect(),
         per_second: seconds.iter().map(|second| second.per_second).collect(),
-        asked_per_second: run.report.plan.rate,
+        requested_per_second: run.report.plan.rate,
         p50_us: list(|second| second.p50_us),
         p99_us: list(|second| second.p99_us),
         p99_9_us: list(|second| second.p99_9_us),

@@ -330,7 +330,7 @@ pub(crate) struct DatagramReport {
     /// Replies that arrived after the timeout.
     pub late: u64,
     /// Repeated replies.
-    pub doubled: u64,
+    pub duplicate: u64,
     /// Replies to no datagram that was sent.
     pub wrong: u64,
 }

@@ -105,7 +105,7 @@ fn a_missed_rate_of_datagrams_is_about_those_sent() {
     run.finish(0..0);
     let missing = verdict::shortcomings(&run.shared);
     assert!(
-        missing[0].starts_with("sent ") && missing[0].ends_with(" of 200000 a second"),
+        missing[0].starts_with("sent ") && missing[0].ends_with("/s of 200000/s"),
         "{missing:?}"
     );
 }
