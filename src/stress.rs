@@ -103,7 +103,7 @@ pub(crate) struct Run {
     pub shared: Shared,
     /// The usage samples of both processes.
     pub usage: Usage,
-    /// When the run started, by the clock on the wall.
+    /// When the run started, by the wall clock.
     pub started: SystemTime,
 }
 

@@ -119,7 +119,7 @@ impl Get {
         http::run(options, &mut streams)
     }
 
-    /// What happened, and that there is no file of it.
+    /// The failure, with a note if the fetch left no file.
     fn failure(&self, error: Error) -> Failure {
         let is_fetch = matches!(
             error,
@@ -138,7 +138,7 @@ impl Get {
     }
 }
 
-/// A stream that may lead to the terminal with the status line.
+/// A stream that may lead to the terminal of the status line, which is hidden before each write.
 struct AboveStatus<W>(W);
 
 impl<W: Write> Write for AboveStatus<W> {

@@ -267,7 +267,7 @@ impl Stress {
         code
     }
 
-    /// Searches for the highest rate, with one server for all steps.
+    /// Searches for the highest rate that meets the objectives, with one server for all steps.
     fn find(
         &self,
         plan: &Plan,

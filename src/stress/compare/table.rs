@@ -124,7 +124,7 @@ fn ratio(rows: &[Row], key: &str) -> String {
     if reactor.median <= 0.0 {
         return "n/a".to_owned();
     }
-    // One round has no range, so it tells nothing about chance.
+    // One round has no range, so overlap means nothing.
     let has_range = reactor.max > reactor.min || threads.max > threads.min;
     let mark = if has_range && reactor.overlaps(threads) {
         " ~"

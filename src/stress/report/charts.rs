@@ -1,4 +1,4 @@
-//! What the charts of the page show, as data.
+//! The data of the page's charts.
 //!
 //! **Owns** the points of the charts and the objectives drawn into them. **Must never touch** how
 //! they are drawn. **Invariant**: the data is JSON that no string in it can end: it holds no `<`.
@@ -26,7 +26,7 @@ struct Charts<'a> {
 #[derive(Debug, Serialize)]
 struct Series<'a> {
     name: &'a str,
-    /// When the run began, as `at`.
+    /// When the run began, on the scale of `at`.
     begin: f64,
     /// Seconds since the measured window began; negative before it.
     at: Vec<f64>,

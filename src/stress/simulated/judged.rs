@@ -1,4 +1,4 @@
-//! What a run is judged by: datagrams, clients and schedules that are no fault of the server.
+//! The verdict on datagrams, idle clients and schedules.
 
 use super::{tcp, udp};
 use crate::stress::plan::{Length, Plan};
