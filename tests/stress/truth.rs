@@ -21,7 +21,7 @@ enum Answer {
     Close,
 }
 
-/// What it does with message number so and so of a client.
+/// What it does with each message of a client, by the number of the message.
 type Rule = fn(u64) -> Answer;
 
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +222,7 @@ fn a_server_that_ends_early_has_the_rate_that_it_had() {
 
 /// Each of five clients is answered once, and then waits.
 #[test]
-fn an_interrupt_leaves_messages_in_flight_and_nobody_is_blamed() {
+fn an_interrupt_leaves_messages_in_flight_and_blames_no_one() {
     let rule: Rule = |number| match number {
         0 => Answer::After(Duration::from_millis(300)),
         _ => Answer::Never,
