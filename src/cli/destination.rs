@@ -120,7 +120,10 @@ pub(super) fn all<const N: usize>(written: [Result<(), Failure>; N]) -> Result<(
 pub(super) fn check(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
     for (flag, path) in [("--json", json), ("--html", html)] {
         if let Some(path) = path.filter(|path| path.is_dir()) {
-            return Err(format!("{flag} takes a file: {} is a folder", shown(path)));
+            return Err(format!(
+                "{flag} takes a file: {} is a directory",
+                shown(path)
+            ));
         }
     }
     let (Some(json), Some(html)) = (json, html) else {
