@@ -9,7 +9,7 @@ const SNAPSHOTS_PER_DRAWING = 5; // two drawings per second are as many as the e
 const FIGURES = [
   { in: "clients", id: "clients", name: "clients connected", kind: "level", of: (now) => now.clients, show: count },
   { in: "clients", id: "messages", name: "messages per second", of: (now, rate) => rate("messages"), show: count },
-  { in: "clients", id: "traffic", name: "bytes in and out per second", of: (now, rate) => rate("bytes_in") + rate("bytes_out"), show: bytes },
+  { in: "clients", id: "traffic", name: "traffic per second", of: (now, rate) => rate("bytes_in") + rate("bytes_out"), show: bytes },
   { in: "clients", id: "datagrams", name: "datagrams per second", of: (now, rate) => rate("datagrams"), show: count },
   { in: "clients", id: "buffered", name: "buffered bytes", kind: "level", of: (now) => now.buffered, show: bytes },
   { in: "clients", id: "refused", name: "refused, total", kind: "level", of: (now) => now.refused, show: count },
@@ -21,7 +21,7 @@ const FIGURES = [
   { in: "loop", id: "queue-wait", name: "ready list, longest wait", kind: "peak", of: (now) => now.queue_wait, show: time },
   { in: "loop", id: "ready", name: "ready list, sources now", kind: "level", of: (now) => now.ready, show: count },
   { in: "loop", id: "timers", name: "deadlines set", kind: "level", of: (now) => now.timers, show: count },
-  { in: "loop", id: "turns", name: "turns with work per second", of: (now, rate) => rate("turns") * shareOfWork(now), show: count },
+  { in: "loop", id: "turns", name: "busy turns per second", of: (now, rate) => rate("turns") * shareOfWork(now), show: count },
   { in: "loop", id: "batch", name: "events per turn", of: (now, rate) => rate("turns") ? rate("events") / rate("turns") : 0, show: count },
 ];
 
