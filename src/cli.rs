@@ -5,11 +5,11 @@
 //! **Invariant**: any input ends in a result or in one clear error line, never in a panic.
 
 mod compare;
+mod destination;
 mod get;
 mod greet;
 mod manual;
 mod observe;
-mod output;
 mod report;
 mod serve;
 mod show;

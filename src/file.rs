@@ -146,7 +146,7 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// No file can be created in the folder; the target is a folder; it exists and is to be kept:
+    /// No file can be created in the directory; the target is a directory; it exists and is to be kept:
     /// [`io::ErrorKind::AlreadyExists`].
     pub(crate) fn create(target: &Path, existing: Existing) -> io::Result<Self> {
         let out = match kind_of(target)? {

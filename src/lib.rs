@@ -66,9 +66,10 @@
 //!    [`server::observed`] its interface to the server.
 //!
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
-//! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the protocol, the
-//! protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the log, [`file`] whole files. [`net::system`] isolates what only
-//! Linux has.
+//! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the
+//! protocol, the protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the
+//! log, [`file`] writes complete files, and [`units`] formats numbers. [`net::system`] isolates what
+//! only Linux has.
 //!
 //! # From the tutorial to here
 //!
@@ -157,7 +158,7 @@
 //! | 20 a late loop must not mistake its own pause for the clients' silence | [`reactor::Reactor::turn`] | `p20_a_pause_is_not_taken_for_silence`, `p20_a_pause_is_not_taken_for_a_client_that_does_not_read`, `p20_full_batches_do_not_postpone_deadlines_forever`, `p20_clients_that_close_meanwhile_do_not_advance_the_deadlines_of_the_rest`, `p20_a_client_is_not_late_because_its_event_is_in_a_later_batch`, `p20_a_source_that_is_always_queued_expires_too` |
 //! | 21 a cap must not be enforced more slowly than it is exceeded, nor against the wrong client | [`server::Shared::has_room`], `server::pending` | `p21_the_cap_holds_when_all_exceed_it_at_once`, `p21_clients_without_progress_make_room_for_those_with_progress`, `p21_clients_that_read_no_replies_make_room_for_those_that_do`, `p21_a_line_must_end_in_time`, `p21_new_lines_cannot_outrun_the_cap`, `p21_replies_that_a_delay_holds_close_no_client` |
 //! | 22 a listener must not be closed while connections are under way | [`server::sources::listener`], [`net::Accept::drop_new_handshakes`] | `p22_a_handshake_under_way_at_the_signal_is_welcomed`, `p22_the_backlog_of_a_full_server_is_refused_and_not_reset` |
-//! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_a_polite_client_does_not_wait_for_every_burst`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns`, `p23_a_drain_out_of_time_closes_a_bounded_number_of_clients_per_turn`, `p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn` |
+//! | 23 a turn must not take as long as the number of clients that flood | [`reactor::ready`], [`reactor::Context::charge`] | `p23_a_polite_client_does_not_wait_for_every_flood`, `p23_a_polite_client_does_not_wait_for_every_burst`, `p23_every_flood_is_served_in_turn`, `p23_what_falls_due_together_is_done_in_bounded_turns`, `p23_a_drain_out_of_time_closes_a_bounded_number_of_clients_per_turn`, `p23_questions_about_slots_look_at_a_bounded_part_of_the_recording_per_turn`, `p23_questions_about_turns_format_a_bounded_part_of_the_recording_per_turn` |
 //! | 24 observers must not be able to shut out a health check | `observe::requests`, [`server::Server::between_turns`] | `p24_a_thousand_other_observers_do_not_shut_out_a_health_check`, `p24_a_health_check_keeps_its_place_beside_a_flood_of_connects`, `p24_each_observer_that_is_idle_or_stuck_is_closed_at_its_deadline` |
 //! | 26 a log that is not read must not stop the loop | [`output`] | `p26_a_log_that_is_not_read_stops_no_client`, `p26_a_terminal_stopped_by_ctrl_s_stops_no_client`, `p26_a_drain_ends_although_its_last_lines_are_not_read` |
 //!
@@ -190,6 +191,7 @@ pub mod server;
 mod stress;
 #[doc(hidden)]
 pub mod testing;
+mod units;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

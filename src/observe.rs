@@ -2,13 +2,13 @@
 //!
 //! **Owns** how a loop's work is recorded, described and served. **Must never touch** the work of
 //! a source or the program that runs the loop: the program implements [`Observable`] and answers
-//! questions between turns. **Invariant**: what is not watched costs nothing, and what is watched
-//! costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots per
-//! second; a search of the ring, or a file of it, takes many turns.
+//! questions between turns. **Invariant**: nothing is recorded unless the program asks for it, and what
+//! is recorded costs a bounded amount: a ring of turns, a limited number of observers, ten snapshots
+//! per second; a search of the ring, or a file of it, takes many turns.
 //!
-//! - [`recorder`] keeps the last turns, and [`measures`] what they add up to. [`trace`] writes them in the Chrome trace event format,
-//!   `file` saves that as a file, and [`show`] prints it in a terminal. [`describe`] holds the
-//!   wording that they and the page share.
+//! - [`recorder`] keeps the last turns, and [`measures`] their histograms and sums. [`trace`] writes
+//!   turns in the Chrome trace event format, `file` saves that as a file, and [`show`] prints it in a
+//!   terminal. [`describe`] holds the wording that they and the page share.
 //! - [`listener`] accepts observers. [`observer`] is one connection: `http` on the observed loop
 //!   itself. `answer` routes its requests. A question about all sources goes to [`requests`]; the
 //!   program answers it between turns with `metrics`, a `snapshot`, the `history` of a slot, or an

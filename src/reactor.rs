@@ -15,11 +15,11 @@
 //! ```
 //!
 //! An event only *marks* a source as ready. First-in, first-out queues of marked sources do the
-//! *work*, a bounded amount per source and per turn, at the loop's own pace. This one idea handles draining
-//! under edge triggering (1), budgets (2), spurious wakeups (15) and event batches that are too
-//! small (16). Generational [`Token`]s handle reused slots (3), [`Timers`] handle deadlines without
-//! system calls (12), and the wait resumes after EINTR (11). The numbers refer to the index of
-//! pitfalls on the crate's first page.
+//! *work*, a bounded amount per source and per turn, at the loop's own pace. This one idea handles
+//! draining under edge triggering (1), budgets (2), spurious wakeups (15) and event batches that
+//! are too small (16). Generational [`Token`]s handle reused slots (3), [`Timers`] handle deadlines
+//! without system calls (12), and the wait resumes after EINTR (11). The numbers refer to the index
+//! of pitfalls on the crate's first page.
 //!
 //! A program brings one `enum` of its sources, which implements [`Source`], and calls
 //! [`Reactor::turn`] in a loop. The modules: `turn` is the turn itself, `between` is what the

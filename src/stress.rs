@@ -41,7 +41,6 @@ mod simulated;
 pub(crate) mod slo;
 pub(crate) mod sources;
 pub(crate) mod udp_caller;
-pub(crate) mod units;
 pub(crate) mod verdict;
 
 pub(crate) use shared::{Shared, Stage};
@@ -104,7 +103,7 @@ pub(crate) struct Run {
     pub shared: Shared,
     /// The usage samples of both processes.
     pub usage: Usage,
-    /// When the run started, by the clock on the wall.
+    /// When the run started, by the wall clock.
     pub started: SystemTime,
 }
 

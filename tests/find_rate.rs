@@ -117,8 +117,8 @@ fn find_rate(server: &LimitedServer, slo: &str) -> (Option<i32>, Value) {
     (ended.code, found)
 }
 
-/// At R messages per second for 0.3 s the server answers `300 + BURST_MESSAGES` at once, so p90 is late from
-/// 1,481 messages per second on.
+/// At R messages per second for 0.3 s the server answers `300 + BURST_MESSAGES` at once, so p90 is
+/// late from 1,481 messages per second on.
 #[test]
 fn the_highest_rate_is_that_of_the_server() {
     let server = LimitedServer::start();

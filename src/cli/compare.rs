@@ -3,7 +3,7 @@
 //! **Owns** the flags of the command. **Must never touch** a run. **Invariant**: a model that
 //! cannot hold the clients is a row of the table, not a failure.
 
-use super::output::{Layout, Output, print_lines};
+use super::destination::{Destination, Layout, print_lines};
 use super::serve::reserved_descriptors;
 use super::values::{between, nonzero_duration};
 use super::{Failure, to_json};
@@ -88,7 +88,7 @@ impl Compare {
         if !findings.obstacles.is_empty() {
             return Err(Failure::new(findings.obstacles.join("; ")));
         }
-        let json = Output::prepare(self.json.as_deref())?;
+        let json = Destination::prepare(self.json.as_deref())?;
         let interrupt = Interrupt::default();
         interrupt.install().map_err(Failure::new)?;
         let progress = Progress::start();

@@ -13,7 +13,7 @@ use crate::client::http::{self, Place, Saved, Streams};
 use crate::file;
 use crate::net::system::stop_signals;
 use crate::output::status;
-use crate::server::outcome::plural;
+use crate::units::count;
 use clap::Args;
 use log::info;
 use progress::GetProgress;
@@ -73,7 +73,7 @@ impl Get {
         remove_part_file_on_signals()
             .map_err(|error| Failure::new(format_args!("cannot handle signals: {error}")))?;
         let saved = self.fetch(&options).map_err(|error| self.failure(error))?;
-        let bytes = plural(saved.bytes, "byte");
+        let bytes = count(saved.bytes, "byte", "bytes");
         let said = match saved.place {
             Place::File(path) => format!("{bytes} saved in {}", path.display()),
             Place::Stdout => format!("{bytes} written to standard output"),
@@ -119,7 +119,7 @@ impl Get {
         http::run(options, &mut streams)
     }
 
-    /// What happened, and that there is no file of it.
+    /// The failure, with a note if the fetch left no file.
     fn failure(&self, error: Error) -> Failure {
         let is_fetch = matches!(
             error,
@@ -138,7 +138,7 @@ impl Get {
     }
 }
 
-/// A stream that may lead to the terminal with the status line.
+/// A stream that may lead to the terminal of the status line, which is hidden before each write.
 struct AboveStatus<W>(W);
 
 impl<W: Write> Write for AboveStatus<W> {

@@ -147,7 +147,7 @@ fn recording_file(path: &Path) -> Result<RecordingFile, Failure> {
     RecordingFile::new(path).map_err(|error| {
         let name = path.display().to_string();
         Failure::new(format_args!(
-            "cannot record to {}: {error}; --record takes a file in a writable folder",
+            "cannot record to {}: {error}; --record takes a file in a writable directory",
             name.escape_debug()
         ))
     })

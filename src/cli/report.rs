@@ -1,16 +1,14 @@
 //! `helloop report`.
 //!
 //! **Owns** the flags of the command, and the opening of its files. **Must never touch** the format
-//! of a report. **Invariant**: a file that is not a report is one clear error line, and nothing is
-//! written then.
+//! of a report. **Invariant**: a file that is not a report causes one clear error line, and nothing is
+//! written.
 
-use super::output::{Layout, Output};
+use super::destination::{Destination, Layout, shown};
 use super::{Failure, print_line};
-use crate::protocol::escape::escape;
 use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};
 use clap::Args;
 use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Show reports of `helloop stress --json`, and compare them.
@@ -40,7 +38,7 @@ const COLUMNS: usize = 80;
 
 impl Report {
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let html = Output::prepare(self.html.as_deref())?;
+        let html = Destination::prepare(self.html.as_deref())?;
         let runs = self.files.iter().map(|path| open(path));
         let runs: Vec<NamedRun> = runs.collect::<Result<_, _>>()?;
         let text_wanted = !html.is_stdout();
@@ -66,9 +64,4 @@ fn open(path: &Path) -> Result<NamedRun, Failure> {
         .map_err(|error| Failure::new(format_args!("cannot open {name}: {error}")))?;
     let report = read(file).map_err(|error| Failure::new(format_args!("{name} {error}")))?;
     Ok(NamedRun { name, report })
-}
-
-/// A path as it is shown: a name may contain what a terminal would obey.
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_bytes())
 }

@@ -3,8 +3,8 @@
 //! **Owns** the flags of the server and their defaults. **Must never touch** how the server works.
 //! **Invariant**: each flag has an environment variable `HELLOOP_*`; the flag takes precedence.
 
+use super::destination::announce;
 use super::observe::{self, ObserveFlags, page_line};
-use super::output::announce;
 use super::usage::{given_as, is_typed};
 use super::values::{
     address, between, bytes, bytes_between, duration, keepalive, line_timeout, nonzero_duration,
@@ -15,13 +15,13 @@ use crate::net::bind::{self, Bound};
 use crate::net::system;
 use crate::observe::requests::OBSERVER_DESCRIPTORS;
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
-use crate::server::outcome::plural;
 use crate::server::sources::peer::MAX_PEER_BYTES;
 use crate::server::sources::stdin;
 use crate::server::{
     DRAIN_BYTES_PER_CLIENT, DrainLimit, Outcome, REFUSALS_AT_ONCE, Server, Settings, Summary,
     threads,
 };
+use crate::units::count;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
@@ -327,7 +327,10 @@ impl Serve {
                     server.end_with_stdin().map_err(cannot_serve)?;
                 }
                 announce()?;
-                info!("one thread serves up to {}", plural(max_clients, "client"));
+                info!(
+                    "one thread serves up to {}",
+                    count(max_clients, "client", "clients")
+                );
                 let outcome = server.run().map_err(cannot_serve)?;
                 server.report();
                 saved = server.save_recording();
@@ -368,7 +371,7 @@ impl Serve {
             .collect();
         format!(
             "{} cut off with replies outstanding, by limit: {}",
-            plural(clients, "client"),
+            count(clients, "client", "clients"),
             limits.join(", ")
         )
     }
@@ -405,7 +408,7 @@ impl Serve {
                 "--max-clients {requested} needs more than {descriptors} file descriptors, which \
                  allow {}; further clients wait in the accept backlog instead of reading Busy \
                  (raise `ulimit -n`)",
-                plural(self.most_clients(capacity), "client")
+                count(self.most_clients(capacity), "client", "clients")
             );
         }
         Settings {

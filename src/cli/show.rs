@@ -1,7 +1,8 @@
 //! `helloop show`.
 //!
-//! **Owns** the flags of the command and the choice between a file and standard input. **Must never touch** the format
-//! of a recording. **Invariant**: a file that is not a recording is one clear error line.
+//! **Owns** the flags of the command and the choice between a file and standard input. **Must never
+//! touch** the format of a recording. **Invariant**: a file that is not a recording is one clear
+//! error line.
 
 use super::Failure;
 use crate::observe::TokenFilter;

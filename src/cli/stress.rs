@@ -4,7 +4,7 @@
 //! **Must never touch** a client. **Invariant**: standard output receives one report and nothing
 //! else.
 
-use super::output::{self, Layout, Output, print_lines};
+use super::destination::{self, Destination, Layout, print_lines};
 use super::serve::{FramingName, reserved_descriptors};
 use super::values::{address, between, duration, nonzero_duration, positive};
 use super::{Failure, print_line, to_json};
@@ -196,7 +196,7 @@ impl Stress {
         let plan = self.plan(SocketAddr::from(([127, 0, 0, 1], 0)));
         plan.check()?;
         self.slos.iter().try_for_each(|slo| slo.check(&plan))?;
-        output::check(self.json.as_deref(), self.html.as_deref())
+        destination::check(self.json.as_deref(), self.html.as_deref())
     }
 
     /// The arguments of the server of --spawn, if it is given.
@@ -263,14 +263,14 @@ impl Stress {
         code
     }
 
-    /// Searches for the highest rate, with one server for all steps.
+    /// Searches for the highest rate that meets the objectives, with one server for all steps.
     fn find(
         &self,
         plan: &Plan,
         pid: Option<u32>,
         spawned: Option<SpawnedServer>,
         interrupt: &Interrupt,
-        json: Output,
+        json: Destination,
     ) -> Result<u8, Failure> {
         let progress = Progress::start();
         let found = RateSearch::new(
@@ -366,16 +366,16 @@ impl Stress {
     /// Checks before the run that each file can be written, so that no report is lost.
     fn prepare_files(&self) -> Result<Files, Failure> {
         Ok(Files {
-            json: Output::prepare(self.json.as_deref())?,
-            html: Output::prepare(self.html.as_deref())?,
+            json: Destination::prepare(self.json.as_deref())?,
+            html: Destination::prepare(self.html.as_deref())?,
         })
     }
 }
 
 #[derive(Debug)]
 struct Files {
-    json: Output,
-    html: Output,
+    json: Destination,
+    html: Destination,
 }
 
 /// Writes every format of the report, even if another cannot be written, and returns the exit code.
@@ -390,7 +390,7 @@ fn write_reports(report: &Report, files: Files) -> Result<u8, Failure> {
         true => print_report(report),
         false => Ok(()),
     };
-    output::all([json, html, text]).map(|()| report.exit_code)
+    destination::all([json, html, text]).map(|()| report.exit_code)
 }
 
 fn print_report(report: &Report) -> Result<(), Failure> {

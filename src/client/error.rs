@@ -58,7 +58,7 @@ pub enum Error {
         /// What is wrong with it.
         source: NameError,
     },
-    /// A line of the input is no name that can be sent.
+    /// A line of the input cannot be sent as a name.
     #[error("line {number} of the input cannot be sent: {source}")]
     Line {
         /// Its number, from 1.

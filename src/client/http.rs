@@ -60,7 +60,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// an error of the server (RFC 9110, section 15).
 const SUCCESS_STATUSES: Range<u16> = 100..400;
 
-/// Not Modified: the answer to a request on a condition, and this one has none.
+/// Not Modified: the answer to a conditional request, which this one is not.
 pub(super) const NOT_MODIFIED_STATUS: u16 = 304;
 
 /// What to fetch, where to save it, and the limits.
@@ -92,7 +92,7 @@ pub struct Streams<'a> {
     pub body: &'a mut dyn Write,
     /// Whether that is a terminal.
     pub body_escaped: bool,
-    /// Called at least every tenth of a second while something is waited for, once connected.
+    /// Called at least every 0.1 s during a wait, once connected.
     pub on_progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
@@ -102,7 +102,7 @@ impl fmt::Debug for Streams<'_> {
     }
 }
 
-/// How far a fetch is.
+/// The progress of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<'a> {
     /// Connecting to this server.
@@ -180,8 +180,8 @@ pub enum ResponseError {
 ///
 /// # Errors
 ///
-/// No error leaves a file. A status of 400 or above, or an invalid one, is one too: the body is no
-/// page.
+/// No error leaves a file. A status of 400 or above, or an invalid one, is an error too: the body is
+/// not the page.
 pub fn run(options: &Options, streams: &mut Streams<'_>) -> Result<Saved, Error> {
     let mut url = Url::parse(&options.url)?;
     let path = destination(options, &url);
@@ -234,7 +234,7 @@ pub(crate) fn leaves_nothing(output: Option<&Path>) -> bool {
     output.is_none_or(|path| !file::is_standard_output(path) && file::is_written_aside(path))
 }
 
-/// Writes the header. The body is wanted even if the reader of the header is gone.
+/// Writes the header. The fetch goes on even if the reader of the header is gone.
 fn write_head(
     out: &mut dyn Write,
     escaped: bool,

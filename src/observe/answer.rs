@@ -18,7 +18,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/figures.js"),
     include_str!("page/slab.js"),
     include_str!("page/loop.js"),
-    include_str!("page/story.js"),
+    include_str!("page/history.js"),
     include_str!("page/paused.js"),
     include_str!("page/page.js"),
 );

@@ -15,7 +15,7 @@ use super::snapshot::letter;
 use crate::reactor::{Time, Token};
 use serde::Serialize;
 
-/// Entries before the moment: the stories of the slots come from them.
+/// Entries before the moment: the histories of the slots come from them.
 const ENTRIES_BEFORE: u64 = 3_072;
 
 /// Entries after it: the next steps.

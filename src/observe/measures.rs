@@ -328,7 +328,7 @@ mod tests {
             Duration::from_micros(900)
         );
         assert_eq!(buckets(&measures.queue_wait), [(100, 1), (500, 2)]);
-        // The second waits again since 500, and the fourth was not reached.
+        // The second has waited again since 500, and the fourth was not reached.
         measures.phase(TurnPhase::Drive, us(1_000));
         measures.called(&call(3, Verdict::Park), None, us(1_000));
         measures.called(&call(1, Verdict::Park), None, us(1_000));

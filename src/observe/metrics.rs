@@ -52,7 +52,7 @@ impl Family {
         Self::new(name, help, "histogram", samples)
     }
 
-    /// What does not change, as labels of the value 1.
+    /// Constant information: labels on the value 1.
     pub(crate) fn info(name: &'static str, help: &'static str, version: &str) -> Self {
         let samples = vec![(format!("{{version=\"{version}\"}}"), 1.0)];
         Self::new(name, help, "gauge", samples)
@@ -96,11 +96,11 @@ pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// The beginning of the names that all client libraries have in common
+/// The prefix of the metrics that all client libraries have in common
 /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 const PROCESS: &str = "process_";
 
-/// What all client libraries tell of their process, as far as the system tells it.
+/// The process metrics that all client libraries export, if the system reports them.
 pub(crate) fn process(started: SystemTime) -> Vec<Family> {
     let usage = system::process_usage(std::process::id());
     let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).ok();

@@ -140,8 +140,8 @@ impl<T: Stream> Observer<T> {
         self.note_close(Verdict::Close, cx)
     }
 
-    /// Ends a stream with `event`, the last one, as far as the socket takes it at once: the program
-    /// ends and waits for no observer.
+    /// Ends a live view with `event`, if its socket takes it at once: the program ends and waits for
+    /// no observer.
     pub fn end_stream(&mut self, event: &[u8], cx: &mut Context<'_, ObserverRequests>) -> Verdict {
         if let ObserverState::Streaming(_) = self.state {
             self.output.push(event);

@@ -21,14 +21,14 @@ use std::fmt;
 use std::time::Duration;
 
 /// Entries kept per turn of the ring, on average: a turn with a dozen calls has as many. Turns with
-/// hundreds are fewer than the limit of turns, and [`Held`] says how many. An entry is at most
-/// 128 bytes, so 10,000 turns take at most 41 MiB.
+/// hundreds fill the ring before the limit of turns is reached; [`Extent`] says how many turns it
+/// holds. An entry is at most 128 bytes, so 10,000 turns take at most 41 MiB.
 pub(crate) const ENTRIES_PER_TURN: usize = 32;
 const _: () = assert!(size_of::<Entry>() <= 128);
 
-/// What the ring holds.
+/// How much the ring holds, and its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct Extent {
     /// Turns, the current one included.
     pub turns: usize,
     /// The time from the first entry to the last.
@@ -39,7 +39,7 @@ pub struct Held {
     pub most_entries: usize,
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for Extent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.turns == 1 { "" } else { "s" };
         let seconds = self.lasted.as_secs_f64();
@@ -210,11 +210,11 @@ impl TurnRecorder {
         self.entries.iter()
     }
 
-    /// What the ring holds.
+    /// How much the ring holds.
     #[must_use]
-    pub fn held(&self) -> Held {
+    pub fn extent(&self) -> Extent {
         let first = self.entries.front().map_or(Time::ZERO, |entry| entry.at);
-        Held {
+        Extent {
             turns: self.lengths.len(),
             lasted: self.recorded_until().since(first),
             most_turns: self.max_turns,

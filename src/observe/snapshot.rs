@@ -104,8 +104,8 @@ impl Cells {
         }
     }
 
-    /// Adds the next slot, of at most [`MAX_CELLS`]. `state` is `None` if it is free; `is_active` says whether its source
-    /// was called in the last period.
+    /// Adds the next slot, of at most [`MAX_CELLS`]. `state` is `None` if it is free; `is_active`
+    /// says whether its source was called in the last period.
     pub(crate) fn push(&mut self, token: Token, state: Option<State>, is_active: bool) {
         self.letters.push(letter(state));
         self.generations.push(token.generation);

@@ -155,13 +155,13 @@ impl TraceWriter {
     }
 
     fn head(&mut self, recorder: &TurnRecorder, out: &mut impl Write) -> io::Result<WriterStep> {
-        let held = recorder.held();
+        let extent = recorder.extent();
         let about = json!({
             "producer": concat!("helloop ", env!("CARGO_PKG_VERSION")),
-            "turns": held.turns,
-            "seconds": held.lasted.as_secs_f64(),
-            "most_turns": held.most_turns,
-            "most_entries": held.most_entries,
+            "turns": extent.turns,
+            "seconds": extent.lasted.as_secs_f64(),
+            "most_turns": extent.most_turns,
+            "most_entries": extent.most_entries,
         });
         write!(
             out,

@@ -13,7 +13,7 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-/// Assumed if the terminal does not tell its width.
+/// Assumed if the terminal does not report its width.
 const DEFAULT_COLUMNS: usize = 80;
 
 /// Moves to the first column, and clears from there to the end of the screen. Lets the terminal wrap
@@ -29,10 +29,10 @@ const SEPARATOR: &str = "  ";
 /// The state of the line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Status {
-    /// There is none.
+    /// No command has started one.
     #[default]
     Off,
-    /// There will be none any more.
+    /// Ended: it is not shown again.
     Ended,
     /// Nothing is on the screen now.
     Hidden,
@@ -80,7 +80,7 @@ fn cut(line: &str, columns: usize) -> &str {
     end.map_or(line, |end| &line[..end])
 }
 
-/// A share in full percent, rounded down: 100% means all.
+/// A share in whole percent, rounded down: 100% means all.
 pub(crate) fn percent(done: f64) -> String {
     format!("{:.0}%", (done * 100.0).floor())
 }
@@ -101,18 +101,18 @@ pub(crate) fn clock(time: Duration) -> String {
     }
 }
 
-/// The next full second: of a time that is left.
+/// Rounds the time left up to a whole second.
 pub(crate) fn ceil(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
-/// What draws a line over the one that is there. Meanwhile the terminal does not wrap: it may have
-/// been made narrower since its width was asked for.
+/// The bytes that replace the line on the screen. Meanwhile the terminal does not wrap: it may have
+/// become narrower since its width was queried.
 pub(super) fn frame(line: &str) -> Vec<u8> {
     format!("\x1b[?7l\r{line}\x1b[J\r\x1b[?7h").into_bytes()
 }
 
-/// The width of the terminal now. It is asked for each time, so that a resize needs no signal.
+/// The width of the terminal now. It is queried each time, so that a resize needs no signal.
 fn columns() -> usize {
     #[cfg(feature = "cli")]
     if let Some((width, _)) = terminal_size::terminal_size_of(io::stderr()) {

@@ -49,8 +49,8 @@ pub trait Source: Sized {
 /// What happens to a source after a call.
 ///
 /// The loop ignores an event that sets only bits that are set already: the source knows them. A
-/// source that rests with a bit set is therefore *not* woken by further events of that kind. The two resting verdicts
-/// say whether that is intended.
+/// source that rests with a bit set is therefore *not* woken by further events of that kind. The
+/// two resting verdicts say whether that is intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Drained: nothing to read until the next event, which wakes the source, as its deadline

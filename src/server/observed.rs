@@ -209,8 +209,8 @@ impl<N: Net> Server<N> {
         Some(self.excerpts.remove(&number)?.into_json())
     }
 
-    /// Tells those who watch that the server ends, with a last snapshot. One that does not take
-    /// it at once sees only that the connection is closed.
+    /// Ends each live view with a last snapshot, which says that the server ends. A view whose socket
+    /// does not take it at once sees only that the connection is closed.
     pub(super) fn end_streams(&mut self) {
         if self.shared.observers.streams == 0 {
             return;

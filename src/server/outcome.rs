@@ -1,8 +1,10 @@
 //! How a run ended, and its summary.
 //!
-//! **Owns** the exit code, the limits that can end a client in a drain, and the text of the summary. **Must never touch** the server.
-//! **Invariant**: the exit code is 0 only if every client was sent what it was owed.
+//! **Owns** the exit code, the limits that can end a client in a drain, and the text of the
+//! summary. **Must never touch** the server. **Invariant**: the exit code is 0 only if every client
+//! was sent what it was owed.
 
+use crate::units::count;
 use enum_map::{Enum, EnumMap};
 use std::fmt;
 use std::time::Duration;
@@ -58,19 +60,10 @@ impl fmt::Display for Summary {
         write!(
             formatter,
             "served {}, {}, {} in {}",
-            plural(self.clients, "client"),
-            plural(self.messages, "message"),
-            plural(self.datagrams, "datagram"),
+            count(self.clients, "client", "clients"),
+            count(self.messages, "message", "messages"),
+            count(self.datagrams, "datagram", "datagrams"),
             humantime::format_duration(up)
         )
-    }
-}
-
-/// The count with its noun: `1 client`, `2 clients`.
-#[must_use]
-pub(crate) fn plural(count: u64, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
     }
 }

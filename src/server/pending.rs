@@ -19,8 +19,8 @@ use slab::Slab;
 use std::num::NonZeroU32;
 
 /// Small buffers kept for reuse, so that lines in pieces and replies that a delay holds back
-/// allocate nothing. More are in use only if many clients are slow or their replies are held, and the cost of an
-/// allocation does not matter then.
+/// allocate nothing. More are in use only if many clients are slow or their replies are held, and
+/// the cost of an allocation does not matter then.
 pub(super) const MAX_POOLED_BUFFERS: usize = 64;
 
 /// A table for more entries than this is freed when the last one goes.

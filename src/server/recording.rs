@@ -5,12 +5,13 @@
 //! is recorded until all are, so that the ring does not change meanwhile.
 //!
 //! A write to a file may block the loop's thread, as only a write to the log can elsewhere (see
-//! [`crate::output`]): the system takes the bytes into its page cache, as a rule at once. If it first has to wait for a slow disk, all clients wait
-//! with it. So at most some 100 KiB are written per turn, and nothing is synchronised to the disk.
+//! [`crate::output`]): the system takes the bytes into its page cache, as a rule at once. If it
+//! first has to wait for a slow disk, all clients wait with it. So at most some 100 KiB are written
+//! per turn, and nothing is synchronised to the disk.
 
 use super::{RecordingFile, Server};
 use crate::net::Net;
-use crate::observe::recorder::Held;
+use crate::observe::recorder::Extent;
 use log::{info, warn};
 use std::io;
 use std::mem;
@@ -47,7 +48,7 @@ impl<N: Net> Server<N> {
         }
         match file.write_part(self.reactor.recorder(), SAVED_ENTRIES_PER_TURN) {
             Ok(false) => return self.reactor.skip_next_wait(),
-            Ok(true) => log_saved(file.path(), self.reactor.recorder().held()),
+            Ok(true) => log_saved(file.path(), self.reactor.recorder().extent()),
             Err(error) => warn!("{error}"),
         }
         self.reactor.recorder_mut().resume();
@@ -65,12 +66,12 @@ impl<N: Net> Server<N> {
         self.reactor.recorder_mut().resume();
         file.begin()?;
         file.write_part(self.reactor.recorder(), usize::MAX)?;
-        log_saved(file.path(), self.reactor.recorder().held());
+        log_saved(file.path(), self.reactor.recorder().extent());
         Ok(())
     }
 }
 
-fn log_saved(path: &Path, held: Held) {
+fn log_saved(path: &Path, extent: Extent) {
     let path = path.display();
-    info!("recording saved ({held}): `helloop show {path}`, or open it in Perfetto");
+    info!("recording saved ({extent}): `helloop show {path}`, or open it in Perfetto");
 }

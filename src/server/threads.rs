@@ -14,7 +14,6 @@ mod accept;
 
 use super::addresses::ClientsPerAddress;
 use super::limiter::Limiter;
-use super::outcome::plural;
 use super::shared::DRAIN_BYTES_PER_CLIENT;
 use super::sources::datagrams;
 use super::sources::peer::LINGER;
@@ -28,6 +27,7 @@ use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
 use crate::protocol::refusal::Refusal;
 use crate::reactor::Time;
+use crate::units::count;
 use crate::warn_limited;
 use accept::AcceptThread;
 use enum_map::EnumMap;
@@ -136,7 +136,8 @@ impl ThreadedServer {
     }
 }
 
-/// Handles the signals to stop, SIGUSR1 and SIGUSR2 from now on; those that arrive before [`run`] wait for it.
+/// Handles the signals to stop, SIGUSR1 and SIGUSR2 from now on; those that arrive before [`run`]
+/// wait for it.
 ///
 /// # Errors
 ///
@@ -203,7 +204,7 @@ pub fn run(
     drop(client_left.wait_timeout_while(clients, left, |clients| !clients.is_empty()));
     let unserved = server.unserved.load(Relaxed);
     if unserved > 0 {
-        let clients = plural(unserved, "client");
+        let clients = count(unserved, "client", "clients");
         warn!("closed {clients} for which no thread could be started");
     }
     let cut_off = server.cut_off_by_limit();

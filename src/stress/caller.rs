@@ -23,8 +23,8 @@ use std::io;
 /// A server that floods one client must not delay the others.
 const READS_PER_TURN: usize = 4;
 
-/// The most histogram entries in which a client's unanswered messages are counted: a thousandth of the run is
-/// as exact as the histogram.
+/// The most histogram entries in which a client's unanswered messages are counted: a thousandth of
+/// the run is as exact as the histogram.
 const MAX_ENTRIES: u64 = 1_000;
 
 // A pipeline fits the counter of messages in flight.

@@ -7,8 +7,8 @@
 use super::conductor::CONNECTS_AT_ONCE;
 use super::connect::SourceAddresses;
 use super::plan::{Plan, Transport};
-use super::units::count;
 use crate::net::system;
+use crate::units::count;
 use std::fmt;
 use std::net::UdpSocket;
 

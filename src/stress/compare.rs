@@ -95,7 +95,7 @@ impl Spread {
         })
     }
 
-    /// Whether both have values in common, so that the rounds do not tell the two apart.
+    /// Whether both ranges overlap, so that the rounds do not distinguish the two.
     fn overlaps(&self, other: &Self) -> bool {
         self.min <= other.max && other.min <= self.max
     }

@@ -104,7 +104,7 @@ enum Outcome {
 /// One step of the search.
 #[derive(Clone, Debug, Serialize)]
 struct Step {
-    /// Messages per second asked for.
+    /// Messages per second requested.
     rate: u64,
     /// Messages answered per second.
     per_second: f64,
@@ -114,7 +114,7 @@ struct Step {
     p99_us: Option<f64>,
     outcome: Outcome,
     slos: Vec<SloReport>,
-    /// What the load did not do, and why it was limited, one line each.
+    /// Its shortcomings, and why the load generator was the limit, one line each.
     remarks: Vec<String>,
 }
 

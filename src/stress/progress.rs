@@ -8,11 +8,11 @@
 
 use super::latency::microseconds;
 use super::plan::{Length, Transport};
-use super::report::text;
 use super::{Shared, Stage};
 use crate::net::system::stop_signals;
 use crate::output::status::{self, Part, StatusLine, bar, clock, percent};
 use crate::reactor::Time;
+use crate::units::{count, time};
 use signal_hook::iterator::Signals;
 use std::cell::Cell;
 use std::thread;
@@ -243,7 +243,7 @@ fn figures(shared: &Shared, now: Time) -> (String, String, String) {
         Stage::Connecting => {
             let elapsed = now.since(shared.began).as_secs_f64().max(1e-9);
             let rate = f64::from(counters.welcomed) / elapsed;
-            let all = text::count(shared.plan.clients, "client", "clients");
+            let all = count(shared.plan.clients, "client", "clients");
             let welcomed = format!("{} of {all}", counters.welcomed);
             (welcomed, format!("{rate:.0}/s"), String::new())
         }
@@ -256,10 +256,10 @@ fn figures(shared: &Shared, now: Time) -> (String, String, String) {
             if let Some(second) = counters.seconds.last().filter(|last| last.replies > 0) {
                 let length = second.length.as_secs_f64().max(1e-9);
                 rate = format!("{:.0}/s", second.replies as f64 / length);
-                let time = second.p99.map(|p99| text::time(Some(microseconds(p99))));
-                p99 = time.map(|time| format!("p99 {time}")).unwrap_or_default();
+                let p99_time = second.p99.map(|p99| time(Some(microseconds(p99))));
+                p99 = p99_time.map(|p99| format!("p99 {p99}")).unwrap_or_default();
             }
-            (text::count(counters.open, "client", "clients"), rate, p99)
+            (count(counters.open, "client", "clients"), rate, p99)
         }
     }
 }
@@ -269,10 +269,7 @@ fn losses(shared: &Shared) -> (String, bool) {
     let clients = shared.counters.all_lost();
     let datagrams = shared.counters.datagrams.lost;
     if shared.plan.transport == Transport::Udp && datagrams > 0 {
-        (
-            text::count(datagrams, "datagram", "datagrams") + " lost",
-            true,
-        )
+        (count(datagrams, "datagram", "datagrams") + " lost", true)
     } else {
         (format!("{clients} lost"), clients > 0)
     }

@@ -7,7 +7,7 @@
 
 use super::Shared;
 use super::plan::{Length, Transport};
-use super::units::count;
+use crate::units::count;
 use std::time::Duration;
 
 /// At this share of one CPU a process with one thread counts as saturated. In whole percent, as it is
@@ -103,7 +103,7 @@ pub(crate) fn words(shared: &Shared, limit: Option<String>) -> String {
     })
 }
 
-/// How much of the run an interrupt left.
+/// How far the run had come when it was interrupted.
 fn interrupted_after(shared: &Shared) -> String {
     let seconds = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
     let window = seconds(shared.window());
@@ -163,7 +163,7 @@ pub(crate) fn shortcomings(shared: &Shared) -> Vec<String> {
     missing
 }
 
-/// Clients without any answer, and a run without one. Clients that had no message to send need none.
+/// Clients that sent and were never answered, or a run without any answer.
 fn unanswered_clients(shared: &Shared) -> Option<String> {
     let Shared { plan, counters, .. } = shared;
     if plan.active == 0 {
@@ -184,9 +184,10 @@ fn unanswered_clients(shared: &Shared) -> Option<String> {
     }
 }
 
-/// A rate that was asked for and not achieved. Over TCP it is about the replies: the window cannot
-/// contain those to messages that were due less than the fastest reply before its end, but those to
-/// messages of the warm-up. UDP may lose messages, so there it is about what was sent.
+/// A requested rate that was not achieved. Over TCP replies are compared: the window contains replies
+/// to messages of the warm-up, and cannot contain those to messages that were due so late that even
+/// the fastest reply would have come after it. UDP may lose messages, so there sent messages are
+/// compared.
 fn missed_rate(shared: &Shared) -> Option<String> {
     let Shared { plan, counters, .. } = shared;
     let rate = plan.rate?.get();
@@ -205,7 +206,7 @@ fn missed_rate(shared: &Shared) -> Option<String> {
     let tolerated = MAX_OUTSTANDING.as_secs_f64() * rate as f64;
     let is_missed = outstanding > tolerated.max(expected * (1.0 - MIN_RATE_SHARE));
     (is_missed && seconds > 0.0)
-        .then(|| format!("{what}{:.0} of {rate} a second", achieved as f64 / seconds))
+        .then(|| format!("{what}{:.0}/s of {rate}/s", achieved as f64 / seconds))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn run_with_input(arguments: &[&str], input: &[u8]) -> Ended {
 }
 
 #[test]
-fn names_come_from_standard_input_when_it_is_no_terminal() {
+fn names_come_from_standard_input_when_it_is_not_a_terminal() {
     let server = Server::start(&[]);
     let to = server.tcp_address().to_string();
     for (client, welcome) in [("tcp", "Welcome!\n"), ("udp", "")] {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 /// As in `helloop ... | head`: neither an error nor a panic.
 #[test]
-fn a_closed_standard_output_is_no_error() {
+fn a_closed_standard_output_is_not_an_error() {
     let server = Server::start(&["--framing", "line"]);
     let to = server.tcp_address().to_string();
     for arguments in [

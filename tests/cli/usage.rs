@@ -66,7 +66,7 @@ fn wrong_usage_of_a_command_is_explained() {
         ("stress --json - --html -", "standard output"),
         ("stress --json - --html /dev/stdout", "standard output"),
         ("stress --json a --html ./a", "a file of its own"),
-        ("stress --json src", "src is a folder"),
+        ("stress --json src", "src is a directory"),
         (&page.join(" "), "--observe 127.0.0.1:9 is where --listen"),
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
 
-/// A server that answers each of so many requests, by its target. Returns the targets.
+/// A server that answers this many requests by their targets, and returns the targets.
 fn server_of(
     requests: usize,
     answer: impl Fn(&str) -> String + Send + 'static,

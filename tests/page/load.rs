@@ -12,8 +12,8 @@ const MEASURED: Duration = Duration::from_secs(3);
 const CLIENTS_PER_GROUP: usize = 950;
 const GROUP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Of a core. A release build on two shared CPUs took 0.3 % (server, idle), less than could be told
-/// from the load itself (server, load), 7 % (tab, idle) and 15 % (tab, load). The goals are 2 % and
+/// Of a core. A release build on two shared CPUs took 0.3 % (server, idle), too little to
+/// distinguish from the load itself (server, load), 7 % (tab, idle) and 15 % (tab, load). The goals are 2 % and
 /// 25 %; the bounds leave room for a debug build beside other programs.
 const MAX_SERVER_SHARE: f64 = 0.08;
 const MAX_TAB_SHARE: f64 = 0.50;

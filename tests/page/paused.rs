@@ -68,7 +68,7 @@ fn a_pause_freezes_all_that_is_seen_and_steps_lead_to_what_happened_since() {
     clients.greet_all();
     let last = number(&browser, "codes.length - 1");
     point_at_slot(&browser, last);
-    browser.wait_for("/write 11 B/.test(document.getElementById('story').textContent)");
+    browser.wait_for("/write 11 B/.test(document.getElementById('history').textContent)");
     pause(&browser);
     let turn = number(&browser, "currentTurn()");
     assert_eq!(browser.text("status"), format!("paused after turn {turn}"));
@@ -82,7 +82,7 @@ fn a_pause_freezes_all_that_is_seen_and_steps_lead_to_what_happened_since() {
     step_in_every_way(&browser, turn);
     // Turn by turn the page reaches what has happened meanwhile, and the way back as well.
     for _ in 0..1_000 {
-        if browser.text("count-waiting") == "40" && browser.text("story").contains("write 11 B") {
+        if browser.text("count-waiting") == "40" && browser.text("history").contains("write 11 B") {
             break;
         }
         browser.click("step");
@@ -115,14 +115,14 @@ const SLOW_ANSWERS: &str = "const real = fetch; let delay = 900; window.wrong = 
         } \
         return answer; }; \
     new MutationObserver(() => { \
-        const head = document.getElementById('story-head').textContent; \
+        const head = document.getElementById('history-head').textContent; \
         const token = head.match(/#(\\d+)\\./); \
         if (token && Number(token[1]) !== cell.slot) wrong.push([head, cell.slot]); \
-    }).observe(document.getElementById('story-head'), { childList: true, subtree: true });";
+    }).observe(document.getElementById('history-head'), { childList: true, subtree: true });";
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_story_is_that_of_the_chosen_slot_however_late_the_answers_are() {
+fn a_history_is_that_of_the_chosen_slot_however_late_the_answers_are() {
     let server = start(&[]);
     let browser = open(&server, false);
     let mut clients = Clients::connect(&server, 30);
@@ -134,15 +134,16 @@ fn a_story_is_that_of_the_chosen_slot_however_late_the_answers_are() {
         point_at_slot(&browser, slot);
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    let head = format!("document.getElementById('story-head').textContent.startsWith('#{last}.')");
+    let head =
+        format!("document.getElementById('history-head').textContent.startsWith('#{last}.')");
     browser.wait_for(&head);
-    browser.wait_for("/write 11 B/.test(document.getElementById('story').textContent)");
+    browser.wait_for("/write 11 B/.test(document.getElementById('history').textContent)");
     assert_eq!(browser.run("return wrong"), serde_json::json!([]));
 }
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_story_is_selected_by_pointer_and_keys_and_pinned_by_a_click() {
+fn a_history_is_selected_by_pointer_and_keys_and_pinned_by_a_click() {
     let server = start(&[]);
     let browser = open(&server, false);
     let mut clients = Clients::connect(&server, 30);
@@ -151,15 +152,15 @@ fn a_story_is_selected_by_pointer_and_keys_and_pinned_by_a_click() {
     // The last slot: a client of this test, which was just greeted.
     let last = number(&browser, "codes.length - 1");
     point_at_slot(&browser, last);
-    let story_of = |slot: i64| {
-        format!("document.getElementById('story-head').textContent.startsWith('#{slot}.')")
+    let history_of = |slot: i64| {
+        format!("document.getElementById('history-head').textContent.startsWith('#{slot}.')")
     };
-    browser.wait_for(&story_of(last));
-    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('story').textContent)");
+    browser.wait_for(&history_of(last));
+    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('history').textContent)");
     browser.screenshot("history");
     browser.run("document.getElementById('grid').focus()");
     browser.press("\u{e012}"); // arrow left
-    browser.wait_for(&story_of(last - 1));
+    browser.wait_for(&history_of(last - 1));
     assert!(
         browser
             .text("announcement")
@@ -178,12 +179,12 @@ fn a_story_is_selected_by_pointer_and_keys_and_pinned_by_a_click() {
     browser.wait_for(&format!("cell.pinned && cell.slot === {}", last - 6));
     browser.click_at(x, y);
     browser.wait_for("!cell.pinned");
-    // And while paused, a story comes from the same moment.
+    // And while paused, a history comes from the same moment.
     pause(&browser);
     clients.0[29].write_all(b"Eve").unwrap();
     browser.wait_for("latest.messages === 31");
     point_at_slot(&browser, last);
-    browser.wait_for(&story_of(last));
-    let calls = browser.text("story").matches("write 11 B").count();
-    assert_eq!(calls, 1, "{}", browser.text("story"));
+    browser.wait_for(&history_of(last));
+    let calls = browser.text("history").matches("write 11 B").count();
+    assert_eq!(calls, 1, "{}", browser.text("history"));
 }

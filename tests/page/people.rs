@@ -1,4 +1,5 @@
-//! What people need who see, point or read in different ways, and what they are told at the end.
+//! Accessibility: screen sizes, touch, screen readers and reduced motion; and what is shown when the
+//! server is gone.
 
 use super::{Clients, open, place_of_slot, start};
 use crate::browser::Browser;
@@ -58,14 +59,14 @@ fn axe_core_finds_no_violation_in_any_state_on_any_screen() {
     drop(clients);
     check_on_all_screens(&browser, "ended");
     assert_eq!(browser.text("status"), "the server has ended");
-    // The last snapshot is told, not the one before.
+    // The last snapshot is shown, not the one before.
     assert_eq!(browser.text("figure-clients"), "0");
-    assert!(browser.text("story-head").ends_with(" free"));
+    assert!(browser.text("history-head").ends_with(" free"));
 }
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_tap_opens_a_story_on_a_phone() {
+fn a_tap_opens_a_history_on_a_phone() {
     let server = start(&[]);
     let browser = open(&server, false);
     browser.emulate(320, 640, false);
@@ -80,7 +81,7 @@ fn a_tap_opens_a_story_on_a_phone() {
     let (x, y) = place_of_slot(&browser, slot);
     browser.tap(x, y);
     browser.wait_for(&format!("cell.pinned && cell.slot === {slot}"));
-    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('story').textContent)");
+    browser.wait_for("/read 3 B, write 11 B/.test(document.getElementById('history').textContent)");
 }
 
 /// Counts what a screen reader would speak.
@@ -164,7 +165,7 @@ fn an_idle_loop_is_lit_only_in_its_wait() {
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_lost_server_is_shown_and_found_again_and_a_clean_end_is_told_as_such() {
+fn a_lost_server_is_shown_and_found_again_and_a_clean_end_is_shown_as_such() {
     let server = start(&[]);
     let address = observe_address(&server).to_string();
     let browser = open(&server, false);

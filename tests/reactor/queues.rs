@@ -2,8 +2,9 @@
 //!
 //! The property runs random loads against a model of what each source may expect. The model knows
 //! neither queues nor budgets, only the law: a marked source is driven within as many turns as
-//! there are sources that wait, or slots once some have changed hands, and a deadline fires within three times as many turns as there are
-//! sources, never early, and not before a source that waits has been driven.
+//! there are sources that wait, or slots once some have changed hands, and a deadline fires within
+//! three times as many turns as there are sources, never early, and not before a source that waits
+//! has been driven.
 
 use crate::Call::{Driven, Expired};
 use crate::{Loop, SECOND, park};

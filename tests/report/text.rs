@@ -97,7 +97,7 @@ fn one_report_is_shown_as_it_was() {
 }
 
 #[test]
-fn a_file_that_is_no_report_is_one_clear_line() {
+fn a_file_that_is_not_a_report_is_one_clear_line() {
     let folder = Folder::new();
     let [good, _] = folder.two();
     let mut old = real();

@@ -70,7 +70,7 @@ fn relay_back(front: &UdpSocket, back: &UdpSocket, client: SocketAddr, rule: Rul
 }
 
 #[test]
-fn lost_late_doubled_and_wrong_datagrams_are_counted_separately() {
+fn lost_late_duplicate_and_wrong_datagrams_are_counted_separately() {
     let server = Server::start(&[]);
     let flags = "--udp --clients 4 --messages 400 --warmup 0s --timeout 300ms";
     let through = relay(server.tcp_address(), |number| match number {
@@ -83,7 +83,7 @@ fn lost_late_doubled_and_wrong_datagrams_are_counted_separately() {
     let datagrams = &report["datagrams"];
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert_eq!(
-        (&datagrams["doubled"], &datagrams["wrong"]),
+        (&datagrams["duplicate"], &datagrams["wrong"]),
         (&12.into(), &0.into())
     );
     let [lost, late] = ["lost", "late"].map(|kind| datagrams[kind].as_u64().unwrap());

@@ -86,7 +86,7 @@ fn an_open_loop_sends_exactly_the_scheduled_messages() {
         let (ended, report) = spawned(&format!("{flags} {more}"));
         // A pause of the machine at the end of the window is a missed rate, and nothing else is.
         let shortcomings = report["verdict"]["shortcomings"].as_array().unwrap();
-        let is_rate = |line: &serde_json::Value| line.as_str().unwrap().ends_with(" a second");
+        let is_rate = |line: &serde_json::Value| line.as_str().unwrap().ends_with("/s");
         assert!(shortcomings.iter().all(is_rate), "{ended:#?}");
         assert_eq!(report["plan"]["loop"], "open");
         assert_eq!(

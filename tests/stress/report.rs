@@ -156,7 +156,7 @@ fn every_report_is_valid_by_the_schema_that_helloop_prints() {
     }
 }
 
-/// Each key is described: whoever reads the schema needs no other document.
+/// Each key is described, so that the schema needs no other document.
 #[test]
 fn the_schema_describes_every_key() {
     let schema: Value = serde_json::from_str(&run("--json-schema").stdout).unwrap();

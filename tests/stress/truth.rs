@@ -21,7 +21,7 @@ enum Answer {
     Close,
 }
 
-/// What it does with message number so and so of a client.
+/// What it does with each message of a client, by the number of the message.
 type Rule = fn(u64) -> Answer;
 
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +222,7 @@ fn a_server_that_ends_early_has_the_rate_that_it_had() {
 
 /// Each of five clients is answered once, and then waits.
 #[test]
-fn an_interrupt_leaves_messages_in_flight_and_nobody_is_blamed() {
+fn an_interrupt_leaves_messages_in_flight_and_blames_no_one() {
     let rule: Rule = |number| match number {
         0 => Answer::After(Duration::from_millis(300)),
         _ => Answer::Never,
@@ -272,12 +272,12 @@ fn a_missed_rate_is_not_achieved() {
     let replies = number(&messages["replies"]);
     assert!(replies.abs_diff(counted) <= 10, "{replies} {counted}");
     let shortcomings = &report["verdict"]["shortcomings"];
-    let expected = format!("{} of 1000 a second", replies * 2);
+    let expected = format!("{}/s of 1000/s", replies * 2);
     assert_eq!(shortcomings, &serde_json::json!([expected]));
 }
 
 #[test]
-fn a_report_shows_the_rate_beside_the_one_asked_for() {
+fn a_report_shows_the_rate_beside_the_requested_one() {
     measured("the rate is achieved", || {
         let flags = "--spawn --clients 100 --rate 40 --duration 1s --warmup 0s --slo max<60s";
         let ended = run(&format!("{flags} -- --delay 10ms"));
@@ -285,7 +285,7 @@ fn a_report_shows_the_rate_beside_the_one_asked_for() {
         for words in [
             "100 greeted, 40 sent, 40 answered",
             "40 due, 40 sent, 40 answered, 0 unanswered",
-            "/s achieved of 40/s asked (",
+            "/s achieved of 40/s requested (",
             "server flags: --delay 10ms --framing=chunk",
             "slo        max<60s: met (",
             "load generator: ",
@@ -297,7 +297,7 @@ fn a_report_shows_the_rate_beside_the_one_asked_for() {
         // The server counts what the report leaves out.
         let summary = "the server, with the warm-up: served 100 clients, 40 messages";
         assert!(ended.stderr.contains(summary), "{ended:#?}");
-        let achieved = "40/s achieved of 40/s asked (100.0%): 40 replies in 1.00s";
+        let achieved = "40/s achieved of 40/s requested (100.0%): 40 replies in 1.00s";
         let is_achieved = ended.code == Some(0) && ended.stdout.contains(achieved);
         is_achieved.then_some(()).ok_or(ended.stdout)
     });

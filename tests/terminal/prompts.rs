@@ -59,7 +59,7 @@ fn ctrl_d_leaves_the_cursor_on_a_fresh_line() {
         assert_eq!(rows(&shown), [PROMPT.trim_end()]);
         shown.assert_clean(&[]);
 
-        // Behind a name, the first Ctrl-D sends it and a further one is EOF.
+        // After a name, the first Ctrl-D sends it and a further one is EOF.
         let mut terminal = Terminal::start(80, &client);
         terminal.wait_for_text(PROMPT.trim_end());
         terminal.type_keys("Ada\x04");

@@ -12,7 +12,7 @@ const ROWS: u16 = 60;
 
 /// What a shell does around the program. It outlives it: the exit of a session's first process
 /// discards what the terminal has not read yet. It ignores Ctrl-C, which the program does not inherit,
-/// and tells the exit code in a sequence that shows nothing.
+/// and prints the exit code in an escape sequence that displays nothing.
 const BEFORE: &str = "trap : INT; ";
 const AFTER: &str = "; printf '\\033]%d\\007' $?; exec sleep 60";
 

@@ -101,7 +101,7 @@ fn the_progress_is_gone_after_ctrl_c_and_after_a_second_one() {
         if presses == 1 {
             shown.assert_clean(&STAGES);
         } else {
-            // The second one ends the program at once, behind the terminal's echo of it.
+            // The second one ends the program at once, after the terminal's echo of it.
             assert_eq!(shown.last.rows.last().map(|row| &**row), Some("^C"));
             assert!(!STAGES.iter().any(|stage| shown.last.contains(stage)));
         }

@@ -1,7 +1,7 @@
 //! Phrases that a native speaker would not write, or that stand in for the standard term.
 //!
-//! Checked are README.md and the prose of Rust files, names in prose included. The observer's page
-//! (HTML, CSS, JavaScript) is not checked yet.
+//! Checked are README.md, the prose of Rust files, names in prose included, and the pages of the
+//! observer and of a report (HTML, CSS, JavaScript).
 
 use crate::source::{Prose, ProseKind, Source};
 

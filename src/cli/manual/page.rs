@@ -12,7 +12,7 @@ use std::io;
 /// Starts the paragraph of the help that lists the exit codes.
 const EXIT_CODES: &str = "Exit codes: ";
 
-/// The exit codes of a command whose help does not list them.
+/// The exit codes of a command whose help lists none.
 const DEFAULT_EXIT_CODES: &str = "0 success; 1 failure; 2 wrong usage";
 
 /// The variables that every command reads.

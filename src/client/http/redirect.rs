@@ -34,7 +34,7 @@ pub enum RedirectError {
     },
 }
 
-/// Whether a client follows this status by itself (RFC 9110, section 15.4). A `GET` stays one.
+/// Whether a client follows this status automatically (RFC 9110, section 15.4). A `GET` stays a `GET`.
 pub(super) fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }

@@ -136,7 +136,8 @@ impl Pieces {
     }
 }
 
-/// How many bytes at the end may belong together with those that follow.
+/// How many bytes at the end may be the start of a character or line ending that continues in the
+/// next piece.
 fn unfinished_bytes(bytes: &[u8]) -> usize {
     if bytes.ends_with(b"\r") {
         return 1;

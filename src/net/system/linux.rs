@@ -54,7 +54,7 @@ fn number(status: &str, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Descriptors that are listed in order to count them: in 2 ms.
+/// The most descriptors that are counted by listing them, which takes 2 ms.
 const MAX_LISTED_DESCRIPTORS: usize = 4_096;
 
 /// The open file descriptors of this process. Since Linux 6.2 they are the size of the directory;

@@ -28,15 +28,15 @@ function show(now) {
   drawLanes(lanes);
   const news = lanes.filter((lane) => !before || lane.turn > before.turns - 1);
   lightPhases(workedIn(news));
-  if (gone === "ended") tellLastStory();
-  else askStory();
+  if (gone === "ended") showLastHistory();
+  else askHistory();
   setText($("up"), `up ${age(now.at)}, ${some(now.observers, "observer connection")}`);
 }
 
-function tell() {
+function showState() {
   state = paused ? "paused" : gone || (!shown ? "connecting" : shown.serving ? "live" : "draining");
   document.body.dataset.state = state;
-  setText($("status"), state === "paused" ? pausedWords()
+  setText($("status"), state === "paused" ? describePause()
     : state === "lost" ? "lost the server; trying again"
       : state === "ended" ? "the server has ended" : state);
   setText($("pause"), paused ? "Resume" : "Pause");
@@ -46,9 +46,9 @@ function tell() {
   document.querySelectorAll(".as-of").forEach((note) => setText(note, asOf));
 }
 
-function pausedWords() {
+function describePause() {
   const left = gone === "ended" ? "; the server has ended" : gone ? "; lost the server" : "";
-  return `paused ${momentWords()}${frozen.note}${left}`;
+  return `paused ${describeMoment()}${frozen.note}${left}`;
 }
 
 function receive(event) {
@@ -61,7 +61,7 @@ function receive(event) {
   if (!paused || frozen.isLate) show(now);
   if (paused && frozen.isLate) freeze();
   else if (paused && wanted && !loading) continueStep();
-  tell();
+  showState();
 }
 
 function restarted() {
@@ -81,9 +81,9 @@ function pause() {
     if (latest.at < shown.at) [shown, before] = [null, null];
     flash.fill(0);
     show(latest);
-    renewStory();
+    renewHistory();
   }
-  tell();
+  showState();
 }
 
 let source = null, heard = 0;
@@ -99,7 +99,7 @@ function connect() {
   source.addEventListener("end", receive);
   source.onerror = () => {
     gone ||= "lost";
-    tell();
+    showState();
     // After an error status (too many observers, for example) EventSource does not reconnect.
     if (source && source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
   };
@@ -118,7 +118,7 @@ function redraw() {
   if (!shown) return;
   drawGrid(true);
   drawLanes(paused ? frozenLanes() : shown.lanes.map(laneOf));
-  FIGURES.forEach(drawHistory);
+  FIGURES.forEach(drawCurve);
 }
 
 makeFigures();
@@ -172,5 +172,5 @@ document.addEventListener("visibilitychange", connect);
 addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
 setInterval(() => {
-  if (!document.hidden && performance.now() - heard > SILENCE_MS && !gone) { gone = "lost"; tell(); }
+  if (!document.hidden && performance.now() - heard > SILENCE_MS && !gone) { gone = "lost"; showState(); }
 }, 1000);

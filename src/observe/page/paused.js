@@ -2,7 +2,7 @@
 //
 // A moment is a number of entries of the server's recording: everything before it has happened. The
 // server numbers its entries, and each snapshot says how many there were. So the slab, the axis and
-// the stories can all be derived for the same moment, whenever the turns arrive.
+// the histories can all be derived for the same moment, whenever the turns arrive.
 // An entry is [when, kind, ...]; see observe/excerpt.rs.
 const AT = 0, KIND = 1, KEY = 2, GENERATION = 3, WORDS = 4, IS = 5, WAS = 6;
 const MAX_ENTRIES = 40000; // kept for stepping; the oldest go
@@ -188,8 +188,8 @@ function showMoment() {
   const lanes = frozenLanes();
   drawLanes(lanes);
   lightPhases(momentPhases(lanes));
-  if (cell.slot >= 0) tellFrozenStory();
-  tell();
+  if (cell.slot >= 0) showFrozenHistory();
+  showState();
 }
 
 // A step of one call lights its phase; a turn, the phases that worked in it.
@@ -242,22 +242,22 @@ function observerKeys() {
 const CALLED_IN = { [DRIVE]: "drive", [EXPIRE]: "expire" };
 const EVENTS = { m: "event", b: "born", d: "gone" };
 
-function tellFrozenStory() {
+function showFrozenHistory() {
   const { slot } = cell, lines = [];
   if (slot >= codes.length) return;
-  for (let number = frozen.cursor - 1; number >= frozen.first && lines.length < STORY_LINES; number -= 1) {
+  for (let number = frozen.cursor - 1; number >= frozen.first && lines.length < HISTORY_LINES; number -= 1) {
     const entry = entryAt(number), kind = entry[KIND];
     if (entry[KEY] !== slot || !"mcbd".includes(kind) || turnOf(number) < 0) continue;
     const event = kind === "c" ? CALLED_IN[phaseOf(number)] || "visit" : EVENTS[kind];
     lines.push({ at: entry[AT], turn: turnOf(number), token: `#${slot}.${entry[GENERATION]}`,
       words: `${event}: ${entry[WORDS]}`, isNew: frozen.moved && number >= frozen.from });
   }
-  if (!frozen.entries.length) return; // the story stays as it was until the turns arrive
-  tellStory(`#${slot}.${generations[slot]}`, stateName(codes[slot]), 0, lines);
+  if (!frozen.entries.length) return; // the history stays as it was until the turns arrive
+  showHistory(`#${slot}.${generations[slot]}`, stateName(codes[slot]), 0, lines);
 }
 
 // Where the pause is: the turn, and within it the call.
-function momentWords() {
+function describeMoment() {
   if (!frozen.entries.length) return `turn ${whole.format(frozen.turn)}`;
   const turn = currentTurn();
   let done = 0, all = 0;

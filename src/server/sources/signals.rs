@@ -6,8 +6,8 @@
 
 use crate::net::system::stop_signals;
 use crate::reactor::{Context, Readiness, Verdict};
-use crate::server::outcome::plural;
 use crate::server::{Lifecycle, Shared};
+use crate::units::count;
 use log::info;
 use signal_hook::consts::{SIGUSR1, SIGUSR2};
 use signal_hook::flag;
@@ -98,7 +98,7 @@ fn begin_drain(cx: &mut Context<'_, Shared>) {
 pub(crate) fn log_drain(clients: u64, limit: Duration) {
     info!(
         "stopping: draining {}, up to {}; a second signal ends at once",
-        plural(clients, "client"),
+        count(clients, "client", "clients"),
         humantime::format_duration(limit)
     );
 }

@@ -5,7 +5,7 @@
 
 use super::{Comparison, FIGURES, Row, Spread, Table, Unit};
 use crate::stress::report::fold::{Lines, Tone};
-use crate::stress::units::{bytes, count, time};
+use crate::units::{bytes, count, time};
 use std::fmt::Write;
 
 /// The columns of a table with its models side by side. On a narrower terminal each figure is a
@@ -122,7 +122,7 @@ fn ratio(rows: &[Row], key: &str) -> String {
     if reactor.median <= 0.0 {
         return "n/a".to_owned();
     }
-    // One round has no range, so it tells nothing about chance.
+    // One round has no range, so overlap means nothing.
     let has_range = reactor.max > reactor.min || threads.max > threads.min;
     let mark = if has_range && reactor.overlaps(threads) {
         " ~"

@@ -6,7 +6,7 @@
 use super::{Outcome, RateSearch, Step};
 use crate::stress::report::fold::{Lines, Tone};
 use crate::stress::report::text::objective;
-use crate::stress::units::{count, time};
+use crate::units::{count, time};
 
 impl RateSearch {
     /// The search as lines.

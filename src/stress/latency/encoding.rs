@@ -1,8 +1,8 @@
 //! HdrHistogram's own format: V2, compressed, as base64.
 //!
 //! **Owns** the limits within which a histogram is read. **Must never touch** a file.
-//! **Invariant**: text from anywhere is a histogram or an error, in bounded memory; only the
-//! precision and the range of helloop's own histograms are read.
+//! **Invariant**: any text decodes to a histogram or an error, in bounded memory; only histograms
+//! with helloop's own precision and range are read.
 
 use super::{MAX_LATENCY, SIGNIFICANT_DIGITS, nanoseconds};
 use base64::Engine as _;
@@ -23,7 +23,7 @@ const HEADER_BYTES: usize = 40;
 /// of them in the range of [`MAX_LATENCY`].
 const MAX_BYTES: u64 = 512 * 1_024;
 
-/// A count in this encoding has at most so many bytes.
+/// The longest encoding of a count.
 const MAX_COUNT_BYTES: usize = 9;
 
 /// The histogram as text that begins with `HISTF`. `None` if a count is too large for the format,
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(Latencies::<u64>::default().encoded(), None);
     }
 
-    /// Each would cost gigabytes or panic in the library.
+    /// Each would allocate gigabytes or panic in the library.
     #[test]
     fn a_hostile_histogram_is_refused() {
         let changed = |at: usize, bytes: &[u8]| {

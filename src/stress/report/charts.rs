@@ -1,4 +1,4 @@
-//! What the charts of the page show, as data.
+//! The data of the page's charts.
 //!
 //! **Owns** the points of the charts and the objectives drawn into them. **Must never touch** how
 //! they are drawn. **Invariant**: the data is JSON that no string in it can end: it holds no `<`.
@@ -26,12 +26,12 @@ struct Charts<'a> {
 #[derive(Debug, Serialize)]
 struct Series<'a> {
     name: &'a str,
-    /// When the run began, as `at`.
+    /// When the run began, on the scale of `at`.
     begin: f64,
     /// Seconds since the measured window began; negative before it.
     at: Vec<f64>,
     per_second: Vec<f64>,
-    asked_per_second: Option<u64>,
+    requested_per_second: Option<u64>,
     p50_us: Vec<Option<f64>>,
     p99_us: Vec<Option<f64>>,
     p99_9_us: Vec<Option<f64>>,
@@ -77,7 +77,7 @@ fn series(run: &NamedRun) -> Series<'_> {
             .map(|second| second.at_seconds - began)
             .collect(),
         per_second: seconds.iter().map(|second| second.per_second).collect(),
-        asked_per_second: run.report.plan.rate,
+        requested_per_second: run.report.plan.rate,
         p50_us: list(|second| second.p50_us),
         p99_us: list(|second| second.p99_us),
         p99_9_us: list(|second| second.p99_9_us),

@@ -130,7 +130,7 @@ const FIGURES: [Figure; 11] = [
 
 /// The quartiles of the figures of the measured seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
+pub(super) struct Quartiles {
     /// A quarter of the seconds is below.
     pub lower: f64,
     /// The median.
@@ -139,7 +139,7 @@ pub(super) struct Spread {
     pub upper: f64,
 }
 
-impl Spread {
+impl Quartiles {
     /// The spread of these figures; `None` if there are too few.
     fn of(mut figures: Vec<f64>) -> Option<Self> {
         if figures.len() < MIN_SECONDS {
@@ -194,7 +194,7 @@ pub(super) struct Cell {
     /// Over that of the first run.
     pub ratio: Option<f64>,
     /// Of its seconds.
-    pub spread: Option<Spread>,
+    pub spread: Option<Quartiles>,
     /// From the first run.
     pub difference: Difference,
 }
@@ -223,7 +223,7 @@ fn row(figure: &Figure, runs: &[NamedRun]) -> Row {
         let value = (figure.whole)(&run.report);
         let spread = figure.second.and_then(|of| {
             let measured = run.report.seconds.iter().filter(|second| second.measured);
-            Spread::of(measured.filter_map(of).collect())
+            Quartiles::of(measured.filter_map(of).collect())
         });
         let first = cells.first();
         cells.push(Cell {
@@ -278,8 +278,8 @@ mod tests {
 
     #[test]
     fn the_spread_is_that_of_the_middle_half() {
-        let spread = Spread::of(vec![5.0, 1.0, 4.0, 2.0, 3.0]);
-        let quartiles = Spread {
+        let spread = Quartiles::of(vec![5.0, 1.0, 4.0, 2.0, 3.0]);
+        let quartiles = Quartiles {
             lower: 2.0,
             median: 3.0,
             upper: 4.0,
@@ -287,18 +287,21 @@ mod tests {
         assert_eq!(spread, Some(quartiles));
         assert_eq!(quartiles.relative(), Some(1.0 / 3.0));
         // Between two figures.
-        let spread = Spread::of((0..6).map(f64::from).collect()).expect("enough");
+        let spread = Quartiles::of((0..6).map(f64::from).collect()).expect("enough");
         assert_eq!(
             (spread.lower, spread.median, spread.upper),
             (1.25, 2.5, 3.75)
         );
-        assert_eq!(Spread::of(vec![1.0; 4]), None);
-        assert_eq!(Spread::of(vec![0.0; 5]).expect("enough").relative(), None);
+        assert_eq!(Quartiles::of(vec![1.0; 4]), None);
+        assert_eq!(
+            Quartiles::of(vec![0.0; 5]).expect("enough").relative(),
+            None
+        );
     }
 
     #[test]
     fn runs_differ_if_their_quartiles_do_not_overlap() {
-        let spread = |lower, upper| Spread {
+        let spread = |lower, upper| Quartiles {
             lower,
             median: (lower + upper) / 2.0,
             upper,

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_is_named() {
+    fn what_is_not_a_report_is_named() {
         for (bytes, words) in [
             (&b""[..], "is not JSON: EOF"),
             (b"PNG", "is not JSON: expected value"),

@@ -11,8 +11,9 @@ use super::charts;
 use super::figures::{self, Difference, NamedRun};
 use super::schema::{Report, SecondReport};
 use super::side_by_side::{describe, letter, ratio, spread, value};
-use super::text::{objective, time};
+use super::text::objective;
 use crate::protocol::escape::escape as visible;
+use crate::units::time;
 use std::fmt::{self, Write as _};
 
 /// What the page may do: run its own script and apply its own style, and nothing else.
@@ -73,7 +74,7 @@ fn write_page(runs: &[NamedRun], out: &mut String) -> fmt::Result {
         [run] => one_title(&run.report),
         runs => format!("helloop stress: {} runs side by side", runs.len()),
     };
-    let title = escape(&title);
+    let title = escape_html(&title);
     writeln!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -113,7 +114,7 @@ fn write_page(runs: &[NamedRun], out: &mut String) -> fmt::Result {
          </details>\n</main>\n\
          <script type=\"application/json\" id=\"data\">{}</script>\n\
          <script>\n{UPLOT}\n</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>",
-        escape(UPLOT_LICENCE),
+        escape_html(UPLOT_LICENCE),
         charts::json(runs)
     )
 }
@@ -146,28 +147,28 @@ fn write_summary(number: usize, run: &NamedRun, runs: usize, out: &mut String) -
             out,
             "<h2 class=\"run-{number}\">{}{}</h2>",
             prefix(number, runs),
-            escape(&run.name)
+            escape_html(&run.name)
         )?;
     }
     writeln!(
         out,
         "<p class=\"verdict {}\">{}</p>",
         if good { "good" } else { "bad" },
-        escape(&verdict)
+        escape_html(&verdict)
     )?;
     for slo in &report.slos {
         writeln!(
             out,
             "<p class=\"{}\">Objective {}</p>",
             if slo.met { "good" } else { "bad" },
-            escape(&objective(slo))
+            escape_html(&objective(slo))
         )?;
     }
-    writeln!(out, "<p>{}</p>", escape(&lines.join("; ")))?;
+    writeln!(out, "<p>{}</p>", escape_html(&lines.join("; ")))?;
     writeln!(
         out,
         "<p><code>{}</code></p>\n</section>",
-        escape(&report.command.join(" "))
+        escape_html(&report.command.join(" "))
     )
 }
 
@@ -215,7 +216,7 @@ fn write_report(number: usize, run: &NamedRun, runs: usize, out: &mut String) ->
     let (open, close) = match runs {
         1 => ("<h2>The whole report</h2>".to_owned(), ""),
         _ => {
-            let name = escape(&run.name);
+            let name = escape_html(&run.name);
             let prefix = prefix(number, runs);
             (
                 format!("<details><summary>{prefix}{name}: the whole report</summary>"),
@@ -227,7 +228,7 @@ fn write_report(number: usize, run: &NamedRun, runs: usize, out: &mut String) ->
         out,
         "{open}\n<pre tabindex=\"0\" role=\"region\" aria-label=\"{}the whole report\">{}</pre>{close}",
         prefix(number, runs),
-        escape(&run.text(Some(TEXT_COLUMNS)))
+        escape_html(&run.text(Some(TEXT_COLUMNS)))
     )?;
     let seconds = &run.report.seconds;
     let step = seconds.len().div_ceil(LISTED_SECONDS).max(1);
@@ -284,7 +285,7 @@ fn write_second(second: &SecondReport, began: f64, out: &mut String) -> fmt::Res
 
 /// Escapes text for HTML, line by line. Some of it comes from a server, or from a file that anyone
 /// may have written: what reorders or hides text becomes visible too.
-fn escape(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(|line| visible(line.as_bytes())).collect();
     lines
         .join("\n")
@@ -300,8 +301,8 @@ mod tests {
 
     #[test]
     fn markup_is_escaped() {
-        assert_eq!(escape("<b>&\""), "&lt;b&gt;&amp;&quot;");
-        assert_eq!(escape("a\n\u{202e}b\u{1b}"), "a\n\\u{202e}b\\u{1b}");
+        assert_eq!(escape_html("<b>&\""), "&lt;b&gt;&amp;&quot;");
+        assert_eq!(escape_html("a\n\u{202e}b\u{1b}"), "a\n\\u{202e}b\\u{1b}");
     }
 
     /// Nothing in the parts of the page ends the element that holds it.

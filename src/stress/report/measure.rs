@@ -178,7 +178,7 @@ pub(super) fn datagrams(counted: DatagramCounts) -> DatagramReport {
     DatagramReport {
         lost: counted.lost,
         late: counted.late,
-        doubled: counted.duplicates,
+        duplicate: counted.duplicates,
         wrong: counted.wrong,
     }
 }

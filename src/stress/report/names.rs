@@ -1,4 +1,4 @@
-//! The names in a report that are one of a few.
+//! The enumerations of a report.
 //!
 //! **Owns** these names, the same in JSON and as text. **Must never touch** what they stand for.
 //! **Invariant**: a name keeps its meaning until the version of the schema is raised.
@@ -57,7 +57,7 @@ names! {
 names! {
     /// The unit of the values in a histogram.
     HistogramUnit {
-        /// A billionth of a second.
+        /// Nanoseconds.
         Nanoseconds = "ns",
     }
 }

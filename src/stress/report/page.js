@@ -93,7 +93,7 @@ function legend(id, list, limits) {
     parent.append(item);
   };
   for (const one of list) entry(one.label, "--series-" + one.colour, one.dash);
-  for (const limit of limits) entry((limit.asked ? "" : "objective ") + limit.label + (limit.far ? " (above the chart)" : ""), "--limit", [7, 4]);
+  for (const limit of limits) entry((limit.requested ? "" : "objective ") + limit.label + (limit.far ? " (above the chart)" : ""), "--limit", [7, 4]);
 }
 
 // The part before the measured window is grey.
@@ -270,9 +270,9 @@ function byPercentile() {
 }
 
 byPercentile();
-const asked = several ? [] : data.runs.filter((run) => run.asked_per_second !== null)
-  .map((run) => ({ label: "asked: " + whole(run.asked_per_second), value: run.asked_per_second, asked: true }));
-overTime("rate", [figure("per_second", "messages per second")], [...limitsOf(["rate"]), ...asked], "messages per second", whole, compact);
+const requested = several ? [] : data.runs.filter((run) => run.requested_per_second !== null)
+  .map((run) => ({ label: "requested: " + whole(run.requested_per_second), value: run.requested_per_second, requested: true }));
+overTime("rate", [figure("per_second", "messages per second")], [...limitsOf(["rate"]), ...requested], "messages per second", whole, compact);
 overTime("latency", [figure("p50_us", "p50"), figure("p99_us", "p99"), figure("p99_9_us", "p99.9")], limitsOf(["p"]), "latency", time, round);
 overTime("clients", [figure("connected", "clients")], [], "clients", whole, compact);
 overTime("cpu", [figure("server_cpu_share", "server"), figure("load_cpu_share", "load generator")], [], "CPU", share);

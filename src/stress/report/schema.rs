@@ -11,14 +11,14 @@
 //!
 //! # The measured window
 //!
-//! The window begins after the warm-up. It ends after the time that was asked for or, where a number
-//! of messages was asked for, with the last reply. It ends earlier if the run is interrupted or the
-//! last client is lost: there the run stops being able to measure. A rate is the replies received
+//! The window begins after the warm-up. It ends after the requested time or, where a number of
+//! messages was requested, with the last reply. It ends earlier if the run is interrupted or the
+//! last client is lost: from then on the run cannot measure. A rate is the replies received
 //! *in the window*, whatever message they answer, divided by the length of the window.
 //!
 //! A *measured* message begins in the window: it is sent (closed loop) or due (open loop) then. It
-//! ends in one of these ways; in the closed loop `messages.sent` is their sum, and in the open loop
-//! also messages that are due and not sent end so:
+//! ends in one of these ways. In the closed loop `messages.sent` is their sum; in the open loop
+//! messages that were due and never sent count too:
 //!
 //! | end | counted in | latency sample |
 //! | --- | --- | --- |
@@ -135,9 +135,9 @@ pub(crate) struct PlanReport {
     pub clients: u32,
     /// Of these, clients that send messages; the others stay idle.
     pub active: u32,
-    /// The length of the measured part; null if a number of messages was asked for.
+    /// The length of the measured part; null if a number of messages was requested.
     pub seconds: Option<f64>,
-    /// The number of measured messages; null if a time was asked for.
+    /// The number of measured messages; null if a time was requested.
     pub messages: Option<u64>,
     /// The warm-up before the measured part.
     pub warmup_seconds: f64,
@@ -330,7 +330,7 @@ pub(crate) struct DatagramReport {
     /// Replies that arrived after the timeout.
     pub late: u64,
     /// Repeated replies.
-    pub doubled: u64,
+    pub duplicate: u64,
     /// Replies to no datagram that was sent.
     pub wrong: u64,
 }
@@ -373,7 +373,7 @@ pub(crate) struct LoadReport {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct VerdictReport {
-    /// The load did all that was asked for. An interrupted run did not.
+    /// The load ran as requested. An interrupted run did not.
     pub achieved: bool,
     /// What it did not do, one line each. What only the interrupt prevented is not listed.
     pub shortcomings: Vec<String>,

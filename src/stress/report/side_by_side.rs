@@ -7,8 +7,9 @@
 use super::figures::{self, Cell, Difference, NamedRun, Row, Unit};
 use super::fold::fold_with;
 use super::schema::Report;
-use super::text::{Text, bytes, count, time};
+use super::text::Text;
 use crate::protocol::escape::escape;
+use crate::units::{bytes, count, time};
 use std::fmt::{self, Write as _};
 
 /// The width of a figure's name.
@@ -42,8 +43,8 @@ impl fmt::Display for SideBySide<'_> {
 }
 
 impl NamedRun {
-    /// The report as text, folded to `columns` if there is such a limit. Without colours: the file
-    /// may contain what a terminal would obey, so all of it is escaped.
+    /// The report as text, folded to `columns` if there is such a limit. It has no colours, because
+    /// all of it is escaped: the file may contain control sequences.
     pub(crate) fn text(&self, columns: Option<usize>) -> String {
         let text = Text {
             report: &self.report,
@@ -149,12 +150,12 @@ pub(super) fn ratio(value: f64) -> String {
     }
 }
 
-/// What a run was, in lines.
+/// Describes a run: its load, its origin and its verdict, a line each.
 pub(super) fn describe(report: &Report) -> Vec<String> {
     let (plan, machine) = (&report.plan, &report.machine);
     let framing = plan.framing.map(|framing| format!(", {framing} framing"));
     let pace = match plan.rate {
-        Some(rate) => format!("open loop, {rate} messages a second"),
+        Some(rate) => format!("open loop, {rate} messages/s"),
         None => "closed loop".to_owned(),
     };
     let cpus = machine.cpus.map_or_else(String::new, |cpus| {
@@ -175,9 +176,6 @@ pub(super) fn describe(report: &Report) -> Vec<String> {
     );
     let mut verdict = vec![report.verdict.words.clone()];
     verdict.extend(report.verdict.shortcomings.iter().cloned());
-    if report.interrupted {
-        verdict.push("interrupted".to_owned());
-    }
     vec![load, origin, verdict.join("; ")]
 }
 

@@ -6,7 +6,7 @@
 
 use super::fold::{Lines, Tone};
 use super::schema::{LatencyReport, Messages, PlanReport, ProcessReport, Report, SloReport};
-pub(in crate::stress) use crate::stress::units::{bytes, count, time};
+use crate::units::{bytes, count, time};
 use std::fmt;
 
 /// The longest bar of the histogram.
@@ -188,7 +188,7 @@ fn add_messages(report: &Report, lines: &mut Lines) {
             "datagrams",
             format!(
                 "{} lost, {} late, {} duplicate, {} wrong",
-                datagrams.lost, datagrams.late, datagrams.doubled, datagrams.wrong
+                datagrams.lost, datagrams.late, datagrams.duplicate, datagrams.wrong
             ),
         );
     }
@@ -215,18 +215,18 @@ fn unanswered(messages: &Messages) -> String {
     text
 }
 
-fn rate(messages: &Messages, asked: Option<u64>) -> String {
+fn rate(messages: &Messages, requested: Option<u64>) -> String {
     let Messages {
         per_second,
         replies,
         seconds,
         ..
     } = messages;
-    let achieved = match asked {
+    let achieved = match requested {
         None => format!("{per_second:.0}/s"),
-        Some(asked) => format!(
-            "{per_second:.0}/s achieved of {asked}/s asked ({:.1}%)",
-            per_second * 100.0 / asked.max(1) as f64
+        Some(requested) => format!(
+            "{per_second:.0}/s achieved of {requested}/s requested ({:.1}%)",
+            per_second * 100.0 / requested.max(1) as f64
         ),
     };
     let replies = count(*replies, "reply", "replies");

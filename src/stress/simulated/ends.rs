@@ -195,7 +195,7 @@ const ENDS: [Case; 20] = [
         shortcomings: &[
             "10 clients lost: timed out",
             "510 messages were not answered",
-            "662 of 1000 a second",
+            "662/s of 1000/s",
         ],
         ..CASE
     },
@@ -221,7 +221,7 @@ const ENDS: [Case; 20] = [
         rate: 10_500,
         per_second: 10_000,
         messages: [21_000, 0, 0, 0],
-        shortcomings: &["9990 of 10500 a second"],
+        shortcomings: &["9990/s of 10500/s"],
         ..CASE
     },
     Case {
@@ -318,7 +318,7 @@ fn the_figures_are_true_however_a_run_ends() {
         let per_second = counters.replies * 1_000 / window_ms.max(1);
         assert!(
             per_second.abs_diff(case.per_second) <= case.per_second / 100,
-            "{name}: {per_second} a second"
+            "{name}: {per_second}/s"
         );
         let messages = [
             counters.answered,

@@ -1,4 +1,4 @@
-//! What a run is judged by: datagrams, clients and schedules that are no fault of the server.
+//! The verdict on datagrams, idle clients and schedules.
 
 use super::{tcp, udp};
 use crate::stress::plan::{Length, Plan};
@@ -105,7 +105,7 @@ fn a_missed_rate_of_datagrams_is_about_those_sent() {
     run.finish(0..0);
     let missing = verdict::shortcomings(&run.shared);
     assert!(
-        missing[0].starts_with("sent ") && missing[0].ends_with(" of 200000 a second"),
+        missing[0].starts_with("sent ") && missing[0].ends_with("/s of 200000/s"),
         "{missing:?}"
     );
 }

@@ -89,9 +89,9 @@ pub(super) enum Deadline {
     Set(Duration),
 }
 
-/// The deadline after a call at `now` that moved these bytes and took the peer from state `before` (`None`
-/// if the deadline has just fired) to `after`. A call that moved nothing, such as a spurious
-/// wakeup, changes no deadline.
+/// The deadline after a call at `now` that moved these bytes and took the peer from state `before`
+/// (`None` if the deadline has just fired) to `after`. A call that moved nothing, such as a
+/// spurious wakeup, changes no deadline.
 #[inline]
 pub(super) fn deadline(
     before: Option<PeerState>,

@@ -5,7 +5,7 @@
 
 /// The number with its unit: `1 address`, `2 addresses`.
 #[must_use]
-pub(in crate::stress) fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
+pub(crate) fn count(number: impl Into<u64>, one: &str, many: &str) -> String {
     let number = number.into();
     let unit = if number == 1 { one } else { many };
     format!("{number} {unit}")
@@ -13,7 +13,7 @@ pub(in crate::stress) fn count(number: impl Into<u64>, one: &str, many: &str) ->
 
 /// A time with three significant digits.
 #[must_use]
-pub(in crate::stress) fn time(microseconds: Option<f64>) -> String {
+pub(crate) fn time(microseconds: Option<f64>) -> String {
     let Some(value) = microseconds else {
         return "n/a".to_owned();
     };
@@ -28,7 +28,7 @@ pub(in crate::stress) fn time(microseconds: Option<f64>) -> String {
 
 /// A size with three significant digits.
 #[must_use]
-pub(in crate::stress) fn bytes(value: f64) -> String {
+pub(crate) fn bytes(value: f64) -> String {
     let (value, unit) = match value {
         value if value < 10_000.0 => return format!("{value:.0} B"),
         value if value < 1_048_576.0 => (value / 1_024.0, "KiB"),

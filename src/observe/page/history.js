@@ -1,45 +1,45 @@
-// The story of one slot: what happened to it in the turns that the server keeps.
+// The history of one slot: what happened to it in the turns that the server keeps.
 //
-// Live, the server is asked; while the page is paused, the story comes from the turns that it holds, and
+// Live, the server is asked; while the page is paused, the history comes from the turns that it holds, and
 // ends where they do. An answer about another slot than the chosen one is dropped.
-const STORY_MS = 300; // between two questions
-const STORY_LINES = 12; // MAX_LINES of observe/history.rs
+const HISTORY_MS = 300; // between two questions
+const HISTORY_LINES = 12; // MAX_LINES of observe/history.rs
 
-let storyAsked = 0, storyBusy = false;
+let historyAsked = 0, historyBusy = false;
 
-async function askStory() {
+async function askHistory() {
   const { slot } = cell;
-  if (slot < 0 || storyBusy || paused || state !== "live" && state !== "draining") return;
-  if (performance.now() - storyAsked < STORY_MS) return;
-  storyBusy = true;
-  storyAsked = performance.now();
+  if (slot < 0 || historyBusy || paused || state !== "live" && state !== "draining") return;
+  if (performance.now() - historyAsked < HISTORY_MS) return;
+  historyBusy = true;
+  historyAsked = performance.now();
   try {
     const answer = await fetch("slots/" + slot);
-    const story = answer.ok ? await answer.json() : null;
-    if (story && slot === cell.slot && !paused) {
-      tellStory(story.token, story.state, story.buffered, story.lines.reverse());
+    const history = answer.ok ? await answer.json() : null;
+    if (history && slot === cell.slot && !paused) {
+      showHistory(history.token, history.state, history.buffered, history.lines.reverse());
     }
   } catch { /* the event stream reports a lost server */ }
-  storyBusy = false;
-  // Asked in vain: another slot was chosen meanwhile.
-  if (slot !== cell.slot) { storyAsked = 0; askStory(); }
+  historyBusy = false;
+  // The answer is of no use if another slot was chosen meanwhile.
+  if (slot !== cell.slot) { historyAsked = 0; askHistory(); }
 }
 
 // The server has ended, and cannot be asked what became of the slot: its state is that of the last
-// snapshot, and the story stays as it was.
-function tellLastStory() {
+// snapshot, and the history stays as it was.
+function showLastHistory() {
   const { slot } = cell;
   if (slot < 0 || slot >= codes.length) return;
-  $("story-head").replaceChildren(`#${slot}.${generations[slot]} ${stateName(codes[slot])}`);
+  $("history-head").replaceChildren(`#${slot}.${generations[slot]} ${stateName(codes[slot])}`);
 }
 
 // `lines` are newest first.
-function tellStory(token, is, kept, lines) {
+function showHistory(token, is, kept, lines) {
   const head = document.createElement("b");
   head.textContent = token;
   const buffered = kept ? `, ${bytes(kept)} buffered for it` : "";
-  $("story-head").replaceChildren(head, ` ${is}${buffered}${cell.pinned ? ", pinned" : ""}`);
-  $("story").replaceChildren(...lines.map((line) => {
+  $("history-head").replaceChildren(head, ` ${is}${buffered}${cell.pinned ? ", pinned" : ""}`);
+  $("history").replaceChildren(...lines.map((line) => {
     const item = document.createElement("li"), when = document.createElement("i");
     when.textContent = `${(line.at / 1e6).toFixed(4)} s, turn ${whole.format(line.turn)}`;
     if (line.isNew) item.className = "new";
@@ -49,15 +49,15 @@ function tellStory(token, is, kept, lines) {
   if (!lines.length) {
     const item = document.createElement("li");
     item.textContent = paused ? "Nothing in the turns that were loaded." : "Nothing in the turns that the server keeps.";
-    $("story").append(item);
+    $("history").append(item);
   }
 }
 
-function renewStory() {
+function renewHistory() {
   if (cell.slot < 0) return;
-  if (paused) { tellFrozenStory(); return; }
-  storyAsked = 0;
-  askStory();
+  if (paused) { showFrozenHistory(); return; }
+  historyAsked = 0;
+  askHistory();
 }
 
 // Chooses a slot, unless another one is pinned.
@@ -65,13 +65,13 @@ function choose(slot, force = false) {
   if (slot < 0 || slot >= codes.length || slot === cell.slot || cell.pinned && !force) return;
   cell.slot = slot;
   placeChosen();
-  // Until its own story arrives: none, rather than that of another slot.
-  $("story-head").replaceChildren(`slot ${whole.format(slot)}`);
-  $("story").replaceChildren();
-  renewStory();
+  // Until its own history arrives: none, rather than that of another slot.
+  $("history-head").replaceChildren(`slot ${whole.format(slot)}`);
+  $("history").replaceChildren();
+  renewHistory();
 }
 
-// Pins the story of this slot; a second time unpins it.
+// Pins the history of this slot; a second time unpins it.
 function pin(slot) {
   if (slot < 0 || slot >= codes.length) return;
   const isPinned = !(cell.pinned && slot === cell.slot);
@@ -84,7 +84,7 @@ function setPinned(isPinned) {
   $("unpin").hidden = !isPinned;
   placeChosen();
   announceSlot();
-  renewStory();
+  renewHistory();
 }
 
 // For those who do not see the frame: which slot the keys have reached.

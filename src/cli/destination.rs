@@ -1,4 +1,4 @@
-//! Where a command writes its reports.
+//! The destinations of a command's reports.
 //!
 //! **Owns** the choice between standard output and a file, how a file is replaced, and the layout that
 //! standard output asks for. **Must never touch** what a report says. **Invariant**: a file is replaced
@@ -6,12 +6,14 @@
 
 use super::{Failure, print_line};
 use crate::file::{self, Existing, NewFile};
+use crate::protocol::escape::escape;
 use crate::stress::report::fold::Lines;
 use anstream::{AutoStream, ColorChoice};
 use log::warn;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use terminal_size::{Width, terminal_size_of};
 
@@ -49,8 +51,8 @@ pub(super) fn print_lines(lines: &Lines) -> Result<(), Failure> {
     print_line(Laid(lines, Layout::of_stdout())).map(drop)
 }
 
-/// Prints where the server listens. If no one reads that, it serves nevertheless, as it does if the
-/// reader goes away later: the log says where.
+/// Prints where the server listens. If standard output is closed, the server serves nevertheless, as
+/// it does if the reader goes away later; the log then has the addresses.
 pub(super) fn announce(lines: &[String]) -> Result<(), Failure> {
     if !print_line(lines.join("\n"))? {
         warn!("standard output is closed; {}", lines.join("; "));
@@ -60,7 +62,7 @@ pub(super) fn announce(lines: &[String]) -> Result<(), Failure> {
 
 /// The destination of one format of a report.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(super) enum Destination {
     /// Not wanted.
     None,
     /// Standard output, instead of the text report.
@@ -69,7 +71,7 @@ pub(super) enum Output {
     File(PathBuf),
 }
 
-impl Output {
+impl Destination {
     /// The destination with this name; `-` is standard output. Checks that a file can be written, and
     /// changes nothing yet.
     pub(super) fn prepare(path: Option<&Path>) -> Result<Self, Failure> {
@@ -104,7 +106,7 @@ impl Output {
     }
 }
 
-/// One failure for all that failed.
+/// Combines all failures into one.
 pub(super) fn all<const N: usize>(written: [Result<(), Failure>; N]) -> Result<(), Failure> {
     let failed = written.into_iter().filter_map(Result::err);
     let failed: Vec<String> = failed.map(|failure| failure.message).collect();
@@ -118,7 +120,10 @@ pub(super) fn all<const N: usize>(written: [Result<(), Failure>; N]) -> Result<(
 pub(super) fn check(json: Option<&Path>, html: Option<&Path>) -> Result<(), String> {
     for (flag, path) in [("--json", json), ("--html", html)] {
         if let Some(path) = path.filter(|path| path.is_dir()) {
-            return Err(format!("{flag} takes a file: {} is a folder", shown(path)));
+            return Err(format!(
+                "{flag} takes a file: {} is a directory",
+                shown(path)
+            ));
         }
     }
     let (Some(json), Some(html)) = (json, html) else {
@@ -150,6 +155,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format_args!("cannot write {}: {error}", shown(path)))
 }
 
-fn shown(path: &Path) -> String {
-    path.display().to_string().escape_debug().to_string()
+/// A path for display. A file name may contain control characters, which a terminal would act on.
+pub(super) fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
 }
