@@ -17,7 +17,7 @@ async function askStory() {
     const answer = await fetch("slots/" + slot);
     const story = answer.ok ? await answer.json() : null;
     if (story && slot === cell.slot && !paused) {
-      tellStory(story.token, story.state, story.buffered, story.lines.reverse());
+      tellStory(story.token, labelOf(story.state), story.buffered, story.lines.reverse());
     }
   } catch { /* the event stream reports a lost server */ }
   storyBusy = false;
@@ -30,15 +30,19 @@ async function askStory() {
 function tellLastStory() {
   const { slot } = cell;
   if (slot < 0 || slot >= codes.length) return;
-  $("story-head").replaceChildren(`#${slot}.${generations[slot]} ${stateName(codes[slot])}`);
+  writeStoryHead(`#${slot}.${generations[slot]}`, stateName(codes[slot]), 0);
 }
 
-// `lines` are newest first.
-function tellStory(token, is, kept, lines) {
+function writeStoryHead(token, is, kept) {
   const head = document.createElement("b");
   head.textContent = token;
   const buffered = kept ? `, ${bytes(kept)} buffered for it` : "";
   $("story-head").replaceChildren(head, ` ${is}${buffered}${cell.pinned ? ", pinned" : ""}`);
+}
+
+// `lines` are newest first.
+function tellStory(token, is, kept, lines) {
+  writeStoryHead(token, is, kept);
   $("story").replaceChildren(...lines.map((line) => {
     const item = document.createElement("li"), when = document.createElement("i");
     when.textContent = `${(line.at / 1e6).toFixed(4)} s, turn ${whole.format(line.turn)}`;
