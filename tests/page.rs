@@ -135,12 +135,12 @@ fn each_state_is_counted_separately() {
 const GRAPHS_US: u64 = 20_000_000;
 
 /// A busy server with slots in many states. With `HELLOOP_SCREENSHOTS=src/observe` this takes the
-/// screenshot of the README; `pngquant --force --ext .png 160 src/observe/page.png` compresses it.
+/// screenshot of the README; `pngquant --force --ext .png 256 src/observe/page.png` compresses it.
 #[test]
 #[ignore = "needs a browser"]
 fn the_picture_of_the_readme() {
     let server = start(&["--delay", "1s"]);
-    let browser = Browser::start(1_200, 1_460, false);
+    let browser = Browser::start(1_200, 1_590, false);
     browser.open(&format!("http://{}/", observe_address(&server)));
     browser.wait_for("document.body.dataset.state === 'live'");
     let mut clients = Clients::connect(&server, 120);

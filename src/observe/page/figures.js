@@ -1,11 +1,13 @@
 // The figures beside the slab: a number and its last minute.
 //
-// What the server does for observers is not part of them: it is shown by the time axis alone.
+// Shares and rates of work leave out what the server does for observers. Peaks and levels include it: a
+// turn is as long, and a deadline as late, whoever the work was for. The page says so.
 const CURVE_SNAPSHOTS = 600; // one minute at ten snapshots per second
 const SNAPSHOTS_PER_DRAWING = 5; // two drawings per second are as many as the eye can follow
+const SNAPSHOTS_PER_RATE = 10; // one second: shorter ones would flicker with a --delay of 200 ms
 
 // `of` computes the value from the snapshot and from the rates since the one before. A level is shown
-// as it is; a rate is the mean since the last drawing; of a peak, the highest value since.
+// as it is; a rate is the mean of the last second; of a peak, the highest value since.
 const FIGURES = [
   { in: "clients", id: "clients", name: "clients connected", kind: "level", of: (now) => now.clients, show: count },
   { in: "clients", id: "messages", name: "messages per second", of: (now, rate) => rate("messages"), show: count },
@@ -66,11 +68,13 @@ function updateFigures(now, last, isLast) {
     const recent = figure.values.slice(-SNAPSHOTS_PER_DRAWING);
     const value = figure.kind === "level" ? recent[recent.length - 1]
       : figure.kind === "peak" ? Math.max(...recent)
-        : recent.reduce((sum, one) => sum + one, 0) / recent.length;
+        : meanOf(figure.values.slice(-SNAPSHOTS_PER_RATE));
     setText(figure.value, figure.show(value));
     drawCurve(figure);
   }
 }
+
+const meanOf = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
 
 function drawCurve(figure) {
   const { context, width, height } = prepare(figure.canvas, 24);

@@ -14,11 +14,13 @@ const STATES = {
   "L": { name: "listener", colour: "--fixture", shape: "full" },
   "U": { name: "datagrams", label: "UDP socket", colour: "--fixture", shape: "ring" },
   "S": { name: "signals", colour: "--fixture", shape: "hollow" },
-  "E": { name: "observer", colour: "--observer", shape: "ring" },
+  "E": { name: "observer", label: "observers and their listener", colour: "--observer", shape: "ring" },
   ".": { name: "free", colour: "--free", shape: "dot" },
 };
 const LETTERS = Object.keys(STATES);
 const codeOf = (letter) => Math.max(0, LETTERS.indexOf(letter));
+// The words of the legend for a state as the server names it.
+const labelOf = (name) => Object.values(STATES).find((state) => state.name === name)?.label || name;
 const stateName = (code) => STATES[LETTERS[code]].label || STATES[LETTERS[code]].name;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -41,7 +43,7 @@ function bytes(n) {
 function time(us) {
   if (us >= 1e6) return (us / 1e6).toFixed(2) + " s";
   if (us >= 1e3) return (us / 1e3).toFixed(us < 1e4 ? 2 : us < 1e5 ? 1 : 0) + " ms";
-  return (us > 0 && us < 10 ? us.toFixed(1) : us.toFixed(0)) + " µs";
+  return (us >= 0.05 && us < 10 ? us.toFixed(1) : us.toFixed(0)) + " µs";
 }
 // Of a multiple of a round number: without the digits that are zero.
 const roundTime = (us) => time(us).replace(/\.(\d*?)0+ /, (_, kept) => kept ? `.${kept} ` : " ");

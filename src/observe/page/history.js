@@ -17,7 +17,7 @@ async function askHistory() {
     const answer = await fetch("slots/" + slot);
     const history = answer.ok ? await answer.json() : null;
     if (history && slot === cell.slot && !paused) {
-      showHistory(history.token, history.state, history.buffered, history.lines.reverse());
+      showHistory(history.token, labelOf(history.state), history.buffered, history.lines.reverse());
     }
   } catch { /* the event stream reports a lost server */ }
   historyBusy = false;
@@ -30,15 +30,19 @@ async function askHistory() {
 function showLastHistory() {
   const { slot } = cell;
   if (slot < 0 || slot >= codes.length) return;
-  $("history-head").replaceChildren(`#${slot}.${generations[slot]} ${stateName(codes[slot])}`);
+  writeHistoryHead(`#${slot}.${generations[slot]}`, stateName(codes[slot]), 0);
 }
 
-// `lines` are newest first.
-function showHistory(token, is, kept, lines) {
+function writeHistoryHead(token, is, kept) {
   const head = document.createElement("b");
   head.textContent = token;
   const buffered = kept ? `, ${bytes(kept)} buffered for it` : "";
   $("history-head").replaceChildren(head, ` ${is}${buffered}${cell.pinned ? ", pinned" : ""}`);
+}
+
+// `lines` are newest first.
+function showHistory(token, is, kept, lines) {
+  writeHistoryHead(token, is, kept);
   $("history").replaceChildren(...lines.map((line) => {
     const item = document.createElement("li"), when = document.createElement("i");
     when.textContent = `${(line.at / 1e6).toFixed(4)} s, turn ${whole.format(line.turn)}`;

@@ -12,7 +12,7 @@ const PHASES = [
 ];
 const [WAIT, MARK, DRIVE, EXPIRE, , BETWEEN] = PHASES.keys();
 
-const NAMES_PX = 62, ROW_PX = 22, WAIT_ROW_PX = 36, HEAD_PX = 16, AXIS_PX = 20, BREAK_PX = 46;
+const NAMES_PX = 62, ROW_PX = 22, WAIT_ROW_PX = 36, HEAD_PX = 16, AXIS_PX = 20, BREAK_PX = 54;
 const TURN_PX = 58; // the mean width of a turn decides how many are shown
 const PHASES_PER_DRAWING = 5; // live, their times are renewed twice per second
 
@@ -156,7 +156,8 @@ function drawAxis(context, { stretches, scale, turns }, room) {
       context.fillRect(at, HEAD_PX, 1, ROWS_END_PX - HEAD_PX + 4);
       context.fillStyle = colours["--soft"];
       const label = i ? "+" + roundTime(i * step) : "0";
-      if ((i ? step * scale : width) > 14 && at + context.measureText(label).width < x + width + BREAK_PX) {
+      const ends = at + 2 + context.measureText(label).width;
+      if ((i ? step * scale : width) > 14 && ends < Math.min(room, x + width + BREAK_PX)) {
         context.fillText(label, at + 2, ROWS_END_PX + 11);
       }
     }

@@ -27,10 +27,11 @@ function show(now) {
   const lanes = now.lanes.map(laneOf);
   drawLanes(lanes);
   const news = lanes.filter((lane) => !before || lane.turn > before.turns - 1);
-  lightPhases(workedIn(news));
+  lightPhases(gone === "ended" ? 0 : workedIn(news));
   if (gone === "ended") showLastHistory();
   else askHistory();
-  setText($("up"), `up ${age(now.at)}, ${some(now.observers, "observer connection")}`);
+  setText($("up"), gone === "ended" ? `ran for ${age(now.at)}`
+    : `up ${age(now.at)}, ${some(now.observers, "observer connection")}`);
 }
 
 function showState() {
@@ -40,7 +41,7 @@ function showState() {
     : state === "lost" ? "lost the server; trying again"
       : state === "ended" ? "the server has ended" : state);
   setText($("pause"), paused ? "Resume" : "Pause");
-  $("pause").disabled = !shown;
+  $("pause").disabled = !canPause();
   for (const id of ["back", "step", "call"]) $(id).disabled = !paused;
   const asOf = paused && frozen.moved ? `as of turn ${whole.format(frozen.turn)}` : "";
   document.querySelectorAll(".as-of").forEach((note) => setText(note, asOf));
@@ -70,8 +71,11 @@ function restarted() {
   forgetFigures();
 }
 
+// A server that has ended cannot be asked for its turns any more.
+const canPause = () => paused || shown && gone !== "ended";
+
 function pause() {
-  if (!shown) return;
+  if (!canPause()) return;
   paused = !paused;
   wanted = null;
   if (paused) {

@@ -266,5 +266,6 @@ function describeMoment() {
     all += 1;
     done += number < frozen.cursor;
   }
+  if (!done && all) return `in turn ${whole.format(turn)}, before call 1 of ${all}`;
   return done < all ? `in turn ${whole.format(turn)}, after call ${done} of ${all}` : `after turn ${whole.format(turn)}`;
 }

@@ -130,6 +130,8 @@ function drawLimits(chart, limits) {
   context.restore();
 }
 
+const SAME_S = 0.5; // runs whose last points are no further apart end together
+
 // A box with the values at the crosshair, beside it.
 function tooltip(list, format, title) {
   const box = document.createElement("div");
@@ -146,23 +148,28 @@ function tooltip(list, format, title) {
         head.textContent = title(chart.data[0][idx]);
         box.replaceChildren(head);
         list.forEach((one, index) => {
-          const value = nearest(chart.data[index + 1], idx);
-          if (value === undefined) return;
+          const value = nearest(chart.data[0], chart.data[index + 1], idx);
+          if (value === undefined || value === null) return;
           const line = document.createElement("div");
           line.append(swatch("--series-" + one.colour, one.dash), one.label + " " + format(value));
           box.append(line);
         });
         const room = chart.over.clientWidth;
         const beside = left + 12 + box.offsetWidth <= room ? left + 12 : left - 12 - box.offsetWidth;
-        box.style.left = Math.max(0, Math.min(beside, room - box.offsetWidth)) + "px";
+        // On a phone it may be wider than the chart without its axis.
+        box.style.left = Math.max(-chart.over.offsetLeft, Math.min(beside, room - box.offsetWidth)) + "px";
         box.style.top = "4px";
       },
     },
   };
 }
 
-// Runs do not end their seconds at the same times: the value at the crosshair is the last one.
-function nearest(values, index) {
+// Runs do not end their seconds at the same times: the value at the crosshair is the last one. A run that
+// ended before the crosshair has none.
+function nearest(at, values, index) {
+  let last = values.length - 1;
+  while (last >= 0 && values[last] === undefined) last -= 1;
+  if (last < 0 || at[index] > at[last] + SAME_S) return undefined;
   while (index >= 0 && values[index] === undefined) index -= 1;
   return values[index];
 }
@@ -247,7 +254,7 @@ function overTime(id, figures, limits, y, format, tick) {
   // A point is at the end of its second: the first second begins when the run does.
   const begin = Math.min(...data.runs.map((run) => run.begin));
   const range = (self, min, max) => min === table[0][0] ? [Math.min(begin, min), max] : [min, max];
-  make(id, { list, limits, table, x: "time since the measured window began", y, format, tick, title, sync: true, scale: { range } });
+  make(id, { list, limits, table, x: "time in the measured window", y, format, tick, title, sync: true, scale: { range } });
 }
 
 function byPercentile() {
