@@ -279,7 +279,7 @@ fn show_rejects_a_file_that_is_not_a_recording_and_prints_none_of_it() {
     }
     let missing = run_helloop(&["show", "/no/such/file"]);
     assert_eq!(missing.code, Some(1));
-    assert!(missing.stderr.contains("cannot be opened"));
+    assert!(missing.stderr.contains("cannot open /no/such/file: "));
 }
 
 // The real server in virtual time, with scripted streams.

@@ -245,7 +245,7 @@ fn the_command_fails_with_one_line() {
         ("/dev/null", "is empty"),
         ("-", "standard input is empty"),
         ("/", "cannot be read"),
-        ("/no\u{1b}/such", "cannot be opened"),
+        ("/no\u{1b}/such", "cannot open /no\\u{1b}/such: "),
     ] {
         let ended = run(helloop(&["show", file]));
         assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -255,6 +255,22 @@ fn the_command_fails_with_one_line() {
         );
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
         assert!(!ended.stderr.contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn a_turn_that_is_no_number_is_wrong_usage() {
+    for turn in ["x", "-1", "1k"] {
+        let ended = run(helloop(&[
+            "show",
+            "tests/three-clients.json",
+            "--turn",
+            turn,
+        ]));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+        let error =
+            format!("invalid value '{turn}' for '--turn <N>': must be a whole number from 0");
+        assert!(ended.stderr.contains(&error), "{}", ended.stderr);
     }
 }
 

@@ -76,7 +76,8 @@ impl Get {
         let bytes = count(saved.bytes, "byte", "bytes");
         let said = match saved.place {
             Place::File(path) => format!("{bytes} saved in {}", path.display()),
-            Place::Stdout => format!("{bytes} written to standard output"),
+            // A line on the same terminal would follow a body without a line ending.
+            Place::Stdout => return Ok(0),
             Place::Nowhere => format!("status {}: there is no body to save", saved.status),
         };
         if self.is_for_stdout() {

@@ -9,6 +9,7 @@ use super::{Failure, print_line};
 use crate::stress::report::{MAX_RUNS, NamedRun, SideBySide, html, read};
 use clap::Args;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Show reports of `helloop stress --json`, and compare them.
@@ -21,9 +22,10 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:\n  \
     helloop report run.json                # show it again\n  \
     helloop report before.json after.json  # compare two runs\n  \
+    helloop report before.json - < run     # one of them on standard input\n  \
     helloop report a.json b.json c.json --html runs.html")]
 pub(super) struct Report {
-    /// Reports from `helloop stress --json FILE`, at most 8.
+    /// Reports from `stress --json FILE`, at most 8; - for stdin.
     #[arg(value_name = "FILE", required = true, num_args = 1..=MAX_RUNS)]
     files: Vec<PathBuf>,
     /// Write an HTML page with charts of all runs; - for stdout.
@@ -37,6 +39,14 @@ pub(super) struct Report {
 const COLUMNS: usize = 80;
 
 impl Report {
+    /// Checks that standard input is read once. The error is a message for the user.
+    pub(super) fn check_usage(&self) -> Result<(), String> {
+        match self.files.iter().filter(|path| is_stdin(path)).count() {
+            0 | 1 => Ok(()),
+            _ => Err("helloop can read a report from standard input once: give one -".to_owned()),
+        }
+    }
+
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let html = Destination::prepare(self.html.as_deref())?;
         let runs = self.files.iter().map(|path| open(path));
@@ -58,10 +68,19 @@ impl Report {
     }
 }
 
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 fn open(path: &Path) -> Result<NamedRun, Failure> {
-    let name = shown(path);
-    let file = File::open(path)
-        .map_err(|error| Failure::new(format_args!("cannot open {name}: {error}")))?;
-    let report = read(file).map_err(|error| Failure::new(format_args!("{name} {error}")))?;
+    let (name, report) = if is_stdin(path) {
+        ("standard input".to_owned(), read(io::stdin().lock()))
+    } else {
+        let name = shown(path);
+        let file = File::open(path)
+            .map_err(|error| Failure::new(format_args!("cannot open {name}: {error}")))?;
+        (name, read(file))
+    };
+    let report = report.map_err(|error| Failure::new(format_args!("{name} {error}")))?;
     Ok(NamedRun { name, report })
 }

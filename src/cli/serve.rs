@@ -8,7 +8,7 @@ use super::observe::{self, ObserveFlags, page_line};
 use super::usage::{given_as, is_typed};
 use super::values::{
     address, between, bytes, bytes_between, duration, keepalive, line_timeout, nonzero_duration,
-    positive,
+    positive, switch,
 };
 use super::{Failure, print_last_line};
 use crate::net::bind::{self, Bound};
@@ -22,7 +22,6 @@ use crate::server::{
     threads,
 };
 use crate::units::count;
-use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 use log::{error, info, warn};
@@ -65,7 +64,7 @@ pub(super) struct Serve {
     listen: Vec<String>,
     /// Serve TCP only.
     #[arg(long, env = "HELLOOP_NO_UDP", action = ArgAction::SetTrue,
-          value_parser = FalseyValueParser::new(), help_heading = "Listening")]
+          value_parser = switch, help_heading = "Listening")]
     no_udp: bool,
     /// Accept backlog per socket.
     ///
@@ -80,7 +79,7 @@ pub(super) struct Serve {
     /// Sets SO_REUSEPORT. Every process on the port needs this flag; on Linux, the kernel
     /// distributes new clients among them.
     #[arg(long, env = "HELLOOP_REUSE_PORT", action = ArgAction::SetTrue,
-          value_parser = FalseyValueParser::new(), help_heading = "Listening")]
+          value_parser = switch, help_heading = "Listening")]
     reuse_port: bool,
 
     /// What delimits a TCP message.

@@ -1,10 +1,11 @@
 //! `helloop show`.
 //!
 //! **Owns** the flags of the command and the choice between a file and standard input. **Must never
-//! touch** the format of a recording. **Invariant**: a file that is not a recording is one clear
-//! error line.
+//! touch** the format of a recording. **Invariant**: a file that is not a recording is one clear error
+//! line.
 
-use super::Failure;
+use super::values::number;
+use super::{Failure, printed};
 use crate::observe::TokenFilter;
 use crate::observe::show::{Error, Filter, show};
 use clap::Args;
@@ -29,7 +30,7 @@ pub(super) struct Show {
     /// Recording from `helloop serve --record FILE`; - for stdin.
     file: PathBuf,
     /// Show only this turn.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number)]
     turn: Option<u64>,
     /// Show only this token: #3.0, or 3 for all owners of slot 3.
     #[arg(long, value_name = "TOKEN")]
@@ -43,14 +44,13 @@ impl Show {
             true => "standard input".to_owned(),
             false => self.file.display().to_string(),
         };
-        let fail = |error: &dyn std::fmt::Display| {
-            Failure::new(format_args!("{} {error}", name.escape_debug()))
-        };
+        let name = name.escape_debug();
         let input: Box<dyn Read> = match is_stdin {
             true => Box::new(io::stdin().lock()),
             false => {
                 let file = File::open(&self.file);
-                Box::new(file.map_err(|error| fail(&format_args!("cannot be opened: {error}")))?)
+                let failed = |error| Failure::new(format_args!("cannot open {name}: {error}"));
+                Box::new(file.map_err(failed)?)
             }
         };
         let mut out = BufWriter::new(io::stdout().lock());
@@ -61,9 +61,9 @@ impl Show {
         let shown = show(input, filter, &mut out).and_then(|()| out.flush().map_err(Error::Output));
         match shown {
             Ok(()) => Ok(0),
-            // The reader closed its end of the pipe, as `head` does.
-            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
-            Err(error) => Err(fail(&error)),
+            // No failure if the reader closed its end of the pipe, as `head` does.
+            Err(Error::Output(error)) => printed(Err(error)).map(|_| 0),
+            Err(error) => Err(Failure::new(format_args!("{name} {error}"))),
         }
     }
 }

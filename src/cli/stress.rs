@@ -90,7 +90,8 @@ pub(super) struct Stress {
     ///
     /// Runs in the open loop, in steps: four times the rate until one is missed, then bisection
     /// to within 5%. Each step measures for --duration, or longer if a percentile needs more
-    /// samples. A rate that is missed is tried once more. Needs --slo.
+    /// samples. A rate that is missed is tried once more. Needs --slo; excludes --rate, --messages,
+    /// --check and --html.
     #[arg(long, conflicts_with_all = ["rate", "messages", "check", "html"], help_heading = "Load")]
     find_rate: bool,
     /// Connects per second [default: no limit]
@@ -189,6 +190,14 @@ fn rate(text: &str) -> Result<NonZeroU64, String> {
 impl Stress {
     /// Checks that the flags are consistent. The error is a message for the user.
     pub(super) fn check_usage(&self) -> Result<(), String> {
+        let is_listen = |flag: &String| flag == "--listen" || flag.starts_with("--listen=");
+        if self.serve_flags.iter().any(is_listen) {
+            return Err(
+                "--listen after -- cannot be used with --spawn, whose server listens on a free port: \
+                 start a server there, and give --to ADDR:PORT instead"
+                    .to_owned(),
+            );
+        }
         if self.find_rate {
             RateSearch::check(&self.slos)?;
         }

@@ -144,6 +144,7 @@ impl Cli {
             Some(Command::Tcp(tcp)) => tcp.check_usage(),
             Some(Command::Udp(udp)) => udp.check_usage(),
             Some(Command::Stress(stress)) => stress.check_usage(),
+            Some(Command::Report(report)) => report.check_usage(),
             Some(_) => Ok(()),
         }
     }

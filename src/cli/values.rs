@@ -3,7 +3,7 @@
 //! **Owns** the parsing of single values. **Must never touch** the meaning of a flag.
 //! **Invariant**: an invalid value is rejected with an example of a valid one or with the limit.
 
-use std::fmt::Display;
+use humantime::DurationError;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
@@ -43,8 +43,41 @@ fn is_label(text: &str) -> bool {
 
 /// `250ms`, `1s`, `1m 30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a duration is written as in 250ms, 1s or 5m"))
+    humantime::parse_duration(text).map_err(|error| {
+        let why = match error {
+            _ if text.starts_with('-') => "it is negative".to_owned(),
+            DurationError::Empty => "it is empty".to_owned(),
+            DurationError::NumberOverflow => "it is too long".to_owned(),
+            DurationError::UnknownUnit { unit, .. } if unit.is_empty() => {
+                "it has no unit".to_owned()
+            }
+            DurationError::UnknownUnit { unit, .. } => format!("`{unit}` is no unit of time"),
+            _ => "it is not a number with a unit".to_owned(),
+        };
+        format!("{why}; a duration is written as in 250ms, 1s or 5m")
+    })
+}
+
+/// A switch in an environment variable, where it needs a value; on the command line it has none.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err("must be true or false, 1 or 0, yes or no".to_owned()),
+    }
+}
+
+/// The number of something, which has no unit and no prefix.
+pub(super) fn number(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number) if !text.starts_with('+') => Ok(number),
+        _ if is_number(text) => Err(format!("must be at most {}", u64::MAX)),
+        _ => Err("must be a whole number from 0, as in 7".to_owned()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A duration longer than zero.
@@ -80,8 +113,15 @@ pub(super) fn line_timeout(text: &str) -> Result<Duration, String> {
 /// `10000`, `10k`, `64KiB`: decimal and binary prefixes. A fraction must come to a whole number, as
 /// that of `1.5k` does: [`parse_size`] would round it.
 pub(super) fn count(text: &str) -> Result<u64, String> {
-    let wrong = |why: &dyn Display| format!("{why}; written as in 1024, 10k or 64KiB");
-    let parse = |text: &str| parse_size::parse_size(text).map_err(|error| wrong(&error));
+    let wrong = |why: &str| format!("{why}; written as in 1024, 10k or 64KiB");
+    let parse = |digits: &str| {
+        parse_size::parse_size(digits).map_err(|error| match error {
+            _ if text.starts_with('-') => wrong("it is negative"),
+            parse_size::Error::PosOverflow => wrong("it is too large"),
+            _ if text.trim().is_empty() => wrong("it is empty"),
+            _ => wrong("it is not a number with a known prefix or unit"),
+        })
+    };
     let rounded = parse(text)?;
     let Some((whole, fraction)) = text.split_once('.') else {
         return Ok(rounded);
@@ -95,7 +135,7 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
         .and_then(|digits| 10u64.checked_pow(digits));
     match divisor {
         Some(divisor) if shifted % divisor == 0 => Ok(shifted / divisor),
-        _ => Err(wrong(&"a whole number is needed")),
+        _ => Err(wrong("a whole number is needed")),
     }
 }
 
@@ -219,6 +259,62 @@ mod tests {
                 error.starts_with("a whole number is needed"),
                 "{text}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn an_invalid_duration_is_explained_in_plain_words() {
+        for (text, why) in [
+            ("-1s", "it is negative"),
+            ("-1", "it is negative"),
+            ("", "it is empty"),
+            ("5", "it has no unit"),
+            ("5x", "`x` is no unit of time"),
+            ("1s 5", "it has no unit"),
+            ("s", "it is not a number with a unit"),
+            ("1,5s", "it is not a number with a unit"),
+            ("99999999999999999999s", "it is too long"),
+        ] {
+            let expected = format!("{why}; a duration is written as in 250ms, 1s or 5m");
+            assert_eq!(duration(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_count_is_explained_in_plain_words() {
+        for (text, why) in [
+            ("-1", "it is negative"),
+            ("", "it is empty"),
+            (" ", "it is empty"),
+            ("x", "it is not a number with a known prefix or unit"),
+            ("1kilo", "it is not a number with a known prefix or unit"),
+            ("999EiB", "it is too large"),
+            ("99999999999999999999", "it is too large"),
+            ("0.5", "a whole number is needed"),
+        ] {
+            let expected = format!("{why}; written as in 1024, 10k or 64KiB");
+            assert_eq!(count(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_has_digits_alone() {
+        assert_eq!((number("0"), number("7")), (Ok(0), Ok(7)));
+        for text in ["", "x", "-1", "+1", "1k", "1.5"] {
+            let error = number(text).expect_err(text);
+            assert_eq!(error, "must be a whole number from 0, as in 7", "{text}");
+        }
+        assert!(number("18446744073709551616").is_err_and(|error| error.contains("at most")));
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        for (on, off) in [("true", "false"), ("1", "0"), ("yes", "no"), ("TRUE", "No")] {
+            assert_eq!((switch(on), switch(off)), (Ok(true), Ok(false)));
+        }
+        for text in ["", "maybe", "2", "tru", " 1"] {
+            let error = switch(text).expect_err(text);
+            assert_eq!(error, "must be true or false, 1 or 0, yes or no", "{text}");
         }
     }
 

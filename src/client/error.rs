@@ -102,8 +102,8 @@ pub enum Error {
     },
     /// None of the datagrams sent for a name was answered.
     #[error(
-        "{to}: no reply to {name} (tries: {tries}, {wait:?} each){hint}; \
-         is a server running there, and does it serve UDP?"
+        "{to}: no reply to {name} in {tries} {} of {wait:?}; {cause}",
+        if *.tries == 1 { "try" } else { "tries" }
     )]
     Unanswered {
         /// The server.
@@ -114,8 +114,8 @@ pub enum Error {
         tries: u32,
         /// The timeout of each.
         wait: Duration,
-        /// A possible cause, or empty.
-        hint: &'static str,
+        /// The cause if it is known, or what to check.
+        cause: &'static str,
     },
     /// The server closed the connection too early.
     #[error("{to} closed the connection before {awaited}{}", after(.got))]

@@ -128,13 +128,12 @@ impl UdpClient<'_> {
             name: excerpt(name),
             tries,
             wait: self.options.wait,
-            hint: if !answer_datagram(name, &mut Vec::new()) {
-                " (over UDP a name that is itself a greeting is never answered)"
+            cause: if !answer_datagram(name, &mut Vec::new()) {
+                "over UDP a name that is itself a greeting is never answered"
             } else if name.len() > DEFAULT_MAX_DATAGRAM_BYTES {
-                " (a server answers at most 1024 bytes, unless started with a larger \
-                 --max-datagram)"
+                "a server answers at most 1024 bytes, unless started with a larger --max-datagram"
             } else {
-                ""
+                "is a server running there, and does it serve UDP?"
             },
         })
     }

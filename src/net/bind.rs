@@ -227,8 +227,13 @@ fn explain(address: SocketAddr, protocol: &str, error: &io::Error, options: &Opt
         }
         _ => "choose another address with --listen",
     };
+    let cause = match error.kind() {
+        // The advice says it.
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => String::new(),
+        _ => format!("{error}; "),
+    };
     Error(format!(
-        "cannot listen on {address} ({protocol}): {error}; {advice}"
+        "cannot listen on {address} ({protocol}): {cause}{advice}"
     ))
 }
 

@@ -43,7 +43,7 @@ impl fmt::Display for Error {
             Self::Input(error) => formatter.write_str(&describe(error)),
             Self::Empty => formatter.write_str("is a recording without events"),
             Self::Nothing => formatter.write_str("has no event of that turn or token"),
-            Self::Output(error) => write!(formatter, "cannot be shown: {error}"),
+            Self::Output(error) => write!(formatter, "cannot be written as text: {error}"),
         }
     }
 }

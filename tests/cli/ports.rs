@@ -20,7 +20,11 @@ fn a_tcp_port_in_use_is_an_error(model: Model) {
     let first = model.start(&["--no-udp"]);
     let address = first.tcp_address().to_string();
     let ended = serve_at(&address, &["--model", model.name()]);
-    assert_failed(&ended, &[&address, "tcp", "the port is in use", "--listen"]);
+    assert_failed(
+        &ended,
+        &[&address, "(tcp): the port is in use: ", "--listen"],
+    );
+    assert!(!ended.stderr.contains("already"), "said twice: {ended:?}");
     first.assert_serves();
 }
 

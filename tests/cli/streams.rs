@@ -61,13 +61,14 @@ fn a_full_standard_output_is_one_error_line() {
         &["completions", "bash"],
         &["serve", "--listen", "127.0.0.1:0"],
         &["show", "tests/three-clients.json"],
+        &["show", "tests/three-clients.json", "--turn", "0"],
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let ended = with_output(helloop(arguments), full.into());
         assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
         let lines: Vec<&str> = ended.stderr.lines().collect();
         assert!(
-            matches!(*lines, [line] if line.starts_with("error: ") && line.contains("No space left")),
+            matches!(*lines, [line] if line.starts_with("error: cannot write to standard output: No space left")),
             "{arguments:?}: {ended:?}"
         );
     }

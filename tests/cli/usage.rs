@@ -49,6 +49,7 @@ fn wrong_usage_of_serve_is_explained() {
 #[test]
 fn wrong_usage_of_a_command_is_explained() {
     let page = ["--listen", "127.0.0.1:9", "--observe", "127.0.0.1:9"];
+    let listen = "stress --check --spawn -- --listen 127.0.0.1:3";
     let threads = "stress --spawn -- --model threads --max-clients 5";
     for (line, words) in [
         ("no-such-command", "no-such-command"),
@@ -62,6 +63,13 @@ fn wrong_usage_of_a_command_is_explained() {
         ("stress --spawn -- --bogus", "Usage: helloop serve "),
         ("stress --spawn -- --delay 1", "250ms"),
         ("stress --spawn -- Michael", "unexpected argument"),
+        (listen, "after -- cannot be used with --spawn"),
+        (&listen.replace("n 1", "n=1"), "a free port"),
+        (
+            "stress --find-rate --slo p99<1s --html a",
+            "cannot be used with",
+        ),
+        ("report - -", "standard input once"),
         (threads, "does not support --max-clients"),
         ("stress --json - --html -", "standard output"),
         ("stress --json - --html /dev/stdout", "standard output"),
@@ -101,10 +109,17 @@ fn a_bad_variable_names_itself_and_stops_serve_alone() {
         ("HELLOOP_LISTEN", "127.0.0.1"),
         ("HELLOOP_MAX_BUFFERED", "1"),
         ("HELLOOP_DELAY", ""),
+        ("HELLOOP_NO_UDP", "maybe"),
+        ("HELLOOP_REUSE_PORT", ""),
     ] {
         let error = format!("invalid value '{value}' for '{variable}'");
         let error = error.as_str();
-        for arguments in [["serve"].as_slice(), &["-v", "serve"], &[], &["--no-udp"]] {
+        for arguments in [
+            ["serve"].as_slice(),
+            &["-v", "serve"],
+            &[],
+            &["--backlog", "9"],
+        ] {
             let mut command = helloop(arguments);
             command.env(variable, value);
             assert_wrong_usage(&run(command), &[error]);
@@ -128,6 +143,14 @@ fn a_bad_variable_names_itself_and_stops_serve_alone() {
                 "{variable} {arguments:?}"
             );
         }
+    }
+    // Each switch says what it takes.
+    for variable in ["HELLOOP_NO_UDP", "HELLOOP_REUSE_PORT"] {
+        let setup = Setup::new(&[]).environment(variable, "maybe");
+        let error = format!(
+            "invalid value 'maybe' for '{variable}': must be true or false, 1 or 0, yes or no"
+        );
+        assert_wrong_usage(&run(setup.command()), &[&error]);
     }
     // The flag is wrong, and not the variable.
     let setup = Setup::new(&["--delay", "now"]).environment("HELLOOP_DELAY", "1s");

@@ -83,7 +83,7 @@ fn udp_gives_up_after_its_tries() {
         "{error:?}"
     );
     assert!(
-        message_of(&error).contains("no reply to Michael (tries: 3, "),
+        message_of(&error).contains("no reply to Michael in 3 tries of "),
         "{error}"
     );
     assert_eq!((error.exit_code(), out.len()), (1, 0));
