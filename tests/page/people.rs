@@ -61,7 +61,7 @@ fn axe_core_finds_no_violation_in_any_state_on_any_screen() {
     assert_eq!(browser.text("status"), "the server has ended");
     // The last snapshot is shown, not the one before.
     assert_eq!(browser.text("figure-clients"), "0");
-    assert!(browser.text("history-head").ends_with(" free"));
+    assert!(browser.text("history-head").ends_with(" free, pinned"));
 }
 
 #[test]

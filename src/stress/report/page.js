@@ -149,7 +149,7 @@ function tooltip(list, format, title) {
         box.replaceChildren(head);
         list.forEach((one, index) => {
           const value = nearest(chart.data[0], chart.data[index + 1], idx);
-          if (value === undefined || value === null) return;
+          if (value === undefined) return;
           const line = document.createElement("div");
           line.append(swatch("--series-" + one.colour, one.dash), one.label + " " + format(value));
           box.append(line);
