@@ -11,6 +11,7 @@
 use super::{RecordingFile, Server};
 use crate::net::Net;
 use crate::observe::recorder::Held;
+use crate::protocol::escape::shell_argument;
 use log::{info, warn};
 use std::io;
 use std::mem;
@@ -71,6 +72,6 @@ impl<N: Net> Server<N> {
 }
 
 fn log_saved(path: &Path, held: Held) {
-    let path = path.display();
+    let path = shell_argument(path);
     info!("recording saved ({held}): `helloop show {path}`, or open it in Perfetto");
 }
