@@ -12,11 +12,17 @@
 //! A command that handles signals to stop removes the temporary files with [`abandon`]. Only SIGKILL,
 //! or a signal that is not handled, leaves one, `.helloop-….part`, and never a partial target.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use crate::protocol::escape::escape_path;
+use nix::libc;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::{NamedTempFile, PersistError};
 
 /// The mode of a new file, before the umask applies: that of any program's output. A temporary file
@@ -25,6 +31,9 @@ const FILE_MODE: u32 = 0o666;
 
 /// Bytes per write: few calls for many small pieces.
 const BUFFER_BYTES: usize = 64 * 1_024;
+
+/// How often a FIFO is tried again: the system has no event for a reader that opens it.
+const READER_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The temporary files of this process.
 static PART_FILES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -56,9 +65,42 @@ pub(crate) enum Existing {
 /// Whether a path names standard output: `-`, or one of the system's names for it. Opened again, a
 /// file would be written to from its start, over what was printed before.
 pub(crate) fn is_standard_output(path: &Path) -> bool {
+    // Paths are compared, not texts: `/dev//stdout` is the same.
     ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
         .iter()
-        .any(|name| path.as_os_str() == *name)
+        .any(|name| path == Path::new(name))
+        || leads_to_the_file_on_stdout(path)
+}
+
+/// Whether a link of the system, such as `/proc/1234/fd/1`, leads to the regular file that standard
+/// output is. A pipe or a terminal can be opened again: nothing in it is written over.
+fn leads_to_the_file_on_stdout(path: &Path) -> bool {
+    let identity = |found: Metadata| (found.is_file(), found.dev(), found.ino());
+    let stdout = || {
+        let own = io::stdout().as_fd().try_clone_to_owned()?;
+        File::from(own).metadata().map(identity)
+    };
+    is_system_link(path)
+        && match (fs::metadata(path).map(identity), stdout()) {
+            (Ok(target), Ok(stdout)) => target.0 && target == stdout,
+            _ => false,
+        }
+}
+
+/// Whether a path is a symbolic link in `/dev` or `/proc`, however it is written.
+fn is_system_link(path: &Path) -> bool {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    is_link
+        && fs::canonicalize(folder_of(path))
+            .is_ok_and(|folder| ["/dev", "/proc"].iter().any(|at| folder.starts_with(at)))
+}
+
+/// The folder of a file.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Whether a file under this name is complete or absent, whatever happens: not if it is written to
@@ -93,7 +135,10 @@ enum Target {
 }
 
 fn kind_of(path: &Path) -> io::Result<Target> {
-    if path.file_name().is_none() {
+    // The standard library drops these endings: the name would be that of a file.
+    let text = path.as_os_str().as_bytes();
+    let names_folder = [&b"/"[..], b"/."].iter().any(|end| text.ends_with(end));
+    if path.file_name().is_none() || names_folder {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     let found = match fs::symlink_metadata(path) {
@@ -107,10 +152,9 @@ fn kind_of(path: &Path) -> io::Result<Target> {
             () => Ok(Target::Open),
         };
     }
-    let leads_to_open_file = ["/dev", "/proc"].iter().any(|at| path.starts_with(at));
     match fs::metadata(path) {
         Ok(end) if end.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(end) if leads_to_open_file || !end.is_file() => Ok(Target::Open),
+        Ok(end) if is_system_link(path) || !end.is_file() => Ok(Target::Open),
         // A dangling link is in the way too.
         _ => Ok(Target::Taken),
     }
@@ -139,18 +183,37 @@ enum Out {
     Aside(Part),
     /// Into the target itself.
     Direct(File),
+    /// Into a FIFO, which is not blocking, until the deadline.
+    Until(File, Instant),
 }
 
 impl NewFile {
-    /// Starts a file. Opening a FIFO waits for its reader.
+    /// Starts a file. Opening a FIFO waits for its reader, as the log then says.
     ///
     /// # Errors
     ///
     /// No file can be created in the directory; the target is a directory; it exists and is to be kept:
     /// [`io::ErrorKind::AlreadyExists`].
     pub(crate) fn create(target: &Path, existing: Existing) -> io::Result<Self> {
+        Self::start(target, existing, None)
+    }
+
+    /// The same, except that a FIFO is waited for until the deadline, also while it is written to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create); [`io::ErrorKind::TimedOut`]: the FIFO has no reader.
+    pub(crate) fn create_until(
+        target: &Path,
+        existing: Existing,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        Self::start(target, existing, Some(deadline))
+    }
+
+    fn start(target: &Path, existing: Existing, deadline: Option<Instant>) -> io::Result<Self> {
         let out = match kind_of(target)? {
-            Target::Open => Out::Direct(OpenOptions::new().append(true).open(target)?),
+            Target::Open => open(target, deadline)?,
             Target::Free => Out::Aside(Part::create(target)?),
             Target::Taken => {
                 refuse_taken(existing)?;
@@ -175,7 +238,7 @@ impl NewFile {
         match self.out.get_ref() {
             Out::Aside(part) => part.file()?.as_file().sync_all(),
             // Pipes and most devices have nothing to sync.
-            Out::Direct(_) => Ok(()),
+            Out::Direct(_) | Out::Until(..) => Ok(()),
         }
     }
 
@@ -189,7 +252,7 @@ impl NewFile {
         self.out.flush()?;
         match self.out.get_mut() {
             Out::Aside(part) => part.rename(&self.target, self.existing),
-            Out::Direct(_) => Ok(()),
+            Out::Direct(_) | Out::Until(..) => Ok(()),
         }
     }
 }
@@ -209,6 +272,14 @@ impl Write for Out {
         match self {
             Self::Aside(part) => part.file()?.as_file().write(bytes),
             Self::Direct(file) => file.write(bytes),
+            Self::Until(file, deadline) => loop {
+                match file.write(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        wait_for_reader(*deadline, "its reader does not read on")?;
+                    }
+                    written => return written,
+                }
+            },
         }
     }
 
@@ -218,6 +289,41 @@ impl Write for Out {
     }
 }
 
+/// Opens what cannot be replaced.
+fn open(target: &Path, deadline: Option<Instant>) -> io::Result<Out> {
+    let mut options = OpenOptions::new();
+    options.append(true);
+    if !fs::metadata(target)?.file_type().is_fifo() {
+        return options.open(target).map(Out::Direct);
+    }
+    let mut not_blocking = options.clone();
+    not_blocking.custom_flags(libc::O_NONBLOCK);
+    let mut is_said = false;
+    loop {
+        match (not_blocking.open(target), deadline) {
+            (Ok(file), Some(deadline)) => return Ok(Out::Until(file, deadline)),
+            (Err(error), _) if error.raw_os_error() != Some(libc::ENXIO) => return Err(error),
+            (Err(_), _) if !is_said => {
+                log::info!("waiting for a reader of {}", escape_path(target));
+                is_said = true;
+            }
+            // A writer that waits without a limit need not look again and again.
+            (_, None) => return options.open(target).map(Out::Direct),
+            (Err(_), Some(deadline)) => wait_for_reader(deadline, "no one reads it")?,
+        }
+    }
+}
+
+/// Waits a little, or fails with these words once the deadline is reached.
+fn wait_for_reader(deadline: Instant, words: &'static str) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+    }
+    thread::sleep(left.min(READER_INTERVAL));
+    Ok(())
+}
+
 /// A temporary file; `None` once it is renamed. Removed when dropped.
 #[derive(Debug)]
 struct Part(Option<NamedTempFile>);
@@ -225,10 +331,7 @@ struct Part(Option<NamedTempFile>);
 impl Part {
     /// Creates it in the folder of the target: a rename cannot cross file systems.
     fn create(target: &Path) -> io::Result<Self> {
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(target);
         if !fs::metadata(folder)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }

@@ -13,6 +13,7 @@ use crate::client::http::{self, Place, Saved, Streams};
 use crate::file;
 use crate::net::system::stop_signals;
 use crate::output::status;
+use crate::protocol::escape::escape_path;
 use crate::units::count;
 use clap::Args;
 use log::info;
@@ -75,7 +76,7 @@ impl Get {
         let saved = self.fetch(&options).map_err(|error| self.failure(error))?;
         let bytes = count(saved.bytes, "byte", "bytes");
         let said = match saved.place {
-            Place::File(path) => format!("{bytes} saved in {}", path.display()),
+            Place::File(path) => format!("{bytes} saved in {}", escape_path(&path)),
             // A line on the same terminal would follow a body without a line ending.
             Place::Stdout => return Ok(0),
             Place::Nowhere => format!("status {}: there is no body to save", saved.status),

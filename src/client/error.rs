@@ -6,6 +6,7 @@
 
 use super::http::{NOT_MODIFIED_STATUS, RedirectError, ResponseError, UrlError};
 use super::names::NameError;
+use crate::protocol::escape::escape_path;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -175,10 +176,10 @@ pub enum Error {
         max_bytes: u64,
     },
     /// The file exists already.
-    #[error("{} exists; choose another file with -o, or replace this one with --force", .0.display())]
+    #[error("{} exists; choose another file with -o, or replace this one with --force", escape_path(.0))]
     Exists(PathBuf),
     /// The body could not be saved.
-    #[error("cannot save {}: {source}", path.display())]
+    #[error("cannot save {}: {source}", escape_path(path))]
     Save {
         /// The file that it was to be saved in.
         path: PathBuf,

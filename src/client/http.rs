@@ -63,6 +63,9 @@ const SUCCESS_STATUSES: Range<u16> = 100..400;
 /// Not Modified: the answer to a conditional request, which this one is not.
 pub(super) const NOT_MODIFIED_STATUS: u16 = 304;
 
+/// Partial Content: the answer to a request for a range, and this one has none.
+const PARTIAL_STATUS: u16 = 206;
+
 /// What to fetch, where to save it, and the limits.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -153,6 +156,9 @@ pub enum ResponseError {
     /// Over [`MAX_HEADERS`].
     #[error("the header has more than {MAX_HEADERS} fields")]
     TooManyHeaders,
+    /// Status 206, though no range was requested.
+    #[error("the server sent only a part of the page, unasked (status 206)")]
+    Partial,
     /// EOF within the header.
     #[error("the connection was closed before the end of the header")]
     HeadTruncated,
@@ -201,7 +207,7 @@ pub fn run(options: &Options, streams: &mut Streams<'_>) -> Result<Saved, Error>
             let (mut place, mut bytes) = (Place::Nowhere, 0);
             if fetch.has_page(&head)? {
                 let mut sink = match &path {
-                    Some(path) => Sink::file(path, options.force)?,
+                    Some(path) => Sink::file(path, options.force, deadline)?,
                     None => Sink::output(streams.body, streams.body_escaped),
                 };
                 bytes = fetch.body(head.body, rest, &mut sink)?;
@@ -214,7 +220,7 @@ pub fn run(options: &Options, streams: &mut Streams<'_>) -> Result<Saved, Error>
                 status,
             });
         }
-        let next = redirect::next(&url, head.status, head.location.as_deref(), followed);
+        let next = redirect::next(&url, head.status, &head.locations, followed);
         url = next.map_err(|source| fetch.redirect_error(source))?;
         followed += 1;
     }
@@ -310,6 +316,9 @@ impl<'a, 'b> Fetch<'a, 'b> {
         let status = head.status;
         if !SUCCESS_STATUSES.contains(&status) || status == NOT_MODIFIED_STATUS {
             return Err(Error::Status { from, status });
+        }
+        if status == PARTIAL_STATUS {
+            return Err(self.rejected(ResponseError::Partial));
         }
         if let Some(coding) = &head.coding {
             log::warn!("{from} sent a compressed body, unasked; it stays as received: {coding}");

@@ -5,6 +5,8 @@
 //! cannot move the cursor, change colours or reorder text; printable text is unchanged.
 
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The most bytes that [`excerpt`] quotes, before escaping: enough to recognise a page or a banner,
 /// too few to flood a screen.
@@ -31,6 +33,26 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
         }
     }
     escaped
+}
+
+/// A path, escaped: anyone may have named the file.
+#[must_use]
+pub(crate) fn escape_path(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
+}
+
+/// A path as an argument in a shell. One with control characters is shown escaped, which names no
+/// file, but does nothing to the terminal.
+#[must_use]
+pub(crate) fn shell_argument(path: &Path) -> String {
+    let name = escape_path(path);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:=@%".contains(&byte);
+    let start = if name.starts_with('-') { "./" } else { "" };
+    if name.bytes().all(is_plain) && !name.is_empty() {
+        format!("{start}{name}")
+    } else {
+        format!("'{start}{}'", name.replace('\'', r"'\''"))
+    }
 }
 
 /// The first 200 bytes, escaped. A `…` marks that there were more.
@@ -77,6 +99,20 @@ mod tests {
         for (bytes, expected) in table {
             assert_eq!(escape(bytes), *expected);
             assert!(!escape(bytes).contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_argument_of_a_shell() {
+        for (path, expected) in [
+            ("/tmp/loop-1.json", "/tmp/loop-1.json"),
+            ("-x", "./-x"),
+            ("a b", "'a b'"),
+            ("-a b", "'./-a b'"),
+            ("it's $HOME", r"'it'\''s $HOME'"),
+            ("r\x1b[31m\x07.json", r"'r\u{1b}[31m\u{7}.json'"),
+        ] {
+            assert_eq!(shell_argument(Path::new(path)), expected);
         }
     }
 

@@ -12,6 +12,7 @@
 use super::{RecordingFile, Server};
 use crate::net::Net;
 use crate::observe::recorder::Extent;
+use crate::protocol::escape::shell_argument;
 use log::{info, warn};
 use std::io;
 use std::mem;
@@ -72,6 +73,6 @@ impl<N: Net> Server<N> {
 }
 
 fn log_saved(path: &Path, extent: Extent) {
-    let path = path.display();
+    let path = shell_argument(path);
     info!("recording saved ({extent}): `helloop show {path}`, or open it in Perfetto");
 }

@@ -15,8 +15,8 @@ pub struct Head {
     pub status: u16,
     /// The framing of the body, of which nothing is decoded yet.
     pub body: Body,
-    /// Where a redirect leads.
-    pub location: Option<Vec<u8>>,
+    /// Where a redirect leads: one value, unless the server contradicts itself. Equal ones count once.
+    pub locations: Vec<Vec<u8>>,
     /// How the body is compressed, escaped.
     pub coding: Option<String>,
     /// The lines as received, without the empty one at the end.
@@ -83,7 +83,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, ResponseError> {
     let head = Head {
         status,
         body: framing(status, response.headers)?,
-        location: field(response.headers, "location").map(<[u8]>::to_vec),
+        locations: locations(response.headers),
         coding: coding(response.headers),
         bytes: lines.strip_suffix(b"\r").unwrap_or(lines).to_vec(),
     };
@@ -130,12 +130,17 @@ fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Body, Respons
     Ok(length.map_or(Body::UntilClose, Body::Length))
 }
 
-/// The value of a field of one value: the first one.
-fn field<'a>(fields: &[httparse::Header<'a>], name: &'static str) -> Option<&'a [u8]> {
-    let mut named = fields.iter();
-    named
-        .find(|field| field.name.eq_ignore_ascii_case(name))
-        .map(|field| field.value)
+/// The different values of `Location`. A URL may contain a comma, so it is no list.
+fn locations(fields: &[httparse::Header<'_>]) -> Vec<Vec<u8>> {
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    for field in fields {
+        let is_location = field.name.eq_ignore_ascii_case("location");
+        let value = field.value.trim_ascii();
+        if is_location && !found.iter().any(|other| other == value) {
+            found.push(value.to_vec());
+        }
+    }
+    found
 }
 
 /// The values of a field. Several lines and one list mean the same.
@@ -242,10 +247,10 @@ mod tests {
 
     #[test]
     fn the_fields_beside_the_framing_are_read() {
-        let text = "HTTP/1.1 302 Found\r\nlocation: /a b\r\nLocation: /c\r\n\
+        let text = "HTTP/1.1 302 Found\r\nlocation: /a b\r\nLocation: /c\r\nLocation: /c\r\n\
             Content-Encoding: gzip, identity\r\nContent-Encoding: br\r\n\r\n";
         let (head, _) = feed(text.as_bytes()).unwrap().unwrap();
-        assert_eq!(head.location.as_deref(), Some(&b"/a b"[..]));
+        assert_eq!(head.locations, [&b"/a b"[..], b"/c"]);
         assert_eq!(head.coding.as_deref(), Some("gzip, br"));
         for fields in [
             "",
@@ -254,7 +259,7 @@ mod tests {
         ] {
             let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
             let (head, _) = feed(text.as_bytes()).unwrap().unwrap();
-            assert_eq!((head.location, head.coding), (None, None), "{fields}");
+            assert_eq!((head.locations.len(), head.coding), (0, None), "{fields}");
         }
     }
 

@@ -23,9 +23,12 @@ pub enum RedirectError {
         /// What is wrong with it.
         source: UrlError,
     },
-    /// There is no `Location`.
+    /// There is no `Location`, or an empty one, which would lead to the same page again.
     #[error("answered with status {0}, a redirect, and does not say where to")]
     NoLocation(u16),
+    /// There are several that differ.
+    #[error("answered with status {0}, a redirect, and names several places to go to")]
+    SeveralLocations(u16),
     /// Over [`MAX_REDIRECTS`].
     #[error("redirects to {to}, after {MAX_REDIRECTS} redirects; they may never end")]
     TooMany {
@@ -43,10 +46,14 @@ pub(super) fn is_redirect(status: u16) -> bool {
 pub(super) fn next(
     base: &Url,
     status: u16,
-    location: Option<&[u8]>,
+    locations: &[Vec<u8>],
     followed: usize,
 ) -> Result<Url, RedirectError> {
-    let location = location.ok_or(RedirectError::NoLocation(status))?;
+    let location = match locations {
+        [location] if !location.is_empty() => location,
+        [] | [_] => return Err(RedirectError::NoLocation(status)),
+        _ => return Err(RedirectError::SeveralLocations(status)),
+    };
     let to = excerpt(location);
     if followed >= MAX_REDIRECTS {
         return Err(RedirectError::TooMany { to });
@@ -166,7 +173,9 @@ mod tests {
             (b"/\x1b[2J", UrlError::Character),
         ] {
             assert_eq!(resolve(&base, location), Err(source));
-            let error = next(&base, 301, Some(location), 0).unwrap_err().to_string();
+            let error = next(&base, 301, &[location.to_vec()], 0)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(&excerpt(location)), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
         }
@@ -177,11 +186,15 @@ mod tests {
     #[test]
     fn redirects_are_limited() {
         let base = Url::parse("http://h/").unwrap();
-        assert!(next(&base, 302, Some(b"/"), MAX_REDIRECTS - 1).is_ok());
-        let error = next(&base, 302, Some(b"/"), MAX_REDIRECTS);
+        assert!(next(&base, 302, &[b"/".to_vec()], MAX_REDIRECTS - 1).is_ok());
+        let error = next(&base, 302, &[b"/".to_vec()], MAX_REDIRECTS);
         assert!(matches!(error, Err(RedirectError::TooMany { .. })));
-        let error = next(&base, 302, None, 0);
-        assert_eq!(error, Err(RedirectError::NoLocation(302)));
+        for nowhere in [&[][..], &[Vec::new()]] {
+            let error = next(&base, 302, nowhere, 0);
+            assert_eq!(error, Err(RedirectError::NoLocation(302)));
+        }
+        let error = next(&base, 302, &[b"/a".to_vec(), b"/b".to_vec()], 0);
+        assert_eq!(error, Err(RedirectError::SeveralLocations(302)));
         let followed: Vec<u16> = (300..=399).filter(|&status| is_redirect(status)).collect();
         assert_eq!(followed, [301, 302, 303, 307, 308]);
     }

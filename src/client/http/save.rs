@@ -10,6 +10,7 @@ use crate::file::{self, Existing, NewFile};
 use crate::protocol::escape::escape;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The name under which a segment of a URL is saved: a leading dot would hide the file, and `.bashrc`
 /// and its like configure programs. Browsers replace it too.
@@ -44,9 +45,9 @@ pub(super) enum Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    /// Starts the file.
-    pub(super) fn file(target: &Path, force: bool) -> Result<Self, Error> {
-        let file = NewFile::create(target, existing(force));
+    /// Starts the file. A FIFO is written to until the deadline.
+    pub(super) fn file(target: &Path, force: bool, deadline: Instant) -> Result<Self, Error> {
+        let file = NewFile::create_until(target, existing(force), deadline);
         let file = file.map_err(|error| failed(target, error))?;
         Ok(Self::File(file, target.to_owned()))
     }

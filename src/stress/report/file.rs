@@ -4,11 +4,14 @@
 //! from an open file. **Invariant**: any bytes are a report or an error that says what they are, in
 //! bounded memory.
 
+mod limits;
+
 use super::Report;
 use super::schema::SCHEMA_VERSION;
-use crate::protocol::escape::escape;
+use crate::protocol::escape::excerpt;
+use limits::Limits;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeSeed, IgnoredAny};
 use serde_json::Value;
 use std::io::{self, Read};
 
@@ -27,6 +30,9 @@ pub(crate) enum ReadError {
     /// It is not JSON.
     #[error("is not JSON: {0}")]
     NotJson(String),
+    /// It is JSON with more entries or longer text than a report has.
+    #[error("is not a report: it has {0}")]
+    OverLimit(String),
     /// It is JSON without the keys of a report.
     #[error("is not a report: `helloop stress --json FILE` writes one")]
     NotAReport,
@@ -60,14 +66,18 @@ pub(crate) fn read(file: impl Read) -> Result<Report, ReadError> {
         return Err(ReadError::TooLarge);
     }
     // Messages of the parser quote the file.
-    let words = |error: serde_json::Error| escape(error.to_string().as_bytes());
-    let head: Head = serde_json::from_slice(&bytes).map_err(|error| {
+    let words = |error: serde_json::Error| excerpt(error.to_string().as_bytes());
+    // Before anything is kept: an entry of two bytes would take 24 in memory, and a line on the screen.
+    let mut parser = serde_json::Deserializer::from_slice(&bytes);
+    let walked = Limits::default().deserialize(&mut parser);
+    walked.and_then(|()| parser.end()).map_err(|error| {
         if error.is_data() {
-            ReadError::NotAReport
+            ReadError::OverLimit(words(error))
         } else {
             ReadError::NotJson(words(error))
         }
     })?;
+    let head: Head = serde_json::from_slice(&bytes).map_err(|_| ReadError::NotAReport)?;
     match (head.schema_version, head.verdict) {
         (Some(version), Some(_)) if version == SCHEMA_VERSION => {
             serde_json::from_slice(&bytes).map_err(|error| ReadError::Damaged(words(error)))
@@ -118,6 +128,19 @@ mod tests {
         }
         let deep = "[".repeat(100_000);
         assert!(error_of(deep.as_bytes()).contains("not JSON: recursion limit"));
+    }
+
+    #[test]
+    fn an_error_quotes_no_more_than_an_excerpt() {
+        let long = "x".repeat(10_000);
+        let text = format!(
+            r#"{{"schema_version":2,"verdict":{{}},"helloop_version":"","started":"","command":[],
+            "machine":{{"system":"","kernel":"","architecture":"","cpu_model":null,"cpus":1}},
+            "plan":{{"to":"","transport":"{long}"}}}}"#
+        );
+        let error = error_of(text.as_bytes());
+        assert!(error.contains("unknown variant `xxx"), "{error}");
+        assert!(error.len() < 300, "{error}");
     }
 
     #[test]
