@@ -99,6 +99,8 @@ impl Conductor {
     where
         S: From<Caller<TcpStream>> + From<UdpCaller<UdpSocket>>,
     {
+        // The timer is the only event, and this is the answer to it.
+        cx.readiness.remove(Readiness::READABLE);
         let now = cx.clock_now();
         if cx.shared.interrupted {
             self.end(now, cx.shared);

@@ -1,7 +1,7 @@
 // The figures beside the slab: a number and its last minute.
 //
-// Shares and rates of work leave out what the server does for observers. Peaks and levels include it: a
-// turn is as long, and a deadline as late, whoever the work was for. The page says so.
+// Shares and rates of work leave out what the server does for observers. Peaks and levels include it: the
+// work for an observer makes a turn longer and a deadline later, too. The page says so.
 const CURVE_SNAPSHOTS = 600; // one minute at ten snapshots per second
 const SNAPSHOTS_PER_DRAWING = 5; // two drawings per second are as many as the eye can follow
 const SNAPSHOTS_PER_RATE = 10; // one second: shorter ones would flicker with a --delay of 200 ms
