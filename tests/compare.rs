@@ -2,8 +2,11 @@
 
 mod util;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use util::run_helloop;
+use std::thread;
+use std::time::{Duration, Instant};
+use util::{Process, helloop, run_helloop};
 
 /// A short comparison; the number of clients follows.
 const SHORT: [&str; 8] = [
@@ -62,6 +65,25 @@ fn both_models_are_compared_side_by_side() {
         assert_eq!(rows[0]["figures"]["threads"]["median"], 1.0);
         assert!(rows[1]["figures"]["threads"]["median"].as_f64().unwrap() > 300.0);
     }
+}
+
+/// Ctrl-C before a round is complete is one line.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "reads /proc")]
+fn an_interrupt_in_the_first_run_is_one_line() {
+    let flags = ["compare", "--clients", "3", "--duration", "60s"];
+    let process = Process::start(helloop(&flags));
+    // Its first server runs, so it handles signals.
+    let children = format!("/proc/{0}/task/{0}/children", process.id());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while std::fs::read_to_string(&children).is_ok_and(|ids| ids.is_empty()) {
+        assert!(Instant::now() < deadline, "no server was started");
+        thread::yield_now();
+    }
+    process.signal(Signal::SIGINT);
+    let ended = process.wait();
+    assert_eq!(ended.code, Some(130), "{ended:#?}");
+    assert_eq!(ended.stdout, "interrupted before a round was complete\n");
 }
 
 /// A thread needs address space for its stack: if threads run out, a remark says so.

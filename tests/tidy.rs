@@ -39,7 +39,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("reactor", &[]),
     ("protocol", &[]),
     ("net", &["reactor", "protocol"]),
-    ("file", &[]),
+    ("file", &["protocol"]),
     ("client", &["file", "net", "protocol"]),
     ("observe", &["file", "net", "protocol", "reactor"]),
     ("output", &["net"]),

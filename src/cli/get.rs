@@ -81,6 +81,7 @@ impl Get {
             Place::Stdout => return Ok(0),
             Place::Nowhere => format!("status {}: there is no body to save", saved.status),
         };
+        // The body alone belongs on standard output; there is none now.
         if self.is_for_stdout() {
             info!("{said}");
         } else {

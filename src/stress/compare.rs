@@ -174,13 +174,15 @@ impl Comparison {
                     let flags = [format!("--model={model}"), format!("--delay={delay}")];
                     let mut on_progress = |shared: &Shared, now| on_progress(position, shared, now);
                     match one_run(plan, &flags, interrupt, &mut on_progress)? {
-                        Ok(report) => {
+                        Ended::Complete(report) => {
                             if report.verdict.limited_by_client {
                                 remarks.push(format!("round {round}: {}", report.verdict.words));
                             }
-                            reports.push(report);
+                            reports.push(*report);
                         }
-                        Err(why) => remarks.push(format!("round {round}: {why}")),
+                        Ended::Failed(why) => remarks.push(format!("round {round}: {why}")),
+                        // The comparison says so.
+                        Ended::Interrupted => {}
                     }
                 }
             }
@@ -206,16 +208,27 @@ impl Comparison {
     }
 }
 
-/// One run against a new server: its report, or why the run does not count.
+/// How a run ended.
+enum Ended {
+    /// It did all that was asked for.
+    Complete(Box<Report>),
+    /// It does not count; why.
+    Failed(String),
+    /// A signal stopped it.
+    Interrupted,
+}
+
+/// One run against a new server.
 fn one_run(
     plan: &Plan,
     flags: &[String],
     interrupt: &Interrupt,
     on_progress: &mut dyn FnMut(&Shared, Time),
-) -> io::Result<Result<Report, String>> {
+) -> io::Result<Ended> {
     let server = match SpawnedServer::start(flags, interrupt) {
         Ok(server) => server,
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Ended::Interrupted),
+        Err(error) => return Ok(Ended::Failed(error.to_string())),
     };
     let plan = Plan {
         to: server.address,
@@ -225,12 +238,12 @@ fn one_run(
     let stopped = server.stop(&|| interrupt.is_set());
     let report = Report::new(&run, &[]);
     Ok(if report.interrupted {
-        Err("interrupted".to_owned())
+        Ended::Interrupted
     } else if report.verdict.achieved {
-        Ok(report)
+        Ended::Complete(Box::new(report))
     } else {
         let why = report.verdict.shortcomings.join(", ");
-        Err(match stopped {
+        Ended::Failed(match stopped {
             Ok(_) => format!("cannot hold the load: {why}"),
             Err(error) => format!("cannot hold the load: {why}; {error}"),
         })

@@ -1,8 +1,9 @@
 //! The text, the errors and the exit codes; and what the page contains, without a browser.
 
 use crate::files::{Folder, made, real, text_of};
-use crate::util::{Ended, run_helloop};
+use crate::util::{Ended, Process, helloop, run_helloop};
 use serde_json::json;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 #[track_caller]
@@ -94,6 +95,29 @@ fn one_report_is_shown_as_it_was() {
     let ended = run_helloop(&[&flags[..], &["--json", json.to_str().unwrap()]].concat());
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert_eq!(shown(&[json.to_str().unwrap()]), ended.stdout);
+}
+
+#[test]
+fn a_hyphen_is_standard_input() {
+    let folder = Folder::new();
+    let [before, after] = folder.two();
+    let piped = |files: &[&str], stdin: &[u8]| {
+        let mut process = Process::start(helloop(&[&["report"], files].concat()));
+        process.stdin.take().unwrap().write_all(stdin).unwrap();
+        process.wait()
+    };
+    let ended = piped(&[&before, "-"], &std::fs::read(&after).unwrap());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let by_name = shown(&[&before, &after]);
+    assert_eq!(
+        row(&ended.stdout, "messages/s"),
+        row(&by_name, "messages/s")
+    );
+    assert!(ended.stdout.contains("standard input"), "{}", ended.stdout);
+    let ended = piped(&["-"], b"");
+    assert_eq!(ended.code, Some(1));
+    let error = "error: standard input is not JSON: ";
+    assert!(ended.stderr.starts_with(error), "{}", ended.stderr);
 }
 
 #[test]

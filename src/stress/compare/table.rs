@@ -16,6 +16,15 @@ impl Comparison {
     /// The comparison as lines for a terminal of this width; `None`: no terminal.
     pub(crate) fn lines(&self, columns: Option<usize>) -> Lines {
         let mut lines = Lines::default();
+        let has_remarks = |table: &Table| table.rows.iter().any(|row| !row.remarks.is_empty());
+        let shown = self
+            .tables
+            .iter()
+            .filter(|table| has_figures(table) || has_remarks(table));
+        if self.interrupted && shown.clone().next().is_none() {
+            lines.row("interrupted before a round was complete".to_owned());
+            return lines;
+        }
         lines.add(
             "compare",
             format!(
@@ -25,9 +34,11 @@ impl Comparison {
                 count(self.rounds, "round", "rounds"),
             ),
         );
-        for table in &self.tables {
+        for table in shown {
             lines.row(String::new());
-            if columns.is_some_and(|columns| columns < TABLE_COLUMNS) {
+            if !has_figures(table) {
+                lines.row(format!("delay {}s: no figures", table.delay_seconds));
+            } else if columns.is_some_and(|columns| columns < TABLE_COLUMNS) {
                 add_blocks(table, &mut lines);
             } else {
                 add_table(table, &mut lines);
@@ -38,7 +49,7 @@ impl Comparison {
                 }
             }
         }
-        if self.rounds > 1 {
+        if self.rounds > 1 && self.tables.iter().any(has_figures) {
             lines.row(String::new());
             lines.add(
                 "spread",
@@ -54,6 +65,11 @@ impl Comparison {
         }
         lines
     }
+}
+
+/// Whether a model has a figure under this delay.
+fn has_figures(table: &Table) -> bool {
+    table.rows.iter().any(|row| !row.figures.is_empty())
 }
 
 fn add_table(table: &Table, lines: &mut Lines) {
@@ -137,13 +153,17 @@ mod tests {
     use super::*;
 
     fn text(columns: Option<usize>) -> String {
-        struct Laid(Option<usize>);
-        impl std::fmt::Display for Laid {
+        text_of(&comparison(), columns)
+    }
+
+    fn text_of(comparison: &Comparison, columns: Option<usize>) -> String {
+        struct Laid<'a>(&'a Comparison, Option<usize>);
+        impl std::fmt::Display for Laid<'_> {
             fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                comparison().lines(self.0).write(self.0, false, out)
+                self.0.lines(self.1).write(self.1, false, out)
             }
         }
-        Laid(columns).to_string()
+        Laid(comparison, columns).to_string()
     }
 
     fn comparison() -> Comparison {
@@ -201,6 +221,35 @@ mod tests {
             text.contains("\nthreads    round 1: cannot hold the load\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_table_without_a_figure_is_left_out() {
+        let mut comparison = comparison();
+        comparison.interrupted = true;
+        let mut empty = comparison.tables[0].clone();
+        empty.delay_seconds = 3.0;
+        for row in &mut empty.rows {
+            row.figures.clear();
+            row.remarks.clear();
+        }
+        comparison.tables.push(empty.clone());
+        for columns in [None, Some(40)] {
+            let text = text_of(&comparison, columns);
+            assert!(text.contains("delay 1s") && !text.contains("3s"), "{text}");
+            assert!(text.contains("the rounds so far"), "{text}");
+        }
+        // What failed is said, without a table.
+        let mut failed = empty.clone();
+        failed.rows[0].remarks = vec!["round 1: cannot hold the load".to_owned()];
+        comparison.tables = vec![failed, empty.clone()];
+        let text = text_of(&comparison, None);
+        let expected = "\ndelay 3s: no figures\nreactor    round 1: cannot hold the load\n";
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("n/a") && !text.contains("spread"), "{text}");
+        comparison.tables = vec![empty.clone(), empty];
+        let text = text_of(&comparison, None);
+        assert_eq!(text.trim_end(), "interrupted before a round was complete");
     }
 
     #[test]
