@@ -23,8 +23,8 @@ use std::io;
 /// A server that floods one client must not delay the others.
 const READS_PER_TURN: usize = 4;
 
-/// The most histogram entries in which a client's unanswered messages are counted: a thousandth of
-/// the run is as exact as the histogram.
+/// The most histogram entries in which a client's messages that were never sent are counted: a
+/// thousandth of the run is as exact as the histogram.
 const MAX_ENTRIES: u64 = 1_000;
 
 // A pipeline fits the counter of messages in flight.
@@ -127,7 +127,7 @@ impl<T: Connecting> Caller<T> {
         expected.get(self.matched as usize..) == Some(b"\n")
     }
 
-    /// The run has ended: messages in flight, or due and not sent, get no reply any more.
+    /// The run has ended: messages in flight get no reply any more.
     pub(crate) fn finish(&self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.leave_messages(cx.shared.no_reply_at_end(), cx.clock_now(), cx.shared);
         Verdict::Close
@@ -347,41 +347,51 @@ impl<T: Connecting> Caller<T> {
             LossCause::TimedOut => NoReply::TimedOut,
             _ => NoReply::ClientLost,
         };
-        self.leave_messages(why, cx.clock_now(), cx.shared);
+        let now = cx.clock_now();
+        self.leave_messages(why, now, cx.shared);
+        if why == NoReply::TimedOut {
+            self.note_stalled(now, cx.shared);
+        }
         Verdict::Close
     }
 
-    /// Counts the messages that this client leaves without a reply. In the open loop these include
-    /// messages that were due but not sent because the pipeline was full.
+    /// Counts the messages that this client leaves without a reply. Those that were due and are not
+    /// sent are counted as the rest of the schedule, see [`Shared::not_sent`].
     fn leave_messages(&self, why: NoReply, now: Time, shared: &mut Shared) {
         if self.state != CallerState::Active {
             return;
         }
-        let due = match &shared.schedule {
-            None => self.sent(),
-            Some(schedule) => {
-                // What becomes due after an interrupt is not part of the run.
-                let due = if now < shared.window_until {
-                    schedule.due_count(self.index, now)
-                } else {
-                    schedule.count_before(self.index, shared.window_until)
-                };
-                due.max(self.sent())
-            }
-        };
-        // At a rate that no server reaches, billions of messages are due: they are counted in
-        // groups that began at nearly the same time.
-        let group = (due - self.answered).div_ceil(MAX_ENTRIES).max(1);
-        for first in (self.answered..due).step_by(group as usize) {
-            let count = group.min(due - first);
-            let begun = shared.begun_at(self.index, first + count / 2, self.begun);
+        for number in self.answered..self.sent() {
+            let begun = shared.begun_at(self.index, number, self.begun);
             if shared.is_measured(begun) {
-                // A message that became due while its client timed out gets no reply either.
                 let waited = now.since(begun).max(shared.plan.timeout);
-                shared.counters.note_no_reply(why, waited, count);
+                shared.counters.note_no_reply(why, waited, 1);
             }
         }
         shared.counters.in_flight -= u64::from(self.in_flight);
         shared.counters.note_served(self.measured);
+    }
+
+    /// Samples the measured messages that waited to be sent while this client timed out: they would
+    /// have waited for the same reply.
+    fn note_stalled(&self, now: Time, shared: &mut Shared) {
+        let Some(schedule) = shared
+            .schedule
+            .filter(|_| self.state == CallerState::Active)
+        else {
+            return;
+        };
+        let first = schedule.count_before(self.index, shared.measured_from);
+        let first = first.max(self.sent());
+        let due = schedule.due_count(self.index, now).max(first);
+        // At a rate that no server reaches, billions of messages are due: they are counted in
+        // groups that began at nearly the same time.
+        let group = (due - first).div_ceil(MAX_ENTRIES).max(1);
+        for first in (first..due).step_by(group as usize) {
+            let count = group.min(due - first);
+            let begun = schedule.due_time(self.index, first + count / 2);
+            let waited = now.since(begun).max(shared.plan.timeout);
+            shared.counters.note_stalled(waited, count);
+        }
     }
 }

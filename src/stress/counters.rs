@@ -23,7 +23,7 @@ pub enum LossCause {
     Reset,
     /// The server closed the connection.
     Closed,
-    /// The connect, the welcome or a reply took longer than the timeout.
+    /// The connect, the welcome or a reply took longer than the timeout: [`Reached`] says which.
     TimedOut,
     /// The server replied `Busy` instead of its welcome.
     Busy,
@@ -132,7 +132,7 @@ pub enum NoReply {
 }
 
 /// How far a client had come when it was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum Reached {
     /// It was still connecting.
     Nothing,
@@ -163,6 +163,8 @@ pub struct Counters {
     pub peak: u32,
     /// Clients lost, by cause.
     pub lost: EnumMap<LossCause, u32>,
+    /// The same clients by how far they had come, except those that were not tried.
+    pub lost_at: EnumMap<LossCause, EnumMap<Reached, u32>>,
     /// The first client that was refused with `Busy`.
     pub busy_client: Option<Token>,
     /// What the server sent to it.
@@ -186,21 +188,23 @@ pub struct Counters {
     pub sent: u64,
     /// Of these, answered within the timeout.
     pub answered: u64,
-    /// Measured messages, sent or due, that were not answered: timed out, or lost with their
-    /// client.
+    /// Of these, not answered: timed out, or lost with their client.
     pub unanswered: u64,
     /// Of these, timed out.
     pub timed_out: u64,
-    /// Measured messages, sent or due, without a reply when the run was interrupted.
+    /// Measured messages sent that had no reply when the run was interrupted.
     pub left_in_flight: u64,
     /// Replies received in the measured window, whatever message they answer.
     pub replies: u64,
+    /// Of these, to messages of the warm-up.
+    pub warmup_replies: u64,
     /// [`replies`](Self::replies) up to the last reply to a measured message.
     pub replies_at_last: u64,
     /// When the last reply to a measured message was received.
     pub last_reply: Time,
     /// Latency of measured messages that were answered or timed out: from when a message was sent
-    /// (closed loop) or due (open loop) to its reply or its timeout.
+    /// (closed loop) or due (open loop) to its reply or its timeout. A message that was due and not
+    /// sent when its client timed out is a sample too.
     pub latency: Latencies<u64>,
     /// Latency of all messages answered in the current second.
     pub this_second: Latencies<u32>,
@@ -247,6 +251,7 @@ impl Counters {
     /// A client was lost.
     pub fn note_lost(&mut self, cause: LossCause, reached: Reached) {
         self.lost[cause] += 1;
+        self.lost_at[cause][reached] += 1;
         self.pending -= u32::from(reached != Reached::Welcomed);
         self.open -= u32::from(reached != Reached::Nothing);
     }
@@ -258,6 +263,7 @@ impl Counters {
         self.in_flight -= 1;
         self.this_second.record(latency);
         self.replies += u64::from(in_window);
+        self.warmup_replies += u64::from(in_window && !measured);
         if measured {
             self.answered += 1;
             self.last_reply = now;
@@ -266,7 +272,7 @@ impl Counters {
         }
     }
 
-    /// `count` measured messages get no reply any more. Those that timed out have waited for
+    /// `count` measured messages that were sent get no reply any more. Those that timed out have waited for
     /// `waited`.
     pub fn note_no_reply(&mut self, why: NoReply, waited: Duration, count: u64) {
         match why {
@@ -278,6 +284,12 @@ impl Counters {
             NoReply::ClientLost => self.unanswered += count,
             NoReply::Interrupted => self.left_in_flight += count,
         }
+    }
+
+    /// `count` measured messages were due for `waited` behind one that timed out, and are not sent any
+    /// more. They are samples: the stall would otherwise hide behind one message per client.
+    pub fn note_stalled(&mut self, waited: Duration, count: u64) {
+        self.latency.record_many(waited, count);
     }
 
     /// An active client has finished with this many measured messages answered.
@@ -294,6 +306,12 @@ impl Counters {
     pub fn all_refused(&self) -> bool {
         let refused = self.lost[LossCause::Refused];
         self.answered_once == 0 && refused > 0 && refused == self.all_lost()
+    }
+
+    /// Clients lost after their welcome, of all causes.
+    #[must_use]
+    pub fn lost_welcomed(&self) -> u32 {
+        self.lost_at.values().map(|at| at[Reached::Welcomed]).sum()
     }
 
     /// Clients lost, of all causes.

@@ -129,7 +129,10 @@ impl Shared {
             // In the open loop the window is not shorter than the schedule.
             let scheduled = self.schedule.map_or(Time::ZERO, |_| self.measured_until);
             self.window_until = self.counters.last_reply.max(scheduled);
-            self.counters.replies = self.counters.replies_at_last;
+            let counters = &mut self.counters;
+            // What came after the last reply to a measured message answers the warm-up.
+            counters.warmup_replies -= counters.replies - counters.replies_at_last;
+            counters.replies = counters.replies_at_last;
         } else {
             self.window_until = self.window_until.min(now);
         }
@@ -146,6 +149,20 @@ impl Shared {
             schedule.pace.count_before(time).min(schedule.end)
         };
         Some(due_before(self.window_until).saturating_sub(due_before(self.measured_from)))
+    }
+
+    /// Measured messages that were due; `None` in the closed loop.
+    #[must_use]
+    pub(crate) fn due(&self) -> Option<u64> {
+        let due = self.due_before_window(Duration::ZERO)?;
+        // One that is due as the run ends may have been sent.
+        Some(due.max(self.counters.sent))
+    }
+
+    /// Of these, never sent: their clients waited for a reply or were lost.
+    #[must_use]
+    pub(crate) fn not_sent(&self) -> u64 {
+        self.due().map_or(0, |due| due - self.counters.sent)
     }
 
     /// Why a message has no reply at the end of the run: unless it is interrupted, the run waits

@@ -6,7 +6,9 @@
 //! an interrupt prevented is never reported as a fault.
 
 use super::Shared;
+use super::counters::{LossCause, Reached};
 use super::plan::{Length, Transport};
+use crate::protocol::greeting::Framing;
 use crate::units::count;
 use std::time::Duration;
 
@@ -34,6 +36,9 @@ const MIN_RATE_SHARE: f64 = 0.99;
 /// for them in this time: a pause of the machine in the last moment leaves as many. It is below 1% of
 /// a run of 5 s.
 const MAX_OUTSTANDING: Duration = Duration::from_millis(50);
+
+/// The server's own default of `--max-datagram`: it answers no longer datagram.
+const DEFAULT_MAX_DATAGRAM_BYTES: usize = 1_024;
 
 /// What the verdict is based on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -86,11 +91,18 @@ pub(crate) fn limited_by(evidence: &Evidence) -> Option<String> {
 #[must_use]
 pub(crate) fn words(shared: &Shared, limit: Option<String>) -> String {
     let limited = limit.map(|why| format!("limited by this client: {why}"));
-    if shared.interrupted {
-        let interrupted = interrupted_after(shared);
+    let ended_early = if shared.interrupted {
+        Some(ended_after(shared, "interrupted"))
+    } else if is_cut_short(shared) {
+        let ended = ended_after(shared, "ended");
+        Some(format!("{ended}: every client was lost"))
+    } else {
+        None
+    };
+    if let Some(ended) = ended_early {
         return match limited {
-            Some(limited) => format!("{interrupted}; {limited}"),
-            None => interrupted,
+            Some(limited) => format!("{ended}; {limited}"),
+            None => ended,
         };
     }
     limited.unwrap_or_else(|| {
@@ -103,15 +115,25 @@ pub(crate) fn words(shared: &Shared, limit: Option<String>) -> String {
     })
 }
 
-/// How far the run had come when it was interrupted.
-fn interrupted_after(shared: &Shared) -> String {
+/// Whether the loss of the last client ended the run before it had measured what was asked for.
+fn is_cut_short(shared: &Shared) -> bool {
+    let Shared { plan, counters, .. } = shared;
+    let is_short = match plan.length {
+        Length::Time(length) => shared.window() < length,
+        Length::Messages(messages) => counters.answered < messages,
+    };
+    is_short && counters.open == 0 && counters.all_lost() > 0 && counters.answered > 0
+}
+
+/// How much of the run was left when it ended early; `how` it did.
+fn ended_after(shared: &Shared, how: &str) -> String {
     let seconds = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
     let window = seconds(shared.window());
     match shared.plan.length {
-        _ if shared.window().is_zero() => "interrupted before anything was measured".to_owned(),
-        Length::Time(length) => format!("interrupted after {window}s of {}s", seconds(length)),
+        _ if shared.window().is_zero() => format!("{how} before anything was measured"),
+        Length::Time(length) => format!("{how} after {window}s of {}s", seconds(length)),
         Length::Messages(messages) => format!(
-            "interrupted after {window}s and {} of {messages} messages",
+            "{how} after {window}s and {} of {messages} messages",
             shared.counters.answered
         ),
     }
@@ -124,7 +146,7 @@ pub(crate) fn shortcomings(shared: &Shared) -> Vec<String> {
     let mut missing = Vec::new();
     if counters.welcomed < plan.clients && !shared.interrupted {
         missing.push(format!(
-            "{} of {} clients were {}",
+            "only {} of {} clients were {}",
             counters.welcomed,
             plan.clients,
             match plan.transport {
@@ -133,16 +155,17 @@ pub(crate) fn shortcomings(shared: &Shared) -> Vec<String> {
             }
         ));
     }
-    for (cause, lost) in counters.lost {
-        if lost > 0 {
-            let lost = count(lost, "client", "clients");
-            missing.push(format!("{lost} lost: {}", cause.name()));
-        }
-    }
+    missing.extend(lost_clients(shared));
     if counters.missing_line_ending > 0 {
         missing.push(format!(
-            "{} lacked their line's ending alone: try --framing chunk",
-            count(counters.missing_line_ending, "client", "clients")
+            "{} got the {} without a line ending: does the server use --framing chunk?",
+            count(counters.missing_line_ending, "client", "clients"),
+            // A server that ends the line of its welcome ends those of its replies.
+            if counters.welcomed == 0 {
+                "welcome"
+            } else {
+                "welcome or a reply"
+            }
         ));
     }
     if counters.datagrams.wrong > 0 {
@@ -159,22 +182,103 @@ pub(crate) fn shortcomings(shared: &Shared) -> Vec<String> {
     if !shared.interrupted {
         missing.extend(unanswered_clients(shared));
         missing.extend(missed_rate(shared));
+        missing.extend(never_sent(shared));
     }
     missing
 }
 
-/// Clients that sent and were never answered, or a run without any answer.
+/// The clients lost, by cause. Those that timed out say what they waited for.
+fn lost_clients(shared: &Shared) -> Vec<String> {
+    let counters = &shared.counters;
+    let mut lines = Vec::new();
+    for (cause, lost) in counters.lost {
+        let mut unexplained = lost;
+        if cause == LossCause::TimedOut {
+            for (reached, lost) in counters.lost_at[cause] {
+                unexplained -= lost;
+                if lost > 0 {
+                    let lost = count(lost, "client", "clients");
+                    let waiting = waiting_for(reached);
+                    let is_foreign =
+                        reached == Reached::Connected && counters.missing_line_ending == 0;
+                    let hint = if is_foreign {
+                        " (is this a helloop server?)"
+                    } else {
+                        ""
+                    };
+                    lines.push(format!("{lost} lost: {} {waiting}{hint}", cause.name()));
+                }
+            }
+        }
+        if unexplained > 0 {
+            let lost = count(unexplained, "client", "clients");
+            lines.push(format!("{lost} lost: {}", cause.name()));
+        }
+    }
+    lines
+}
+
+/// What a client that came so far waited for.
+fn waiting_for(reached: Reached) -> &'static str {
+    match reached {
+        Reached::Nothing => "waiting for the connect",
+        Reached::Connected => "waiting for the welcome",
+        Reached::Welcomed => "waiting for a reply",
+    }
+}
+
+/// Messages of the schedule that no client could send, and what to do.
+fn never_sent(shared: &Shared) -> Option<String> {
+    let Shared { plan, counters, .. } = shared;
+    let not_sent = shared.not_sent();
+    let clients = shared.active.len() as u32;
+    if not_sent == 0 || clients == 0 {
+        return None;
+    }
+    let why = if counters.lost_welcomed() >= clients {
+        "every client was lost".to_owned()
+    } else if counters.lost_welcomed() > 0 {
+        "some clients were lost; the others were waiting for replies".to_owned()
+    } else {
+        let waiting = match clients {
+            1 => "the only client was waiting for a reply".to_owned(),
+            _ => format!("all {clients} clients were waiting for a reply"),
+        };
+        let or = match plan.transport {
+            Transport::Tcp(Framing::Chunk) => " (or --framing line --pipeline)",
+            Transport::Tcp(Framing::Line) => " (or a larger --pipeline)",
+            Transport::Udp => "",
+        };
+        format!("{waiting}; use more clients{or}")
+    };
+    let messages = count(not_sent, "message was", "messages were");
+    Some(format!("{messages} never sent: {why}"))
+}
+
+/// Clients without any answer, and a run without one. Clients that had no message to send need none.
 fn unanswered_clients(shared: &Shared) -> Option<String> {
     let Shared { plan, counters, .. } = shared;
     if plan.active == 0 {
         None
     } else if plan.transport == Transport::Udp && counters.answered_once == 0 {
-        Some(format!("nothing answers at {}", plan.to))
+        let sent_bytes = shared.script.message.len();
+        let hint = if sent_bytes > DEFAULT_MAX_DATAGRAM_BYTES {
+            format!(
+                ": a server drops datagrams of {sent_bytes} bytes unless its --max-datagram allows \
+                 them (by default {DEFAULT_MAX_DATAGRAM_BYTES})"
+            )
+        } else {
+            String::new()
+        };
+        Some(format!("nothing answers at {}{hint}", plan.to))
     } else if counters.answered_once < counters.sent_once {
         Some(format!(
             "{} of {} clients that sent were answered",
             counters.answered_once, counters.sent_once
         ))
+    } else if counters.sent == 0 && shared.not_sent() > 0 {
+        // The messages that were never sent have a line of their own.
+        None
     } else if counters.sent == 0 && counters.all_lost() == 0 {
         Some("no message was due in the measured time".to_owned())
     } else if counters.answered == 0 {

@@ -39,7 +39,7 @@ fn refused_clients_are_counted_and_the_refusal_is_quoted() {
         "200 requested, 200 connected, 100 greeted, 100 sent, 100 answered;",
         "lost, busy: 100",
         "the server said: \"Busy: 100 of 100 clients connected\"",
-        "NOT ACHIEVED: 100 of 200 clients were connected and greeted",
+        "NOT ACHIEVED: only 100 of 200 clients were connected and greeted",
     ] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }

@@ -96,13 +96,15 @@ pub(super) fn messages(shared: &Shared) -> Messages {
     let seconds = shared.window().as_secs_f64();
     let before = shared.traffic_before;
     Messages {
-        due: shared.due_before_window(Duration::ZERO),
+        due: shared.due(),
         sent: counters.sent,
+        not_sent: shared.not_sent(),
         answered: counters.answered,
         unanswered: counters.unanswered,
         timed_out: counters.timed_out,
         in_flight: counters.left_in_flight,
         replies: counters.replies,
+        warmup_replies: counters.warmup_replies,
         seconds,
         per_second: per_second(counters.replies, seconds),
         bytes_out: counters.traffic.bytes_out - before.bytes_out,

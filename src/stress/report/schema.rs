@@ -17,8 +17,8 @@
 //! *in the window*, whatever message they answer, divided by the length of the window.
 //!
 //! A *measured* message begins in the window: it is sent (closed loop) or due (open loop) then. It
-//! ends in one of these ways. In the closed loop `messages.sent` is their sum; in the open loop
-//! messages that were due and never sent count too:
+//! is sent, or never is: `messages.due` is the sum of `messages.sent` and `messages.not_sent`. One
+//! that was sent ends in one of the other ways, and `messages.sent` is their sum:
 //!
 //! | end | counted in | latency sample |
 //! | --- | --- | --- |
@@ -26,6 +26,8 @@
 //! | timed out | `unanswered`, `timed_out` | yes: the time waited, at least the timeout |
 //! | its client was lost for another cause | `unanswered` | no: its latency is unknown |
 //! | the run was interrupted first | `in_flight` | no: it might have been answered in time |
+//! | never sent, its client timed out | `not_sent` | yes: the time waited, at least the timeout |
+//! | never sent for another cause | `not_sent` | no: its client was lost, or had no room for it |
 
 use super::names::{FramingName, HistogramUnit, LoopKind, TransportName};
 use schemars::generate::SchemaSettings;
@@ -208,27 +210,36 @@ pub(crate) struct Messages {
     pub due: Option<u64>,
     /// Measured messages sent.
     pub sent: u64,
+    /// Measured messages that were due and never sent: their clients waited for a reply or were lost;
+    /// 0 in the closed loop.
+    #[serde(default)]
+    pub not_sent: u64,
     /// Measured messages answered.
     pub answered: u64,
-    /// Measured messages, sent or due, that were not answered: timed out, or lost with their client.
+    /// Measured messages sent that were not answered: timed out, or lost with their client.
     pub unanswered: u64,
     /// Of these, timed out.
     pub timed_out: u64,
-    /// Measured messages, sent or due, without a reply when the run was interrupted; 0 if it was not.
+    /// Measured messages sent that had no reply when the run was interrupted; 0 if it was not.
     pub in_flight: u64,
     /// Replies received in the window.
     pub replies: u64,
+    /// Of these, to messages of the warm-up.
+    #[serde(default)]
+    pub warmup_replies: u64,
     /// The length of the window.
     pub seconds: f64,
     /// Replies received in the window per second.
     pub per_second: f64,
-    /// Bytes sent.
+    /// Bytes sent from the end of the warm-up to that of the run; in the whole run if it ended before
+    /// anything was measured.
     pub bytes_out: u64,
-    /// Bytes received.
+    /// Bytes received then, with those of replies to messages of the warm-up.
     pub bytes_in: u64,
 }
 
-/// Latencies, of messages those of all that were answered or timed out. A percentile is null unless
+/// Latencies, of messages those of all that were answered or timed out, or waited to be sent when their
+/// client timed out. A percentile is null unless
 /// at least 10 samples exceed it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -380,7 +391,8 @@ pub(crate) struct VerdictReport {
     /// The load generator was the bottleneck, not the server.
     pub limited_by_client: bool,
     /// `measured the server`, `measured nothing`, `held idle clients`, `limited by this client: ...`;
-    /// after `interrupted after ...`, where it was.
+    /// the last after `interrupted after ...` or `ended after ...: every client was lost`, where it
+    /// ended early.
     pub words: String,
 }
 

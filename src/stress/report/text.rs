@@ -163,6 +163,10 @@ fn add_messages(report: &Report, lines: &mut Lines) {
     let due = messages
         .due
         .map_or_else(String::new, |due| format!("{due} due, "));
+    let never_sent = match messages.not_sent {
+        0 => String::new(),
+        not_sent => format!("{not_sent} never sent, "),
+    };
     let in_flight = if report.interrupted {
         format!(", {} in flight", messages.in_flight)
     } else {
@@ -171,16 +175,23 @@ fn add_messages(report: &Report, lines: &mut Lines) {
     lines.add(
         "messages",
         format!(
-            "{due}{} sent, {} answered, {}{in_flight}",
+            "{due}{} sent, {never_sent}{} answered, {}{in_flight}",
             messages.sent,
             messages.answered,
             unanswered(messages)
         ),
     );
     lines.more(format!(
-        "{} sent, {} received",
+        "{} sent, {} received{}",
         bytes(messages.bytes_out as f64),
-        bytes(messages.bytes_in as f64)
+        bytes(messages.bytes_in as f64),
+        if messages.seconds == 0.0 {
+            ", before anything was measured"
+        } else if messages.warmup_replies > 0 {
+            " since the warm-up, with the replies to its messages"
+        } else {
+            ""
+        }
     ));
     lines.add("rate", rate(messages, report.plan.rate));
     if let Some(datagrams) = &report.datagrams {
@@ -192,7 +203,7 @@ fn add_messages(report: &Report, lines: &mut Lines) {
             ),
         );
     }
-    if let Some(served) = report.served {
+    if let Some(served) = report.served.filter(|served| served.best > 0) {
         lines.add(
             "fairness",
             format!(
@@ -219,6 +230,7 @@ fn rate(messages: &Messages, requested: Option<u64>) -> String {
     let Messages {
         per_second,
         replies,
+        warmup_replies,
         seconds,
         ..
     } = messages;
@@ -229,21 +241,49 @@ fn rate(messages: &Messages, requested: Option<u64>) -> String {
             per_second * 100.0 / requested.max(1) as f64
         ),
     };
+    // The others of the window are to measured messages.
+    let later = (messages.answered + warmup_replies).saturating_sub(*replies);
+    let mut apart = Vec::new();
+    if *warmup_replies > 0 {
+        apart.push(format!("{warmup_replies} of them to warm-up messages"));
+    }
+    if later > 0 {
+        apart.push(format!("{later} more came after it"));
+    }
+    let apart = if apart.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", apart.join("; "))
+    };
     let replies = count(*replies, "reply", "replies");
-    format!("{achieved}: {replies} in {seconds:.2}s")
+    format!("{achieved}: {replies} in {seconds:.2}s{apart}")
 }
 
 fn add_latency(report: &Report, columns: Option<usize>, lines: &mut Lines) {
     let latency = &report.latency;
     lines.add("latency", named_times(&extremes(latency)));
     lines.more(named_times(&quantiles(latency)));
-    if report.messages.timed_out > 0 {
+    let unanswered = latency.samples.saturating_sub(report.messages.answered);
+    if unanswered > 0 {
         lines.more(format!(
             "{} with the time until the timeout",
             count(
-                report.messages.timed_out,
-                "unanswered message is included",
-                "unanswered messages are included"
+                unanswered,
+                "message without a reply is included",
+                "messages without a reply are included"
+            )
+        ));
+    }
+    // Of the messages that were never sent, those behind one that timed out are samples.
+    let stalled = unanswered.saturating_sub(report.messages.timed_out);
+    let left_out = report.messages.not_sent.saturating_sub(stalled);
+    if left_out > 0 {
+        lines.more(format!(
+            "{} not included",
+            count(
+                left_out,
+                "message that was never sent is",
+                "messages that were never sent are"
             )
         ));
     }
@@ -327,16 +367,19 @@ fn add_processes(report: &Report, lines: &mut Lines) {
         "load generator",
         own.map_or_else(|| "n/a".to_owned(), process),
     );
+    // Without a single late tick or message none was measured: a clock is never that exact.
+    let lag = |mean, max| match max {
+        0.0 => "n/a".to_owned(),
+        _ => format!("mean {}, max {}", time(Some(mean)), time(Some(max))),
+    };
     let mut lateness = format!(
-        "event-loop lag: mean {}, max {}",
-        time(Some(load.loop_lag_mean_us)),
-        time(Some(load.loop_lag_max_us))
+        "event-loop lag: {}",
+        lag(load.loop_lag_mean_us, load.loop_lag_max_us)
     );
     if report.plan.rate.is_some() {
         lateness += &format!(
-            "; behind its schedule: mean {}, max {}",
-            time(Some(load.behind_mean_us)),
-            time(Some(load.behind_max_us))
+            "; behind its schedule: {}",
+            lag(load.behind_mean_us, load.behind_max_us)
         );
     }
     lines.more(lateness);

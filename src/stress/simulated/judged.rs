@@ -109,3 +109,51 @@ fn a_missed_rate_of_datagrams_is_about_those_sent() {
         "{missing:?}"
     );
 }
+
+/// Ten clients that wait 100 ms for each reply send a hundred messages a second of the five thousand
+/// that are due. What they never send is neither unanswered nor a sample, and the verdict says what to
+/// do. The run waits for its end no longer than the timeout.
+#[test]
+fn messages_that_no_client_can_send_are_counted_apart() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    for warmup_ms in [0, 1_000] {
+        let plan = Plan {
+            rate: NonZeroU64::new(5_000),
+            warmup: Duration::from_millis(warmup_ms),
+            timeout: TIMEOUT,
+            length: seconds(3),
+            ..tcp::lines(10, 1)
+        };
+        let mut run = tcp::start(plan, 1_000);
+        for (_, wire) in &run.wires {
+            wire.borrow_mut().delay = Duration::from_millis(100);
+        }
+        run.finish(0..0);
+        let shared = &run.shared;
+        let counters = &shared.counters;
+        assert_eq!(shared.due(), Some(15_000));
+        assert_eq!(counters.sent + shared.not_sent(), 15_000);
+        assert_eq!(counters.sent, counters.answered + counters.unanswered);
+        assert_eq!(counters.latency.len(), counters.sent);
+        match warmup_ms {
+            // The messages of the warm-up alone take fifty seconds.
+            1_000 => assert_eq!(counters.sent, 0),
+            _ => {
+                assert!((350..=420).contains(&counters.sent), "{}", counters.sent);
+                // The last ones were sent seconds after they were due.
+                assert!(counters.latency.max() > Some(3 * TIMEOUT));
+                assert!(counters.latency.min() < Some(TIMEOUT));
+            }
+        }
+        let missing = verdict::shortcomings(shared).join("; ");
+        let expected = format!(
+            "{} messages were never sent: all 10 clients were waiting for a reply; use more clients \
+             (or a larger --pipeline)",
+            shared.not_sent()
+        );
+        assert!(missing.contains(&expected), "{missing}");
+        assert!(!missing.contains("was due"), "{missing}");
+        let over = run.now.since(shared.measured_until);
+        assert!(over <= TIMEOUT + Duration::from_millis(10), "{over:?}");
+    }
+}
