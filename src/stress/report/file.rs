@@ -134,9 +134,9 @@ mod tests {
     fn an_error_quotes_no_more_than_an_excerpt() {
         let long = "x".repeat(10_000);
         let text = format!(
-            r#"{{"schema_version":2,"verdict":{{}},"helloop_version":"","started":"","command":[],
+            r#"{{"schema_version":2,"helloop_version":"","started":"","command":[],
             "machine":{{"system":"","kernel":"","architecture":"","cpu_model":null,"cpus":1}},
-            "plan":{{"to":"","transport":"{long}"}}}}"#
+            "plan":{{"to":"","transport":"{long}"}},"verdict":{{}}}}"#
         );
         let error = error_of(text.as_bytes());
         assert!(error.contains("unknown variant `xxx"), "{error}");
