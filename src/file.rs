@@ -12,7 +12,6 @@
 //! A command that handles signals to stop removes the temporary files with [`abandon`]. Only SIGKILL,
 //! or a signal that is not handled, leaves one, `.helloop-….part`, and never a partial target.
 
-use crate::protocol::escape::escape_path;
 use nix::libc;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -304,7 +303,8 @@ fn open(target: &Path, deadline: Option<Instant>) -> io::Result<Out> {
             (Ok(file), Some(deadline)) => return Ok(Out::Until(file, deadline)),
             (Err(error), _) if error.raw_os_error() != Some(libc::ENXIO) => return Err(error),
             (Err(_), _) if !is_said => {
-                log::info!("waiting for a reader of {}", escape_path(target));
+                let name = target.display().to_string();
+                log::info!("waiting for a reader of {}", name.escape_debug());
                 is_said = true;
             }
             // A writer that waits without a limit need not look again and again.

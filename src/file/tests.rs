@@ -124,6 +124,8 @@ fn only_a_regular_file_is_ever_replaced() {
         (inside("folder"), io::ErrorKind::IsADirectory),
         (inside("no-folder/new"), io::ErrorKind::NotFound),
         (inside("file/new"), io::ErrorKind::NotADirectory),
+        (inside("new/"), io::ErrorKind::IsADirectory),
+        (inside("new/."), io::ErrorKind::IsADirectory),
         (PathBuf::from("/"), io::ErrorKind::IsADirectory),
         (PathBuf::from(".."), io::ErrorKind::IsADirectory),
     ] {

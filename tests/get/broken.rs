@@ -192,3 +192,12 @@ fn an_unsupported_url_is_an_error_with_its_reason() {
         assert_eq!(error.exit_code(), 2);
     }
 }
+
+#[test]
+fn a_part_of_a_page_is_not_taken_for_the_page() {
+    let error = rejected(
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-3/9\r\n\
+         Content-Length: 4\r\n\r\nhalf",
+    );
+    assert_response_error(&error, &ResponseError::Partial);
+}

@@ -1,7 +1,7 @@
 //! Where a page is saved, and which files are never replaced.
 
 use crate::util::{Process, TIMEOUT, helloop};
-use crate::{Get, message_of, responding_server, server};
+use crate::{Get, SHORT_TIMEOUT, message_of, responding_server, server};
 use helloop::testing::client::Error;
 use helloop::testing::client::http::Place;
 use nix::sys::signal::Signal;
@@ -62,7 +62,7 @@ fn a_file_that_appears_during_the_fetch_is_not_replaced() {
 #[test]
 fn nothing_is_fetched_if_it_cannot_be_saved() {
     let mut get = Get::new("http://127.0.0.1:1/");
-    for path in ["no-folder/page", "..", "."] {
+    for path in ["no-folder/page", "..", ".", "new/", "new/.", "new//"] {
         get.options.output = Some(get.folder.path().join(path));
         let error = get.run().1.unwrap_err();
         assert!(matches!(error, Error::Save { .. }), "{error:?}");
@@ -168,6 +168,65 @@ fn a_dash_is_standard_output_and_nothing_else_is_there() {
         // No line of the log, which would follow the body on a terminal.
         assert_eq!(ended.stderr, "HTTP/1.1 200 OK\r\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{name}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn the_file_that_standard_output_leads_to_is_not_opened_again() {
+    for name in ["/dev//stdout", "/dev/./fd/1", "/dev/../dev/stdout"] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");
+        let mut command = helloop(&["get", &url, "-o", name]);
+        command.stdout(fs::File::create(&out).unwrap());
+        let ended = command.output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(fs::read(&out).unwrap(), b"hello", "{name}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_file_name_reaches_no_terminal_unescaped() {
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = "e\x1b[31m\x1b]0;PWN\x07x";
+    let shown = "e\\u{1b}[31m\\u{1b}]0;PWN\\u{7}x";
+    let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");
+    let inside = format!("{hostile}/page");
+    for (output, code) in [(hostile, 0), (hostile, 1), (&inside, 1)] {
+        let mut command = helloop(&["get", &url, "-o", output]);
+        command.current_dir(folder.path());
+        let ended = Process::start(command).wait();
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let said = ended.stdout + &ended.stderr;
+        assert!(said.contains(shown), "{said:?}");
+        assert!(!said.contains(['\x1b', '\x07']), "{said:?}");
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn a_fifo_is_waited_for_until_the_timeout() {
+    const LARGE_BYTES: usize = 500_000;
+    // Nobody opens it; someone does and does not read.
+    for (is_open, words) in [(false, "no one reads it"), (true, "does not read on")] {
+        let mut response = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        response.resize(response.len() + LARGE_BYTES, b'x');
+        let (url, server) = responding_server(response);
+        let mut get = Get::new(&url);
+        get.options.timeout = 2 * SHORT_TIMEOUT;
+        nix::unistd::mkfifo(&get.page(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Open for both, it waits for no writer.
+        let reader = is_open.then(|| {
+            let mut options = fs::OpenOptions::new();
+            options.read(true).write(true).open(get.page()).unwrap()
+        });
+        let began = Instant::now();
+        let error = get.run().1.unwrap_err();
+        assert!(began.elapsed() < TIMEOUT, "{error}");
+        assert!(message_of(&error).contains(words), "{error}");
+        drop(reader);
         server.join().unwrap();
     }
 }

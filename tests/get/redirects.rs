@@ -126,10 +126,17 @@ fn a_redirect_that_cannot_be_followed_says_where_it_leads() {
         assert_eq!((get.files(), error.exit_code()), (Vec::new(), 1));
         server.join().unwrap();
     }
-    let (url, server) = responding_server("HTTP/1.1 302 Found\r\n\r\nmoved");
-    let error = Get::new(&url).run().1.unwrap_err();
-    assert!(message_of(&error).contains("does not say where"), "{error}");
-    server.join().unwrap();
+    for (fields, words) in [
+        ("", "does not say where"),
+        ("Location: \r\n", "does not say where"),
+        ("Location: /a\r\nLocation: /b\r\n", "several places"),
+    ] {
+        let response = format!("HTTP/1.1 302 Found\r\n{fields}\r\nmoved");
+        let (url, server) = responding_server(response);
+        let error = Get::new(&url).run().1.unwrap_err();
+        assert!(message_of(&error).contains(words), "{error}");
+        server.join().unwrap();
+    }
 }
 
 #[test]

@@ -128,6 +128,8 @@ fn a_file_that_is_not_a_report_is_one_clear_line() {
     old["schema_version"] = json!(1);
     let mut damaged = real();
     damaged["plan"]["transport"] = json!("\u{1b}[2J");
+    let mut endless = real();
+    endless["verdict"]["shortcomings"] = json!(vec![""; 1_001]);
     let table = [
         (folder.path("absent.json"), "cannot open "),
         (folder.path("."), "cannot be read: Is a directory"),
@@ -155,6 +157,10 @@ fn a_file_that_is_not_a_report_is_one_clear_line() {
             "is not JSON: EOF",
         ),
         ("/dev/zero".into(), "is larger than 32 MiB"),
+        (
+            folder.write("g", endless.to_string()).into(),
+            "is not a report: it has a list of more than 1000 entries",
+        ),
     ];
     for (path, words) in table {
         let html = text_of(&folder.path("page.html"));
