@@ -190,7 +190,7 @@ fn five_thousand_replies_that_arrived_during_a_pause_of_the_load_are_counted() {
     thread::sleep(Duration::from_secs(3));
     load.signal(Signal::SIGCONT);
     let report = load.wait().stdout;
-    assert!(report.contains("; 0 lost"), "{report}");
+    assert!(report.contains(", 0 lost"), "{report}");
 }
 
 /// Each flooding client sends as fast as the socket allows, and reads everything.
