@@ -19,7 +19,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use util::{Process, Server, helloop};
+use util::{Process, Server, SetOnDrop, helloop};
 
 /// Connected clients.
 struct Clients(Vec<TcpStream>);
@@ -47,7 +47,7 @@ impl Clients {
                 }
             });
             // Also if `work` fails, so that its failure is seen.
-            let _end = OnDrop(&done);
+            let _end = SetOnDrop(&done);
             work();
         });
     }
@@ -61,15 +61,6 @@ impl Clients {
             client.read_exact(&mut reply).unwrap();
             assert_eq!(&reply, b"Hello, Ada!");
         }
-    }
-}
-
-/// Sets a flag when it is dropped.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

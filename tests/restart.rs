@@ -13,7 +13,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
-use util::{IS_LINUX_CODE, Model, Server, TIMEOUT, clients_within_descriptor_limit, reset};
+use util::{
+    IS_LINUX_CODE, Model, Server, SetOnDrop, TIMEOUT, clients_within_descriptor_limit, reset,
+};
 
 both_models! {
     #[ignore = "depends on the time of a retransmission"]
@@ -237,6 +239,7 @@ fn a_restart_with_reuse_port_resets_and_refuses_no_connect() {
         address,
         |_| is_over.load(Relaxed),
         || {
+            let _end = SetOnDrop(&is_over);
             for _ in 0..5 {
                 let flags = ["--reuse-port"];
                 let next = Model::Reactor.setup(&flags).listen(&[&address.to_string()]);
@@ -247,7 +250,6 @@ fn a_restart_with_reuse_port_resets_and_refuses_no_connect() {
                 println!("stopped within {:?}", started.elapsed());
                 assert_eq!(ended.code, Some(0), "{ended:?}");
             }
-            is_over.store(true, Relaxed);
         },
     );
     println!("{storm:?}");

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use crate::util::{Server, connect};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 /// One response.
@@ -74,11 +74,25 @@ pub fn send(address: SocketAddr, request: &[u8]) -> Response {
     read_response(&mut stream)
 }
 
+fn request(address: SocketAddr, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")
+}
+
 /// Requests a path.
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> Response {
-    send(
-        address,
-        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes(),
-    )
+    send(address, request(address, path).as_bytes())
+}
+
+/// Requests a path; `None` if the connection is closed before the first byte of a response.
+#[track_caller]
+pub fn try_get(address: SocketAddr, path: &str) -> Option<Response> {
+    let mut stream = connect(address);
+    stream.write_all(request(address, path).as_bytes()).ok()?;
+    match stream.peek(&mut [0]) {
+        Ok(1..) => Some(read_response(&mut stream)),
+        Ok(0) => None,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+        Err(error) => panic!("{error}"),
+    }
 }

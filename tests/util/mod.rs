@@ -20,11 +20,22 @@ pub use sockets::{
 };
 
 use nix::sys::signal::Signal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// After this long a wait fails. Far longer than anything should take, because the machine may be
 /// busy.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sets a flag when it is dropped, so that the threads that wait for the flag also end when a test
+/// fails: otherwise the failed test would wait for them forever.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// The program under test.
 pub const HELLOOP: &str = env!("CARGO_BIN_EXE_helloop");
