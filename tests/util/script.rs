@@ -1,8 +1,8 @@
 //! Scripted sockets: a stream, a listener and a UDP socket whose calls return what a test decides.
 //!
 //! **Owns** what each call returns, and which edges a poll would report. **Must never touch** a
-//! real socket. **Invariant**: an edge is reported once, and only where a kernel would report one:
-//! bytes or EOF arrived, or there is room again in a send buffer that a write found full.
+//! real socket. **Invariant**: an event is reported once, and only where a [`BackEnd`] would report
+//! one.
 
 #![allow(dead_code, unreachable_pub)] // each test crate uses only a part
 
@@ -27,6 +27,18 @@ impl Net for ScriptedNet {
     type Listener = ScriptedListener;
     type Stream = ScriptedStream;
     type UdpSocket = ScriptedUdpSocket;
+}
+
+/// When the poll reports an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackEnd {
+    /// epoll and kqueue: bytes or EOF arrived, or there is room again in a send buffer that a write
+    /// found full.
+    #[default]
+    EveryEdge,
+    /// mio's back end on poll(2): the socket is ready, and since the last event for that direction
+    /// some call has returned `WouldBlock`. Such a call arms both directions.
+    AfterWouldBlock,
 }
 
 /// A fault of a scripted call.
@@ -94,6 +106,12 @@ pub struct Connection {
     pub found_full: bool,
     /// Edges that are not reported yet.
     pub edge: Readiness,
+    /// When the poll reports an event.
+    pub back_end: BackEnd,
+    /// The directions that a poll reported since a call last returned `WouldBlock`.
+    pub disarmed: Readiness,
+    /// Whether the stream claims that a short read proves more than its back end promises.
+    pub overestimates_short_reads: bool,
     /// The faults of the next calls, in order; `None` is a call without a fault.
     pub faults: VecDeque<Option<Fault>>,
     /// Whether the poll cannot register the stream for lack of memory.
@@ -136,10 +154,34 @@ impl Connection {
     /// The event that a poll would report now, if any.
     pub fn take_mark(&mut self) -> Option<Mark> {
         let token = self.token?;
-        if self.edge.is_empty() {
-            return None;
+        let event = match self.back_end {
+            BackEnd::EveryEdge => std::mem::take(&mut self.edge),
+            BackEnd::AfterWouldBlock => self.take_armed(),
+        };
+        (!event.is_empty()).then_some((token, event))
+    }
+
+    /// What is ready, of the directions that are armed.
+    fn take_armed(&mut self) -> Readiness {
+        let mut ready = Readiness::empty();
+        if !self.arrived.is_empty() || self.fin || self.reset {
+            ready |= Readiness::READABLE;
         }
-        Some((token, std::mem::take(&mut self.edge)))
+        if self.room > 0 || self.reset {
+            ready |= Readiness::WRITABLE;
+        }
+        let mut event = ready & !self.disarmed;
+        self.disarmed |= event;
+        if event.contains(Readiness::READABLE) && (self.fin || self.reset) {
+            event |= Readiness::CLOSED;
+        }
+        event
+    }
+
+    /// A call would block: both directions are armed again.
+    fn would_block<T>(&mut self) -> io::Result<T> {
+        self.disarmed = Readiness::empty();
+        Err(ErrorKind::WouldBlock.into())
     }
 
     fn next_fault(&mut self, call: Call) -> Option<Fault> {
@@ -157,7 +199,7 @@ impl Connection {
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::READABLE;
-                return Err(ErrorKind::WouldBlock.into());
+                return self.would_block();
             }
             // EOF, and unread input is lost.
             Some(Fault::Zero) => {
@@ -173,7 +215,7 @@ impl Connection {
         }
         if self.arrived.is_empty() {
             if !self.fin {
-                return Err(ErrorKind::WouldBlock.into());
+                return self.would_block();
             }
             self.eof_read |= !self.shut;
             return Ok(0);
@@ -197,7 +239,7 @@ impl Connection {
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::WRITABLE;
-                return Err(ErrorKind::WouldBlock.into());
+                return self.would_block();
             }
             Some(Fault::Zero) => {
                 self.reset = true;
@@ -212,7 +254,7 @@ impl Connection {
         let count = limit.min(self.room).min(bytes.len());
         if count == 0 {
             self.found_full = true;
-            return Err(ErrorKind::WouldBlock.into());
+            return self.would_block();
         }
         self.room -= count;
         self.written.extend_from_slice(&bytes[..count]);
@@ -297,6 +339,11 @@ impl Write for ScriptedStream {
 }
 
 impl Stream for ScriptedStream {
+    fn short_read_drains(&self) -> bool {
+        let connection = self.0.borrow();
+        connection.back_end == BackEnd::EveryEdge || connection.overestimates_short_reads
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shutdown()
     }
