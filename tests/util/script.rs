@@ -1,4 +1,5 @@
-//! Scripted sockets: a stream, a listener and a UDP socket whose calls return what a test decides.
+//! Scripted sockets: a stream, and in `unconnected` a listener and a UDP socket, whose calls return
+//! what a test decides.
 //!
 //! **Owns** what each call returns, and which edges a poll would report. **Must never touch** a
 //! real socket. **Invariant**: an event is reported once, and only where a [`BackEnd`] would report
@@ -6,9 +7,8 @@
 
 #![allow(dead_code, unreachable_pub)] // each test crate uses only a part
 
+use helloop::net::Net;
 use helloop::net::stream::Stream;
-use helloop::net::udp::DatagramSocket;
-use helloop::net::{Accept, Net};
 use helloop::reactor::{Mark, Readiness, Token};
 use mio::{Interest, Registry, event};
 use std::cell::RefCell;
@@ -17,7 +17,30 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
-use std::time::Duration;
+
+/// Registers a scripted socket: there is no poll to ask. Only a stream keeps its token.
+macro_rules! scripted_registration {
+    ($($socket:ty: |$self:ident, $token:ident| $register:expr),+ $(,)?) => {
+        $(impl event::Source for $socket {
+            fn register(&mut $self, _: &Registry, $token: mio::Token, _: Interest) -> io::Result<()> {
+                $register
+            }
+
+            fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+                panic!("a socket is registered once");
+            }
+
+            fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+                Ok(())
+            }
+        })+
+    };
+}
+
+#[path = "unconnected.rs"]
+mod unconnected;
+
+pub use unconnected::{AcceptQueue, ScriptedListener, ScriptedUdpSocket, UdpScript};
 
 /// A network of scripted sockets.
 #[derive(Debug)]
@@ -39,6 +62,26 @@ pub enum BackEnd {
     /// mio's back end on poll(2): the socket is ready, and since the last event for that direction
     /// some call has returned `WouldBlock`. Such a call arms both directions.
     AfterWouldBlock,
+}
+
+/// What mio's back end on poll(2) knows of a socket: the directions reported since a call last
+/// returned `WouldBlock`, which it does not report again before the next such call.
+#[derive(Debug, Default)]
+pub struct Disarmed(Readiness);
+
+impl Disarmed {
+    /// The event for a socket that is ready for this; empty: none.
+    pub fn take_event(&mut self, ready: Readiness) -> Readiness {
+        let event = ready & !self.0;
+        self.0 |= event;
+        event
+    }
+
+    /// A call would block: both directions are armed again.
+    fn would_block<T>(&mut self) -> io::Result<T> {
+        self.0 = Readiness::empty();
+        Err(ErrorKind::WouldBlock.into())
+    }
 }
 
 /// A fault of a scripted call.
@@ -108,8 +151,8 @@ pub struct Connection {
     pub edge: Readiness,
     /// When the poll reports an event.
     pub back_end: BackEnd,
-    /// The directions that a poll reported since a call last returned `WouldBlock`.
-    pub disarmed: Readiness,
+    /// The directions that a poll does not report now, if it is [`BackEnd::AfterWouldBlock`].
+    pub disarmed: Disarmed,
     /// Whether the stream claims that a short read proves more than its back end promises.
     pub overestimates_short_reads: bool,
     /// The faults of the next calls, in order; `None` is a call without a fault.
@@ -170,18 +213,11 @@ impl Connection {
         if self.room > 0 || self.reset {
             ready |= Readiness::WRITABLE;
         }
-        let mut event = ready & !self.disarmed;
-        self.disarmed |= event;
+        let mut event = self.disarmed.take_event(ready);
         if event.contains(Readiness::READABLE) && (self.fin || self.reset) {
             event |= Readiness::CLOSED;
         }
         event
-    }
-
-    /// A call would block: both directions are armed again.
-    fn would_block<T>(&mut self) -> io::Result<T> {
-        self.disarmed = Readiness::empty();
-        Err(ErrorKind::WouldBlock.into())
     }
 
     fn next_fault(&mut self, call: Call) -> Option<Fault> {
@@ -199,7 +235,7 @@ impl Connection {
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::READABLE;
-                return self.would_block();
+                return self.disarmed.would_block();
             }
             // EOF, and unread input is lost.
             Some(Fault::Zero) => {
@@ -215,7 +251,7 @@ impl Connection {
         }
         if self.arrived.is_empty() {
             if !self.fin {
-                return self.would_block();
+                return self.disarmed.would_block();
             }
             self.eof_read |= !self.shut;
             return Ok(0);
@@ -239,7 +275,7 @@ impl Connection {
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::WRITABLE;
-                return self.would_block();
+                return self.disarmed.would_block();
             }
             Some(Fault::Zero) => {
                 self.reset = true;
@@ -254,7 +290,7 @@ impl Connection {
         let count = limit.min(self.room).min(bytes.len());
         if count == 0 {
             self.found_full = true;
-            return self.would_block();
+            return self.disarmed.would_block();
         }
         self.room -= count;
         self.written.extend_from_slice(&bytes[..count]);
@@ -354,102 +390,6 @@ impl Stream for ScriptedStream {
     }
 }
 
-/// The accept queue of a scripted listener.
-#[derive(Debug, Default)]
-pub struct AcceptQueue {
-    /// Connections to be accepted.
-    pub streams: VecDeque<ScriptedStream>,
-    /// Errors that the next calls of `accept` return first.
-    pub errors: VecDeque<io::Error>,
-    /// Calls of `accept` so far.
-    pub calls: u64,
-    /// How long half-done handshakes take, if the listener can drop new ones.
-    pub handshake: Option<Duration>,
-}
-
-/// A listening socket that accepts from its queue.
-#[derive(Debug, Default)]
-pub struct ScriptedListener(pub Rc<RefCell<AcceptQueue>>);
-
-impl Accept for ScriptedListener {
-    type Stream = ScriptedStream;
-
-    fn accept(&self) -> io::Result<(ScriptedStream, SocketAddr)> {
-        let mut queue = self.0.borrow_mut();
-        queue.calls += 1;
-        if let Some(error) = queue.errors.pop_front() {
-            return Err(error);
-        }
-        let stream = queue.streams.pop_front().ok_or(ErrorKind::WouldBlock)?;
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        let address = stream.0.borrow().address.unwrap_or(loopback);
-        Ok((stream, address))
-    }
-
-    fn drop_new_handshakes(&self) -> Option<Duration> {
-        self.0.borrow().handshake
-    }
-}
-
-/// What the calls of a scripted UDP socket return, and what it has sent.
-#[derive(Debug, Default)]
-pub struct UdpScript {
-    /// What the next calls of `recv_from` return: a datagram and its source, or an error.
-    pub arrived: VecDeque<io::Result<(Vec<u8>, SocketAddr)>>,
-    /// Errors that the next calls of `send_to` return first.
-    pub send_errors: VecDeque<io::Error>,
-    /// Each datagram sent, with its destination.
-    pub sent: Vec<(Vec<u8>, SocketAddr)>,
-    /// Calls of `recv_from` so far.
-    pub receives: u64,
-}
-
-/// A UDP socket that follows its script.
-#[derive(Debug, Default)]
-pub struct ScriptedUdpSocket(pub Rc<RefCell<UdpScript>>);
-
-impl DatagramSocket for ScriptedUdpSocket {
-    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let mut script = self.0.borrow_mut();
-        script.receives += 1;
-        let (datagram, from) = script
-            .arrived
-            .pop_front()
-            .unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))?;
-        let length = datagram.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&datagram[..length]);
-        Ok((length, from))
-    }
-
-    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let mut script = self.0.borrow_mut();
-        if let Some(error) = script.send_errors.pop_front() {
-            return Err(error);
-        }
-        script.sent.push((datagram.to_vec(), to));
-        Ok(datagram.len())
-    }
-}
-
-/// Registers a scripted socket: there is no poll to ask. Only a stream keeps its token.
-macro_rules! scripted_registration {
-    ($($socket:ty: |$self:ident, $token:ident| $register:expr),+ $(,)?) => {
-        $(impl event::Source for $socket {
-            fn register(&mut $self, _: &Registry, $token: mio::Token, _: Interest) -> io::Result<()> {
-                $register
-            }
-
-            fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
-                panic!("a socket is registered once");
-            }
-
-            fn deregister(&mut self, _: &Registry) -> io::Result<()> {
-                Ok(())
-            }
-        })+
-    };
-}
-
 scripted_registration! {
     ScriptedStream: |self, token| {
         let mut connection = self.0.borrow_mut();
@@ -459,6 +399,4 @@ scripted_registration! {
         connection.token = Some(token.into());
         Ok(())
     },
-    ScriptedListener: |self, _token| Ok(()),
-    ScriptedUdpSocket: |self, _token| Ok(()),
 }

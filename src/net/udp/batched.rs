@@ -50,9 +50,9 @@ impl DatagramSocket for Batched {
         self.socket.send_to(datagram, to)
     }
 
-    /// A batch that is not full has drained the socket, as a short read has. recvmmsg also stops early at an error,
-    /// but on an unconnected socket Linux has none to report: it drops ICMP errors unless
-    /// IP_RECVERR is set (`__udp4_lib_err` in net/ipv4/udp.c; udp(7) says otherwise).
+    /// A batch that is not full drains the socket where a short read does (pitfall 25). recvmmsg also
+    /// stops early at an error, but on an unconnected socket Linux has none to report: it drops ICMP
+    /// errors unless IP_RECVERR is set (`__udp4_lib_err` in net/ipv4/udp.c; udp(7) says otherwise).
     fn receive(&mut self, batch: &mut RecvBatch) -> io::Result<bool> {
         let (mut buffers, received) = batch.buffers();
         let mut slices: [_; BATCH_DATAGRAMS] =

@@ -73,7 +73,13 @@ impl Signals {
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         // `pending` drains the socket without mio's knowledge, so this does before: what arrives in
         // between is pending, and its event is spurious (pitfall 25).
-        while matches!(self.delivery.get_read().read(&mut [0; 64]), Ok(1..)) {}
+        loop {
+            match self.delivery.get_read().read(&mut [0; 64]) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
         cx.readiness.remove(Readiness::READABLE);
         for signal in self.delivery.pending() {
             match signal {
