@@ -10,6 +10,7 @@ mod util;
 
 use harness::Harness;
 use helloop::reactor::Readiness;
+use helloop::server::sources::datagrams::{DATAGRAMS_PER_DRAIN, DATAGRAMS_PER_TURN};
 use helloop::server::sources::listener::{ACCEPTS_PER_DRAIN, ACCEPTS_PER_TURN};
 use helloop::server::{DRAIN_BYTES_PER_CLIENT, Lifecycle, Outcome, Settings};
 use nix::errno::Errno;
@@ -388,6 +389,22 @@ fn queued_datagrams_are_answered() {
     let ended = server.wait();
     assert_eq!(ended.code, Some(0));
     assert!(ended.stdout.contains(" 100 datagrams "), "{ended:?}");
+}
+
+/// All that wait, although their event may be handled after the signal's. A flood ends too.
+#[test]
+fn a_drain_answers_a_bounded_number_of_datagrams() {
+    for count in [3 * DATAGRAMS_PER_TURN, 2 * DATAGRAMS_PER_DRAIN] {
+        let mut harness = Harness::new(Settings::default());
+        let (token, script) = harness.datagrams();
+        let datagram = || Ok((b"Ada".to_vec(), ([127, 0, 0, 1], 40_000).into()));
+        script.borrow_mut().arrived = (0..count).map(|_| datagram()).collect();
+        harness.server.shared.lifecycle = Lifecycle::Stopping;
+        harness.step_with(&[(token, Readiness::READABLE)]);
+        harness.run_until_idle();
+        assert_eq!(harness.outcome, Some(Outcome::Drained));
+        assert_eq!(script.borrow().sent.len(), count.min(DATAGRAMS_PER_DRAIN));
+    }
 }
 
 /// A client that never stops sending is read until its socket is empty, or the bound is reached.

@@ -1,5 +1,5 @@
-//! Property: however the input is split, whichever writes are short or blocked, and whatever
-//! spurious and stale events arrive, the server sends exactly the bytes of an independent reference
+//! Property: however the input is split, whichever writes are short or blocked, whatever spurious
+//! and stale events arrive, and whichever back end reports them, the server sends exactly the bytes of an independent reference
 //! model, and the memory for one client stays within its limit.
 
 #[path = "util/harness.rs"]
@@ -15,7 +15,7 @@ use helloop::reactor::{Mark, Readiness, Token};
 use helloop::server::Settings;
 use helloop::server::sources::peer::MAX_PEER_BYTES;
 use proptest::prelude::*;
-use script::{Fault, ScriptedStream};
+use script::{BackEnd, Fault, ScriptedStream};
 use std::time::Duration;
 
 /// What happens to the client, or around it.
@@ -68,15 +68,21 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
+fn back_end() -> impl Strategy<Value = BackEnd> {
+    prop_oneof![Just(BackEnd::EveryEdge), Just(BackEnd::AfterWouldBlock)]
+}
+
 /// Runs one client through the actions, then lets the rest of the input arrive and all replies be
 /// sent. Returns what each read returned, and what was written.
 fn run(
     settings: Settings,
+    back_end: BackEnd,
     input: &[u8],
     actions: &[Action],
 ) -> Result<(Vec<Vec<u8>>, Vec<u8>), TestCaseError> {
     let mut harness = Harness::new(settings);
     let client = harness.client(ScriptedStream::with_room(0));
+    client.borrow_mut().back_end = back_end;
     let token = client.borrow().token.unwrap();
     let stale = Token {
         generation: token.generation.wrapping_add(7),
@@ -155,8 +161,9 @@ proptest! {
         input in input(),
         actions in prop::collection::vec(action(), 0..60),
         delay in prop_oneof![Just(0u64), 1u64..20],
+        back_end in back_end(),
     ) {
-        let (reads, written) = run(settings(Framing::Chunk, delay), &input, &actions)?;
+        let (reads, written) = run(settings(Framing::Chunk, delay), back_end, &input, &actions)?;
         prop_assert_eq!(
             written.escape_ascii().to_string(),
             model::chunks(&reads).escape_ascii().to_string()
@@ -168,8 +175,9 @@ proptest! {
         input in input(),
         actions in prop::collection::vec(action(), 0..60),
         delay in prop_oneof![Just(0u64), 1u64..20],
+        back_end in back_end(),
     ) {
-        let (_, written) = run(settings(Framing::Line, delay), &input, &actions)?;
+        let (_, written) = run(settings(Framing::Line, delay), back_end, &input, &actions)?;
         prop_assert_eq!(
             written.escape_ascii().to_string(),
             model::lines(&input, true).escape_ascii().to_string()

@@ -1,5 +1,5 @@
-//! The whole server on scripted sockets in virtual time: many clients, faults at any call, and runs
-//! that can be repeated from their seeds.
+//! The whole server on scripted sockets in virtual time: many clients, faults at any call, both kinds
+//! of back end, and runs that can be repeated from their seeds.
 //!
 //! After every step the server's counters are right, no call was made for a client that is held,
 //! and the memory for each client is within its limit. At the end every client has been closed and
@@ -29,7 +29,7 @@ use helloop::server::{Lifecycle, Outcome, Settings};
 use invariants::Sent;
 use nix::errno::Errno;
 use rng::Rng;
-use script::{AcceptQueue, Call, Fault, Remote, ScriptedStream};
+use script::{AcceptQueue, BackEnd, Call, Fault, Remote, ScriptedStream};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -75,6 +75,7 @@ struct Client {
 
 struct Simulation {
     rng: Rng,
+    back_end: BackEnd,
     harness: Harness,
     listener: Token,
     queue: Rc<RefCell<AcceptQueue>>,
@@ -100,10 +101,12 @@ impl Simulation {
             write_timeout: Duration::from_secs(3),
             ..Settings::default()
         };
+        let back_end = rng.pick(&[BackEnd::EveryEdge, BackEnd::AfterWouldBlock]);
         let mut harness = Harness::new(settings);
         let (listener, queue) = harness.listener();
         Self {
             rng,
+            back_end,
             harness,
             listener,
             queue,
@@ -167,6 +170,7 @@ impl Simulation {
         let (stream, remote) = ScriptedStream::with_room(self.rng.index(100));
         remote.borrow_mut().address = Some(addresses::pick(&mut self.rng));
         remote.borrow_mut().fails_to_register = self.rng.chance(1, 30);
+        remote.borrow_mut().back_end = self.back_end;
         self.harness.add_remote(&remote);
         self.clients.push(Client {
             remote,

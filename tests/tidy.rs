@@ -85,7 +85,7 @@ const READING_PATH: [&str; 7] = [
 
 /// At most so many code lines on the [`READING_PATH`]: what it has today. It may shrink; a new
 /// feature belongs elsewhere.
-const READING_PATH_LINES: usize = 1_728;
+const READING_PATH_LINES: usize = 1_727;
 
 /// All Rust files under `folders`.
 fn sources(folders: &[&str]) -> Vec<Source> {

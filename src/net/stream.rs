@@ -6,12 +6,14 @@
 //! no room to write (pitfall 1).
 //!
 //! Apart from EOF, two results prove that a socket is drained: `WouldBlock`, and a read shorter
-//! than its buffer (epoll(7)), which saves the call that would return `WouldBlock`. The second has
-//! an exception and a price. Data and EOF can share one event, and no second event follows: while
+//! than its buffer, which saves the call that would return `WouldBlock`. The second proves it only
+//! where the system says so ([`SHORT_READ_DRAINS`], pitfall 25), and it has an exception and a
+//! price. Data and EOF can share one event, and no second event follows: while
 //! [`Readiness::CLOSED`] is set, a short read proves nothing. And a read stops at TCP's urgent
 //! mark, so what a client sent after its urgent byte is read with the client's next segment.
 //! Nothing is lost, and no other client waits. In return each message costs one call less.
 
+use super::system::SHORT_READ_DRAINS;
 use crate::reactor::Readiness;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -24,6 +26,11 @@ pub trait Stream: Read + Write {
     ///
     /// Those of shutdown(2): the connection may be gone already.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Whether a read shorter than its buffer proves that nothing is left to read.
+    fn short_read_drains(&self) -> bool {
+        SHORT_READ_DRAINS
+    }
 
     /// The error that broke the connection, if one did and no call has returned it: SO_ERROR. Unlike
     /// a read it takes no input.
@@ -102,7 +109,8 @@ pub fn receive<T: Stream>(
             }
             Ok(count) => {
                 traffic.bytes_in += count as u64;
-                if count < buffer.len() && !readiness.contains(Readiness::CLOSED) {
+                let is_short = count < buffer.len() && stream.short_read_drains();
+                if is_short && !readiness.contains(Readiness::CLOSED) {
                     readiness.remove(Readiness::READABLE);
                 }
                 return Received::Bytes(count);
@@ -182,6 +190,10 @@ mod tests {
     }
 
     impl Stream for Script {
+        fn short_read_drains(&self) -> bool {
+            true
+        }
+
         fn shutdown_write(&mut self) -> io::Result<()> {
             Ok(())
         }

@@ -51,6 +51,38 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::ffi::c_int;
 use std::time::Duration;
 
+/// Whether a read that returns less than was asked for proves that a socket is drained, so that an
+/// event announces what arrives later (pitfall 25).
+///
+/// mio promises an event only after a call that returned `WouldBlock` ([`mio::Poll`], "Draining
+/// readiness"). epoll and kqueue promise more: a new segment is a new edge, whatever the last call
+/// returned (epoll(7), question 9; kqueue(2), `EV_CLEAR`). mio's other back ends, such as the one on
+/// poll(2), arm a socket again on `WouldBlock` alone. That one can be built on Linux too, for the
+/// tests: `RUSTFLAGS='--cfg mio_unsupported_force_poll_poll'`.
+///
+/// The same goes for a batch of datagrams that is not full, and for a timer that is set again and not
+/// read. A short write proves nothing on any back end: [`stream::send`](super::stream::send) writes
+/// until `WouldBlock`.
+///
+/// `false` is right everywhere, and slower. On epoll it costs one read more per message. On mio's
+/// poll(2) a message then takes 8 system calls instead of 3: 2 reads, 1 write, 3 with which mio
+/// interrupts its own poll to arm the socket, and 2 waits, because a blocked read arms both
+/// directions, and room to write is an event at once. It is no loop: that event finds its bit set,
+/// calls no source, and disarms its direction.
+pub(crate) const SHORT_READ_DRAINS: bool = cfg!(all(
+    not(mio_unsupported_force_poll_poll),
+    any(
+        target_os = "android",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "illumos",
+        target_os = "linux",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_vendor = "apple",
+    )
+));
+
 /// Raises the soft limit on file descriptors to the hard one, which needs no privilege, and returns
 /// the limit that then holds. Many systems start with 1,024, the most that `select(2)` can handle.
 /// macOS refuses if the hard limit is "unlimited": the soft one stays as it was.

@@ -70,7 +70,7 @@ impl<N: Net> Source for ServerSource<N> {
                 None => return Ok(()), // closed already
             },
             Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
-            Self::Signals(signals) => (signals.pipe_mut(), Interest::READABLE),
+            Self::Signals(signals) => (signals.socket_mut(), Interest::READABLE),
             Self::Stdin(stdin) => (stdin.pipe_mut(), Interest::READABLE),
             Self::ObserverListener(listener) => (listener.socket_mut(), Interest::READABLE),
             Self::Observer(observer) => (observer.stream_mut(), INTEREST),

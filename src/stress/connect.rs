@@ -15,7 +15,7 @@ use ipnet::{IpAdd as _, IpAddrRange, IpNet, IpSub as _, Ipv4AddrRange, Ipv4Net, 
 use mio::net::{TcpStream, UdpSocket};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io;
+use std::io::{self, ErrorKind::NotConnected, ErrorKind::WouldBlock};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -116,10 +116,15 @@ impl Connecting for TcpStream {
         if let Some(error) = self.take_error()? {
             return Err(error);
         }
-        // A spurious wakeup: neither established nor failed yet (pitfall 15).
-        match self.peer_addr() {
+        // A spurious wakeup: neither established nor failed yet (pitfall 15). As `WouldBlock` it has
+        // mio report the socket again (pitfall 25).
+        let peer = self.try_io(|| match self.peer_addr() {
+            Err(error) if error.kind() == NotConnected => Err(WouldBlock.into()),
+            peer => peer,
+        });
+        match peer {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) if error.kind() == WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -3,6 +3,7 @@
 //! The other end of each socket is a server of a few lines, which a test can silence, slow down
 //! or make lossy. Nothing here waits, and no clock is read.
 
+mod contract;
 mod ends;
 mod judged;
 mod pauses;
@@ -65,6 +66,44 @@ impl From<Caller<TcpStream>> for LoadSource {
 impl From<UdpCaller<UdpSocket>> for LoadSource {
     fn from(_: UdpCaller<UdpSocket>) -> Self {
         unreachable!("all clients exist from the start")
+    }
+}
+
+/// When the poll reports an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum BackEnd {
+    /// epoll and kqueue: whenever there is something new.
+    #[default]
+    EveryEdge,
+    /// mio's back end on poll(2): once what a socket is ready for, and again only after a call that
+    /// has returned `WouldBlock` (pitfall 25).
+    AfterWouldBlock {
+        /// What is not reported again.
+        reported: Readiness,
+    },
+}
+
+impl BackEnd {
+    const AFTER_WOULD_BLOCK: Self = Self::AfterWouldBlock {
+        reported: Readiness::empty(),
+    };
+
+    /// The event for a socket that is ready for this.
+    fn report(&mut self, ready: Readiness) -> Readiness {
+        let Self::AfterWouldBlock { reported } = self else {
+            return ready;
+        };
+        let event = ready & !*reported;
+        *reported |= event;
+        event
+    }
+
+    /// The error of a call that would block.
+    fn would_block(&mut self) -> io::Error {
+        if let Self::AfterWouldBlock { reported } = self {
+            *reported = Readiness::empty();
+        }
+        io::ErrorKind::WouldBlock.into()
     }
 }
 

@@ -46,7 +46,8 @@ fn p13_so_error_decides_a_connect_not_the_event() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-    poll.registry().deregister(&mut pending).unwrap();
+    // mio's back end on poll(2) has removed a socket that failed.
+    let _ = poll.registry().deregister(&mut pending);
 }
 
 /// No datagram and no error ends the loop, and a full send buffer loses no reply.

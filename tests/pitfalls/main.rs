@@ -10,6 +10,7 @@ mod util;
 mod accept;
 mod backpressure;
 mod closing;
+mod contract;
 mod deadlines;
 mod ending;
 mod errors;

@@ -150,5 +150,7 @@ fn p16_more_events_than_one_batch_holds_are_all_served() {
     }
     let counters = server.counters();
     let most = counter(&counters, " most-events ");
-    assert!(most < clients.len() as u64 && most > 500, "{counters}");
+    // A batch of mio's back end on poll(2) grows with the events.
+    let is_split = most < clients.len() as u64 || cfg!(mio_unsupported_force_poll_poll);
+    assert!(is_split && most > 500, "{counters}");
 }

@@ -104,9 +104,9 @@ fn names_are_opaque_bytes(model: Model) {
     server.assert_serves();
 }
 
-/// A read stops at TCP's urgent mark, and the urgent byte is not part of the stream. The reactor
-/// takes a short read as proof that the socket is drained, so it reads what follows the mark with
-/// the client's next segment: only that client waits. A thread just reads again.
+/// A read stops at TCP's urgent mark, and the urgent byte is not part of the stream. On epoll the
+/// reactor takes a short read as proof that the socket is drained, so it reads what follows the mark
+/// with the client's next segment: only that client waits. A thread just reads again.
 fn urgent_data_delays_no_other_client(model: Model) {
     let server = model.start(&["--framing", "line"]);
     let mut other = server.connect();
@@ -120,7 +120,7 @@ fn urgent_data_delays_no_other_client(model: Model) {
     server.resume();
     expect(&mut stream, b"Hello, Michael!\n");
     ask(&mut other, b"Grace\n", b"Hello, Grace!\n");
-    if model == Model::Reactor {
+    if model == Model::Reactor && cfg!(not(mio_unsupported_force_poll_poll)) {
         let counters = server.counters();
         assert!(counters.contains("; messages 3 "), "{counters}");
     }

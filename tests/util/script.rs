@@ -1,14 +1,14 @@
-//! Scripted sockets: a stream, a listener and a UDP socket whose calls return what a test decides.
+//! Scripted sockets: a stream, and in `unconnected` a listener and a UDP socket, whose calls return
+//! what a test decides.
 //!
 //! **Owns** what each call returns, and which edges a poll would report. **Must never touch** a
-//! real socket. **Invariant**: an edge is reported once, and only where a kernel would report one:
-//! bytes or EOF arrived, or there is room again in a send buffer that a write found full.
+//! real socket. **Invariant**: an event is reported once, and only where a [`BackEnd`] would report
+//! one.
 
 #![allow(dead_code, unreachable_pub)] // each test crate uses only a part
 
+use helloop::net::Net;
 use helloop::net::stream::Stream;
-use helloop::net::udp::DatagramSocket;
-use helloop::net::{Accept, Net};
 use helloop::reactor::{Mark, Readiness, Token};
 use mio::{Interest, Registry, event};
 use std::cell::RefCell;
@@ -17,7 +17,30 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
-use std::time::Duration;
+
+/// Registers a scripted socket: there is no poll to ask. Only a stream keeps its token.
+macro_rules! scripted_registration {
+    ($($socket:ty: |$self:ident, $token:ident| $register:expr),+ $(,)?) => {
+        $(impl event::Source for $socket {
+            fn register(&mut $self, _: &Registry, $token: mio::Token, _: Interest) -> io::Result<()> {
+                $register
+            }
+
+            fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+                panic!("a socket is registered once");
+            }
+
+            fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+                Ok(())
+            }
+        })+
+    };
+}
+
+#[path = "unconnected.rs"]
+mod unconnected;
+
+pub use unconnected::{AcceptQueue, ScriptedListener, ScriptedUdpSocket, UdpScript};
 
 /// A network of scripted sockets.
 #[derive(Debug)]
@@ -27,6 +50,38 @@ impl Net for ScriptedNet {
     type Listener = ScriptedListener;
     type Stream = ScriptedStream;
     type UdpSocket = ScriptedUdpSocket;
+}
+
+/// When the poll reports an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackEnd {
+    /// epoll and kqueue: bytes or EOF arrived, or there is room again in a send buffer that a write
+    /// found full.
+    #[default]
+    EveryEdge,
+    /// mio's back end on poll(2): the socket is ready, and since the last event for that direction
+    /// some call has returned `WouldBlock`. Such a call arms both directions.
+    AfterWouldBlock,
+}
+
+/// What mio's back end on poll(2) knows of a socket: the directions reported since a call last
+/// returned `WouldBlock`, which it does not report again before the next such call.
+#[derive(Debug, Default)]
+pub struct Disarmed(Readiness);
+
+impl Disarmed {
+    /// The event for a socket that is ready for this; empty: none.
+    pub fn take_event(&mut self, ready: Readiness) -> Readiness {
+        let event = ready & !self.0;
+        self.0 |= event;
+        event
+    }
+
+    /// A call would block: both directions are armed again.
+    fn would_block<T>(&mut self) -> io::Result<T> {
+        self.0 = Readiness::empty();
+        Err(ErrorKind::WouldBlock.into())
+    }
 }
 
 /// A fault of a scripted call.
@@ -94,6 +149,12 @@ pub struct Connection {
     pub found_full: bool,
     /// Edges that are not reported yet.
     pub edge: Readiness,
+    /// When the poll reports an event.
+    pub back_end: BackEnd,
+    /// The directions that a poll does not report now, if it is [`BackEnd::AfterWouldBlock`].
+    pub disarmed: Disarmed,
+    /// Whether the stream claims that a short read proves more than its back end promises.
+    pub overestimates_short_reads: bool,
     /// The faults of the next calls, in order; `None` is a call without a fault.
     pub faults: VecDeque<Option<Fault>>,
     /// Whether the poll cannot register the stream for lack of memory.
@@ -136,10 +197,27 @@ impl Connection {
     /// The event that a poll would report now, if any.
     pub fn take_mark(&mut self) -> Option<Mark> {
         let token = self.token?;
-        if self.edge.is_empty() {
-            return None;
+        let event = match self.back_end {
+            BackEnd::EveryEdge => std::mem::take(&mut self.edge),
+            BackEnd::AfterWouldBlock => self.take_armed(),
+        };
+        (!event.is_empty()).then_some((token, event))
+    }
+
+    /// What is ready, of the directions that are armed.
+    fn take_armed(&mut self) -> Readiness {
+        let mut ready = Readiness::empty();
+        if !self.arrived.is_empty() || self.fin || self.reset {
+            ready |= Readiness::READABLE;
         }
-        Some((token, std::mem::take(&mut self.edge)))
+        if self.room > 0 || self.reset {
+            ready |= Readiness::WRITABLE;
+        }
+        let mut event = self.disarmed.take_event(ready);
+        if event.contains(Readiness::READABLE) && (self.fin || self.reset) {
+            event |= Readiness::CLOSED;
+        }
+        event
     }
 
     fn next_fault(&mut self, call: Call) -> Option<Fault> {
@@ -157,7 +235,7 @@ impl Connection {
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::READABLE;
-                return Err(ErrorKind::WouldBlock.into());
+                return self.disarmed.would_block();
             }
             // EOF, and unread input is lost.
             Some(Fault::Zero) => {
@@ -173,7 +251,7 @@ impl Connection {
         }
         if self.arrived.is_empty() {
             if !self.fin {
-                return Err(ErrorKind::WouldBlock.into());
+                return self.disarmed.would_block();
             }
             self.eof_read |= !self.shut;
             return Ok(0);
@@ -197,7 +275,7 @@ impl Connection {
             Some(Fault::Interrupted) => return Err(ErrorKind::Interrupted.into()),
             Some(Fault::Blocked) => {
                 self.edge |= Readiness::WRITABLE;
-                return Err(ErrorKind::WouldBlock.into());
+                return self.disarmed.would_block();
             }
             Some(Fault::Zero) => {
                 self.reset = true;
@@ -212,7 +290,7 @@ impl Connection {
         let count = limit.min(self.room).min(bytes.len());
         if count == 0 {
             self.found_full = true;
-            return Err(ErrorKind::WouldBlock.into());
+            return self.disarmed.would_block();
         }
         self.room -= count;
         self.written.extend_from_slice(&bytes[..count]);
@@ -297,6 +375,11 @@ impl Write for ScriptedStream {
 }
 
 impl Stream for ScriptedStream {
+    fn short_read_drains(&self) -> bool {
+        let connection = self.0.borrow();
+        connection.back_end == BackEnd::EveryEdge || connection.overestimates_short_reads
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shutdown()
     }
@@ -305,102 +388,6 @@ impl Stream for ScriptedStream {
         let is_reset = self.0.borrow().reset;
         Ok(is_reset.then(|| ErrorKind::ConnectionReset.into()))
     }
-}
-
-/// The accept queue of a scripted listener.
-#[derive(Debug, Default)]
-pub struct AcceptQueue {
-    /// Connections to be accepted.
-    pub streams: VecDeque<ScriptedStream>,
-    /// Errors that the next calls of `accept` return first.
-    pub errors: VecDeque<io::Error>,
-    /// Calls of `accept` so far.
-    pub calls: u64,
-    /// How long half-done handshakes take, if the listener can drop new ones.
-    pub handshake: Option<Duration>,
-}
-
-/// A listening socket that accepts from its queue.
-#[derive(Debug, Default)]
-pub struct ScriptedListener(pub Rc<RefCell<AcceptQueue>>);
-
-impl Accept for ScriptedListener {
-    type Stream = ScriptedStream;
-
-    fn accept(&self) -> io::Result<(ScriptedStream, SocketAddr)> {
-        let mut queue = self.0.borrow_mut();
-        queue.calls += 1;
-        if let Some(error) = queue.errors.pop_front() {
-            return Err(error);
-        }
-        let stream = queue.streams.pop_front().ok_or(ErrorKind::WouldBlock)?;
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        let address = stream.0.borrow().address.unwrap_or(loopback);
-        Ok((stream, address))
-    }
-
-    fn drop_new_handshakes(&self) -> Option<Duration> {
-        self.0.borrow().handshake
-    }
-}
-
-/// What the calls of a scripted UDP socket return, and what it has sent.
-#[derive(Debug, Default)]
-pub struct UdpScript {
-    /// What the next calls of `recv_from` return: a datagram and its source, or an error.
-    pub arrived: VecDeque<io::Result<(Vec<u8>, SocketAddr)>>,
-    /// Errors that the next calls of `send_to` return first.
-    pub send_errors: VecDeque<io::Error>,
-    /// Each datagram sent, with its destination.
-    pub sent: Vec<(Vec<u8>, SocketAddr)>,
-    /// Calls of `recv_from` so far.
-    pub receives: u64,
-}
-
-/// A UDP socket that follows its script.
-#[derive(Debug, Default)]
-pub struct ScriptedUdpSocket(pub Rc<RefCell<UdpScript>>);
-
-impl DatagramSocket for ScriptedUdpSocket {
-    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let mut script = self.0.borrow_mut();
-        script.receives += 1;
-        let (datagram, from) = script
-            .arrived
-            .pop_front()
-            .unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))?;
-        let length = datagram.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&datagram[..length]);
-        Ok((length, from))
-    }
-
-    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let mut script = self.0.borrow_mut();
-        if let Some(error) = script.send_errors.pop_front() {
-            return Err(error);
-        }
-        script.sent.push((datagram.to_vec(), to));
-        Ok(datagram.len())
-    }
-}
-
-/// Registers a scripted socket: there is no poll to ask. Only a stream keeps its token.
-macro_rules! scripted_registration {
-    ($($socket:ty: |$self:ident, $token:ident| $register:expr),+ $(,)?) => {
-        $(impl event::Source for $socket {
-            fn register(&mut $self, _: &Registry, $token: mio::Token, _: Interest) -> io::Result<()> {
-                $register
-            }
-
-            fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
-                panic!("a socket is registered once");
-            }
-
-            fn deregister(&mut self, _: &Registry) -> io::Result<()> {
-                Ok(())
-            }
-        })+
-    };
 }
 
 scripted_registration! {
@@ -412,6 +399,4 @@ scripted_registration! {
         connection.token = Some(token.into());
         Ok(())
     },
-    ScriptedListener: |self, _token| Ok(()),
-    ScriptedUdpSocket: |self, _token| Ok(()),
 }

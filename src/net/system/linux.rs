@@ -4,7 +4,7 @@
 //! only reads. **Invariant**: a process that ends meanwhile, or that belongs to another user, is
 //! `None`.
 
-use super::ProcessUsage;
+use super::{ProcessUsage, SHORT_READ_DRAINS};
 use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -226,8 +226,13 @@ fn listening_inode(port: u16) -> Option<u64> {
 pub(crate) struct PreciseTimer(TimerFd);
 
 impl PreciseTimer {
-    /// A timer that is not set; `None` without a descriptor for it.
+    /// A timer that is not set. `None` without a descriptor for it, and where the poll would report
+    /// it once and never again, because it is set again in place of a read that would block
+    /// (pitfall 25).
     pub(crate) fn new() -> Option<Self> {
+        if !SHORT_READ_DRAINS {
+            return None;
+        }
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok().map(Self)
     }
@@ -300,6 +305,22 @@ mod tests {
         }
         let listener = TcpListener::bind("0.0.0.0:0").expect("all addresses");
         assert_eq!(drop_new_handshakes(&listener), Some(HANDSHAKE));
+    }
+
+    #[test]
+    fn p25_a_timer_is_reported_each_time_or_does_not_exist() {
+        let mut poll = mio::Poll::new().expect("a descriptor");
+        let mut events = mio::Events::with_capacity(1);
+        let timer = PreciseTimer::new();
+        assert_eq!(timer.is_some(), SHORT_READ_DRAINS);
+        let Some(timer) = timer else { return };
+        timer.register(poll.registry(), Token(0)).expect("memory");
+        for time in [1, 2, 3] {
+            timer.set(Duration::from_millis(time));
+            let limit = Some(Duration::from_secs(10));
+            poll.poll(&mut events, limit).expect("no signal");
+            assert!(!events.is_empty(), "time {time} is not reported");
+        }
     }
 
     #[test]

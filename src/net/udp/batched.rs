@@ -4,6 +4,7 @@
 //! **Invariant**: each direction has its own headers, because sending overwrites the addresses in
 //! them and receiving does not restore them.
 
+use super::super::system::SHORT_READ_DRAINS;
 use super::DatagramSocket;
 use super::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
 use mio::net::UdpSocket;
@@ -49,26 +50,31 @@ impl DatagramSocket for Batched {
         self.socket.send_to(datagram, to)
     }
 
-    /// A batch that is not full has drained the socket. recvmmsg also stops early at an error,
-    /// but on an unconnected socket Linux has none to report: it drops ICMP errors unless
-    /// IP_RECVERR is set (`__udp4_lib_err` in net/ipv4/udp.c; udp(7) says otherwise).
+    /// A batch that is not full drains the socket where a short read does (pitfall 25). recvmmsg also
+    /// stops early at an error, but on an unconnected socket Linux has none to report: it drops ICMP
+    /// errors unless IP_RECVERR is set (`__udp4_lib_err` in net/ipv4/udp.c; udp(7) says otherwise).
     fn receive(&mut self, batch: &mut RecvBatch) -> io::Result<bool> {
         let (mut buffers, received) = batch.buffers();
         let mut slices: [_; BATCH_DATAGRAMS] =
             array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
-        let messages = recvmmsg(
-            self.socket.as_raw_fd(),
-            &mut self.recv_headers,
-            &mut slices,
-            MsgFlags::MSG_DONTWAIT,
-            None,
-        )?;
+        let descriptor = self.socket.as_raw_fd();
+        // `try_io` tells mio of a `WouldBlock`, as its own calls do (pitfall 25).
+        let messages = self.socket.try_io(|| {
+            let flags = MsgFlags::MSG_DONTWAIT;
+            Ok(recvmmsg(
+                descriptor,
+                &mut self.recv_headers,
+                &mut slices,
+                flags,
+                None,
+            )?)
+        })?;
         for message in messages {
             let from = message.address.as_ref().and_then(socket_address);
             // Only a socket of another address family yields an address that is neither.
             received.push((message.bytes, from.ok_or(io::ErrorKind::InvalidData)?));
         }
-        Ok(received.len() == BATCH_DATAGRAMS)
+        Ok(received.len() == BATCH_DATAGRAMS || !SHORT_READ_DRAINS)
     }
 
     fn send(&mut self, batch: &SendBatch) -> io::Result<usize> {
@@ -81,15 +87,17 @@ impl DatagramSocket for Batched {
             let next = datagrams.next();
             [IoSlice::new(next.map_or(&[], |(datagram, _)| datagram))]
         });
-        let sent = sendmmsg(
-            self.socket.as_raw_fd(),
-            &mut self.send_headers,
-            &slices[..self.destinations.len()],
-            &self.destinations,
-            [],
-            MsgFlags::MSG_DONTWAIT,
-        )?;
-        Ok(sent.count())
+        self.socket.try_io(|| {
+            let sent = sendmmsg(
+                self.socket.as_raw_fd(),
+                &mut self.send_headers,
+                &slices[..self.destinations.len()],
+                &self.destinations,
+                [],
+                MsgFlags::MSG_DONTWAIT,
+            )?;
+            Ok(sent.count())
+        })
     }
 }
 

@@ -22,6 +22,10 @@ use std::net::SocketAddr;
 /// Datagrams received per turn: one batch (pitfall 5).
 pub const DATAGRAMS_PER_TURN: usize = BATCH_DATAGRAMS;
 
+/// Datagrams per drain: far more than wait when the server is asked to stop (by default Linux keeps
+/// some 280 short ones). They may arrive as fast as they are received, and a drain must end.
+pub const DATAGRAMS_PER_DRAIN: usize = 4_096;
+
 /// Ports below this belong to services (RFC 6335, system ports), some of which answer anything.
 const FIRST_USER_PORT: u16 = 1_024;
 
@@ -55,6 +59,8 @@ pub struct Datagrams<U> {
     received: RecvBatch,
     /// Empty between turns, unless the send buffer is full; nothing is received until it has room.
     replies: SendBatch,
+    /// Datagrams left in a drain.
+    left: usize,
 }
 
 impl<U: DatagramSocket> Datagrams<U> {
@@ -64,6 +70,7 @@ impl<U: DatagramSocket> Datagrams<U> {
             socket,
             received: RecvBatch::default(),
             replies: SendBatch::default(),
+            left: DATAGRAMS_PER_DRAIN,
         }
     }
 
@@ -72,7 +79,8 @@ impl<U: DatagramSocket> Datagrams<U> {
         &mut self.socket
     }
 
-    /// Answers received datagrams within the budget.
+    /// Answers received datagrams within the budget. A drain ends with the last one that waits: the
+    /// event that announced them may come before the signal or after it.
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.flush(cx);
         let mut count = 0;
@@ -87,13 +95,16 @@ impl<U: DatagramSocket> Datagrams<U> {
             // loop.
             count += self.received.len().max(1);
         }
+        let is_draining = cx.shared.is_draining();
+        if is_draining {
+            self.left = self.left.saturating_sub(count);
+        }
         if !self.replies.is_empty() {
             Verdict::Hold
-        } else if cx.shared.is_draining() {
-            // Read once more and never again: a flood of datagrams must not delay the drain.
-            Verdict::Close
-        } else if cx.readiness.contains(Readiness::READABLE) {
+        } else if cx.readiness.contains(Readiness::READABLE) && self.left > 0 {
             Verdict::Again
+        } else if is_draining {
+            Verdict::Close
         } else {
             Verdict::Park
         }

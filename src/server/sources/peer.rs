@@ -52,19 +52,14 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// of empty lines, the reply to the long line that the read completed, and an incomplete line with
 /// the piece that makes it too long.
 pub const MAX_PEER_BYTES: usize = 256 * 1_024;
-const _: () = assert!(
-    HIGH_WATER_BYTES
-        + LINE_READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
-        + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES)
-        + (greeting::MAX_LINE_BYTES + 1 + LINE_READ_BYTES)
-        <= MAX_PEER_BYTES
-);
-const _: () = assert!(
-    HIGH_WATER_BYTES
-        + LINE_READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
-        + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES)
-        <= MAPPING_BYTES
-);
+const _: () =
+    assert!(MAX_OWED_BYTES + (greeting::MAX_LINE_BYTES + 1 + LINE_READ_BYTES) <= MAX_PEER_BYTES);
+
+/// The part of it that is replies.
+const MAX_OWED_BYTES: usize = HIGH_WATER_BYTES
+    + LINE_READ_BYTES * greeting::REPLY_OVERHEAD_BYTES
+    + (greeting::MAX_LINE_BYTES + greeting::REPLY_OVERHEAD_BYTES);
+const _: () = assert!(MAX_OWED_BYTES <= MAPPING_BYTES);
 const _: () = assert!(LINE_READ_BYTES >= greeting::MAX_CHUNK_BYTES);
 
 /// One client. When idle it is a descriptor and a state.

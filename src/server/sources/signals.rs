@@ -9,18 +9,20 @@ use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::{Lifecycle, Shared};
 use crate::units::count;
 use log::info;
+use mio::net::UnixStream;
 use signal_hook::consts::{SIGUSR1, SIGUSR2};
 use signal_hook::flag;
-use signal_hook_mio::v1_0::Signals as Pipe;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// The pipe that the signal handlers write to.
+/// The signals, and the pair of sockets that announces them.
 pub struct Signals {
-    pipe: Pipe,
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
 }
 
 impl fmt::Debug for Signals {
@@ -54,20 +56,32 @@ impl Signals {
     /// It needs a pair of descriptors.
     pub fn new() -> io::Result<Self> {
         exit_on_second_signal()?;
+        let (receiver, sender) = UnixStream::pair()?;
+        let signals = stop_signals().chain([SIGUSR1, SIGUSR2]);
+        let delivery = SignalDelivery::with_pipe(receiver, sender, SignalOnly::default(), signals);
         Ok(Self {
-            pipe: Pipe::new(stop_signals().chain([SIGUSR1, SIGUSR2]))?,
+            delivery: delivery?,
         })
     }
 
-    /// The pipe, to register it.
-    pub fn pipe_mut(&mut self) -> &mut Pipe {
-        &mut self.pipe
+    /// The socket that a signal makes readable, to register it.
+    pub fn socket_mut(&mut self) -> &mut UnixStream {
+        self.delivery.get_read_mut()
     }
 
     /// Records what the signals request.
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
+        // `pending` drains the socket without mio's knowledge, so this does before: what arrives in
+        // between is pending, and its event is spurious (pitfall 25).
+        loop {
+            match self.delivery.get_read().read(&mut [0; 64]) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
         cx.readiness.remove(Readiness::READABLE);
-        for signal in self.pipe.pending() {
+        for signal in self.delivery.pending() {
             match signal {
                 SIGUSR1 => cx.shared.requested.report = true,
                 SIGUSR2 => cx.shared.requested.recording = true,

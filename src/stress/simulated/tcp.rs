@@ -1,6 +1,6 @@
 //! TCP clients against a scripted stream.
 
-use super::LoadSource;
+use super::{BackEnd, LoadSource};
 use crate::net::stream::Stream;
 use crate::protocol::greeting;
 use crate::reactor::{Readiness, Time};
@@ -31,7 +31,8 @@ pub(super) struct Wire {
     piece_bytes: usize,
     /// Whether the last write was short, so that the next one blocks.
     full: bool,
-    connected: bool,
+    pub(super) connected: bool,
+    pub(super) back_end: BackEnd,
     /// How long each reply takes. Those on their way, and when each is sent.
     pub(super) delay: Duration,
     delayed: VecDeque<(Time, Vec<u8>)>,
@@ -52,6 +53,7 @@ impl Wire {
             piece_bytes,
             full: false,
             connected: true,
+            back_end: BackEnd::EveryEdge,
             delay: Duration::ZERO,
             delayed: VecDeque::new(),
             sent: Vec::new(),
@@ -97,10 +99,12 @@ impl super::Wire for Wire {
         if !self.replies.is_empty() || self.killed {
             readiness |= Readiness::READABLE;
         }
-        if mem::take(&mut self.full) {
+        let has_room_again = mem::take(&mut self.full);
+        let is_level = self.back_end != BackEnd::EveryEdge;
+        if has_room_again || is_level && self.connected {
             readiness |= Readiness::WRITABLE;
         }
-        readiness
+        self.back_end.report(readiness)
     }
 }
 
@@ -115,7 +119,7 @@ impl Read for Socket {
             return Err(Errno::ECONNRESET.into());
         }
         if wire.replies.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(wire.back_end.would_block());
         }
         let length = wire.piece_bytes.min(buffer.len());
         wire.replies.read(&mut buffer[..length])
@@ -126,7 +130,7 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         if wire.full {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(wire.back_end.would_block());
         }
         let length = wire.piece_bytes.min(bytes.len());
         wire.full = length < bytes.len();
@@ -140,6 +144,10 @@ impl Write for Socket {
 }
 
 impl Stream for Socket {
+    fn short_read_drains(&self) -> bool {
+        self.0.borrow().back_end == BackEnd::EveryEdge
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }

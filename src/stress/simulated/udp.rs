@@ -1,6 +1,6 @@
 //! UDP clients against a scripted socket that loses, delays, duplicates and reorders.
 
-use super::LoadSource;
+use super::{BackEnd, LoadSource};
 use crate::reactor::{Readiness, Time};
 use crate::stress::counters::{Counters, DatagramCounts};
 use crate::stress::plan::{Length, Plan, Transport, tests::plan};
@@ -33,7 +33,8 @@ pub(super) struct Wire {
     replies: Vec<(Time, Reply)>,
     now: Time,
     /// The milliseconds in which a send would block.
-    full: Range<u64>,
+    pub(super) full: Range<u64>,
+    pub(super) back_end: BackEnd,
     /// Whether a send has blocked since the socket was last writable.
     blocked: bool,
     /// How many of the next system calls a signal interrupts.
@@ -83,11 +84,12 @@ impl super::Wire for Wire {
         if self.replies.iter().any(|(arrival, _)| *arrival <= now) {
             readiness |= Readiness::READABLE;
         }
-        if self.blocked && !self.is_full() {
+        let is_level = self.back_end != BackEnd::EveryEdge;
+        if (self.blocked || is_level) && !self.is_full() {
             self.blocked = false;
             readiness |= Readiness::WRITABLE;
         }
-        readiness
+        self.back_end.report(readiness)
     }
 }
 
@@ -101,7 +103,7 @@ impl ConnectedUdp for Socket {
         wire.interrupt()?;
         if wire.is_full() {
             wire.blocked = true;
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(wire.back_end.would_block());
         }
         wire.requests
             .push(datagram.try_into().expect("the plan's name"));
@@ -114,7 +116,7 @@ impl ConnectedUdp for Socket {
         let now = wire.now;
         let arrived = wire.replies.iter().position(|(arrival, _)| *arrival <= now);
         let Some(position) = arrived else {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(wire.back_end.would_block());
         };
         let (_, reply) = wire.replies.remove(position);
         buffer[..reply.len()].copy_from_slice(&reply);
@@ -130,6 +132,7 @@ pub(super) fn start(plan: Plan, script: Script) -> Run {
             replies: Vec::with_capacity(300),
             now: Time::ZERO,
             full: 0..0,
+            back_end: BackEnd::EveryEdge,
             blocked: false,
             interruptions: 0,
         }));
