@@ -112,10 +112,10 @@ fn is_closed(stream: &mut mio::net::TcpStream) -> bool {
 
 /// The failed checks in a row after which a balancer takes a server out: HAProxy's `fall`, and
 /// Kubernetes' `failureThreshold`.
-const FAILURES_IN_A_ROW: usize = 3;
+const CHECK_TRIES: usize = 3;
 
 /// Asks as a health checker does. A check may be closed unanswered, if over a hundred others connect
-/// between its connection and its request; it asks again, and never fails [`FAILURES_IN_A_ROW`] times.
+/// between its connection and its request; it asks again, and never fails [`CHECK_TRIES`] times.
 /// Only others that connect `again` and again are that many.
 fn check_health(
     address: SocketAddr,
@@ -123,7 +123,7 @@ fn check_health(
     again: bool,
     asked_again: &mut usize,
 ) -> http::Response {
-    let tries = if again { FAILURES_IN_A_ROW } else { 1 };
+    let tries = if again { CHECK_TRIES } else { 1 };
     for _ in 1..tries {
         if let Some(response) = http::try_get(address, path) {
             return response;
