@@ -128,7 +128,7 @@ fn p25_datagrams_are_received_until_would_block_and_replies_wait_for_room() {
             assert_eq!(script.borrow().sent.len(), total, "{count} {is_full}");
         }
     }
-    // Nine batches at most, 64 datagrams each turn, and the spurious events of blocked calls.
+    // 64 datagrams per turn, two halves of seven bursts, twice; and the spurious events of blocked calls.
     let turns = harness.server.reactor.stats().turns;
     assert!(turns <= 150, "{turns} turns");
 }
@@ -172,11 +172,12 @@ fn p25_every_kind_of_socket_is_read_until_its_next_event_is_certain() {
     server.counters();
     let counters = server.counters();
     assert_eq!(counter(&counters, "; messages "), MESSAGES, "{counters}");
-    // Two messages per round. A spurious event for each read that would block makes four turns.
+    // Two messages per round. On poll(2) each blocked read makes a spurious event; epoll reports that
+    // a datagram has left the send buffer.
     let per_round = if cfg!(mio_unsupported_force_poll_poll) {
         4
     } else {
-        2
+        3
     };
     let turns = counter(&counters, "; turns ");
     assert!(turns <= per_round * MESSAGES + 20, "{counters}");
