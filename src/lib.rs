@@ -173,9 +173,6 @@
 // Without the program, parts of the library are unused.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
-#[cfg(not(unix))]
-compile_error!("helloop requires Unix: it is built on file descriptors and their readiness");
-
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
@@ -190,6 +187,7 @@ pub mod reactor;
 pub mod server;
 #[cfg(feature = "cli")]
 mod stress;
+mod system;
 #[doc(hidden)]
 pub mod testing;
 mod units;

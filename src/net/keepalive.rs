@@ -10,7 +10,7 @@
 //! `TCP_USER_TIMEOUT` limits that time too (tcp(7)).
 
 use super::system;
-use socket2::{Socket, TcpKeepalive};
+use socket2::Socket;
 use std::io;
 use std::time::Duration;
 
@@ -56,12 +56,7 @@ impl Probing {
 pub(super) fn close_vanished(socket: &Socket, limit: Duration) -> io::Result<()> {
     let limit = limit.max(SHORTEST);
     let probing = Probing::within(limit);
-    let keepalive = TcpKeepalive::new().with_time(probing.idle);
-    // OpenBSD has one interval and one number for all sockets.
-    #[cfg(not(target_os = "openbsd"))]
-    let keepalive = keepalive
-        .with_interval(probing.interval)
-        .with_retries(probing.tries);
+    let keepalive = system::keepalive(probing.idle, probing.interval, probing.tries);
     socket.set_tcp_keepalive(&keepalive)?;
     system::limit_unacknowledged(socket, limit)
 }

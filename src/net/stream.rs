@@ -13,7 +13,7 @@
 //! mark, so what a client sent after its urgent byte is read with the client's next segment.
 //! Nothing is lost, and no other client waits. In return each message costs one call less.
 
-use super::system::SHORT_READ_DRAINS;
+use super::system::{self, SHORT_READ_DRAINS};
 use crate::reactor::Readiness;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -26,6 +26,9 @@ pub trait Stream: Read + Write {
     ///
     /// Those of shutdown(2): the connection may be gone already.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Its descriptor as a small number, which no other open stream has.
+    fn descriptor(&self) -> usize;
 
     /// Whether a read shorter than its buffer proves that nothing is left to read.
     fn short_read_drains(&self) -> bool {
@@ -55,6 +58,10 @@ pub trait Stream: Read + Write {
 impl Stream for mio::net::TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn descriptor(&self) -> usize {
+        system::descriptor_of(self)
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
@@ -192,6 +199,10 @@ mod tests {
     impl Stream for Script {
         fn shutdown_write(&mut self) -> io::Result<()> {
             Ok(())
+        }
+
+        fn descriptor(&self) -> usize {
+            0
         }
     }
 

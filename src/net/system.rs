@@ -29,26 +29,33 @@
 //! The feature `portable` selects the right column on Linux too, for the tests. Linux is tested;
 //! FreeBSD and macOS are only type-checked.
 
-#[cfg_attr(
-    all(target_os = "linux", not(feature = "portable")),
-    path = "system/linux.rs"
-)]
-#[cfg_attr(
-    not(all(target_os = "linux", not(feature = "portable"))),
-    path = "system/other.rs"
-)]
-mod platform;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod linux;
+#[cfg(all(unix, not(all(target_os = "linux", not(feature = "portable")))))]
+mod other;
+mod single;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
-use platform::ignored_signals;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+use linux as platform;
+#[cfg(all(unix, not(all(target_os = "linux", not(feature = "portable")))))]
+use other as platform;
+#[cfg(windows)]
+use windows as platform;
+
+pub use platform::UdpSocket;
+pub use platform::raise_descriptor_limit;
 pub(crate) use platform::{
-    HAS_LOOPBACK_NETWORK, PreciseTimer, backlog_limit, bind_address_no_port, cpu_model,
-    drop_new_handshakes, ephemeral_ports, inherit_options, limit_unacknowledged, listening_process,
-    open_descriptors, open_nonblocking, process_usage,
+    CAN_SHARE_PORTS, HAS_LOOPBACK_NETWORK, PreciseTimer, allow_rebinding, backlog_limit,
+    bind_address_no_port, concerns_one_connection, cpu_model, descriptor_limit, descriptor_of,
+    drop_new_handshakes, ephemeral_ports, inherit_options, is_connecting, is_out_of_descriptors,
+    keepalive, kernel, limit_unacknowledged, listening_process, open_descriptors, process_usage,
+    share_port,
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::ffi::c_int;
 use std::time::Duration;
 
 /// Whether a read that returns less than was asked for proves that a socket is drained, so that an
@@ -72,44 +79,6 @@ pub(crate) const SHORT_READ_DRAINS: bool = cfg!(all(
         target_vendor = "apple",
     )
 ));
-
-/// Raises the soft limit on file descriptors to the hard one, which needs no privilege, and returns
-/// the limit that then holds. Many systems start with 1,024, the most that `select(2)` can handle.
-/// macOS refuses if the hard limit is "unlimited": the soft one stays as it was.
-#[must_use]
-pub fn raise_descriptor_limit() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return u64::MAX;
-    };
-    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
-    };
-    // FreeBSD's type is signed, but a limit is never negative.
-    limit as u64
-}
-
-/// The soft limit on file descriptors.
-#[must_use]
-#[allow(clippy::unnecessary_cast)] // FreeBSD's type is signed
-pub(crate) fn descriptor_limit() -> Option<u64> {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    Some(soft as u64)
-}
-
-/// The signals that ask the program to stop: SIGINT, SIGTERM, and SIGHUP, which a closed terminal
-/// sends, unless SIGHUP is ignored: nohup(1) does that for programs that are to survive their
-/// terminal. Where it is unknown whether SIGHUP is ignored, it is left alone.
-pub(crate) fn stop_signals() -> impl Iterator<Item = c_int> {
-    let is_left_alone = ignored_signals().is_none_or(|mask| mask & signal_bit(SIGHUP) != 0);
-    let hangup = (!is_left_alone).then_some(SIGHUP);
-    [SIGINT, SIGTERM].into_iter().chain(hangup)
-}
-
-/// The bit of a signal in a mask of signals (proc(5), `SigIgn`).
-fn signal_bit(signal: c_int) -> u64 {
-    1 << (signal - 1)
-}
 
 /// The resource usage of a process: CPU time and context switches so far, memory and threads now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

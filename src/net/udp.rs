@@ -1,21 +1,9 @@
 //! UDP sockets: datagrams one by one, or in batches where the system has a call for it.
 //!
-//! **Owns** the trait of a UDP socket, and which implementation this system gets. **Must never
-//! touch** what a datagram means. **Invariant**: an error belongs to one datagram and is returned
-//! once; no datagram received before it is lost.
+//! **Owns** the trait of a UDP socket. **Must never touch** what a datagram means. **Invariant**: an
+//! error belongs to one datagram and is returned once; no datagram received before it is lost.
 
 pub mod batch;
-#[cfg_attr(
-    all(target_os = "linux", not(feature = "portable")),
-    path = "udp/batched.rs"
-)]
-#[cfg_attr(
-    not(all(target_os = "linux", not(feature = "portable"))),
-    path = "udp/single.rs"
-)]
-mod platform;
-
-pub use platform::Socket;
 
 use batch::{RecvBatch, SendBatch};
 use mio::event;
@@ -23,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// A UDP socket: a [`Socket`], or a script in a test.
+/// A UDP socket: that of the [system](super::UdpSocket), or a script in a test.
 pub trait DatagramSocket: event::Source + fmt::Debug {
     /// Receives one datagram, truncated to the buffer.
     ///

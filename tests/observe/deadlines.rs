@@ -48,6 +48,10 @@ impl Write for ScriptedStream {
 }
 
 impl Stream for ScriptedStream {
+    fn descriptor(&self) -> usize {
+        0 // there is no other
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -15,7 +15,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -281,19 +280,19 @@ thread_local! {
     static OPEN: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
 }
 
-fn open_descriptor() -> RawFd {
+fn open_descriptor() -> usize {
     OPEN.with_borrow_mut(|open| {
         let free = open.iter().position(|is_open| !is_open);
         let descriptor = free.unwrap_or(open.len());
         open.resize(open.len().max(descriptor + 1), false);
         open[descriptor] = true;
-        RawFd::try_from(descriptor).unwrap()
+        descriptor
     })
 }
 
 /// The server's end of a scripted connection.
 #[derive(Debug)]
-pub struct ScriptedStream(Remote, RawFd);
+pub struct ScriptedStream(Remote, usize);
 
 impl ScriptedStream {
     /// A stream whose send buffer takes `room` bytes, and its remote end.
@@ -312,13 +311,7 @@ impl ScriptedStream {
 impl Drop for ScriptedStream {
     fn drop(&mut self) {
         self.0.borrow_mut().closed = true;
-        OPEN.with_borrow_mut(|open| open[self.1 as usize] = false);
-    }
-}
-
-impl AsRawFd for ScriptedStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.1
+        OPEN.with_borrow_mut(|open| open[self.1] = false);
     }
 }
 
@@ -339,6 +332,10 @@ impl Write for ScriptedStream {
 }
 
 impl Stream for ScriptedStream {
+    fn descriptor(&self) -> usize {
+        self.1
+    }
+
     fn short_read_drains(&self) -> bool {
         let connection = self.0.borrow();
         connection.back_end == BackEnd::EveryEdge || connection.overestimates_short_reads

@@ -19,6 +19,7 @@
 
 use super::ServerSource;
 use super::peer::Peer;
+use crate::net::stream::Stream;
 use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure, Net};
 use crate::reactor::{Births, Context, Readiness, Time, Verdict};
 use crate::server::Shared;
@@ -26,7 +27,6 @@ use crate::server::shared::REFUSALS_AT_ONCE;
 use crate::warn_limited;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 
 /// Accepts per turn. Connected clients must not wait for a storm of connects, nor new clients for
 /// connected ones: the listener is one source among others.
@@ -134,7 +134,7 @@ fn admit<N: Net>(
     // except that a draining server reads every client once, event or not.
     let mut readiness = Readiness::WRITABLE;
     readiness.set(Readiness::READABLE, cx.shared.is_draining());
-    let descriptor = stream.as_raw_fd();
+    let descriptor = stream.descriptor();
     let admitted = cx.shared.admit(descriptor, address, is_over, cx.turn_start);
     let peer = match admitted {
         Ok(()) => Peer::new(stream),

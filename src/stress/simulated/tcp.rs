@@ -140,6 +140,10 @@ impl Write for Socket {
 }
 
 impl Stream for Socket {
+    fn descriptor(&self) -> usize {
+        0 // there is no other
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
