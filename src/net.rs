@@ -16,7 +16,7 @@ pub mod udp;
 
 pub use accept::Accept;
 pub(crate) use accept::{ACCEPT_RETRY, AcceptFailure};
-pub use system::UdpSocket;
+pub use system::{Descriptor, UdpSocket};
 
 use mio::event;
 use std::fmt;

@@ -262,15 +262,11 @@ impl Serve {
         self.observe.check_usage(&self.listen, given)?;
         self.check_model(given)?;
         if self.reuse_port && !system::CAN_SHARE_PORTS {
-            let advice = "give each server a port of its own";
-            return Err(format!(
-                "--reuse-port does not exist on this system: {advice}"
-            ));
+            return Err("--reuse-port is not supported on this system".to_owned());
         }
         if is_typed("line_timeout", given) && matches!(self.framing, FramingName::Chunk) {
-            return Err(
-                "--line-timeout has no effect on chunks: give --framing line too".to_owned(),
-            );
+            let reason = "--line-timeout has no effect on chunks: give --framing line too";
+            return Err(reason.to_owned());
         }
         Ok(())
     }

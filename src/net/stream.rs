@@ -13,22 +13,19 @@
 //! mark, so what a client sent after its urgent byte is read with the client's next segment.
 //! Nothing is lost, and no other client waits. In return each message costs one call less.
 
-use super::system::{self, SHORT_READ_DRAINS};
+use super::system::{Descriptor, SHORT_READ_DRAINS};
 use crate::reactor::Readiness;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 /// A connected stream that can be half-closed: mio's, or a script in a test.
-pub trait Stream: Read + Write {
+pub trait Stream: Read + Write + Descriptor {
     /// Sends FIN. Reading goes on.
     ///
     /// # Errors
     ///
     /// Those of shutdown(2): the connection may be gone already.
     fn shutdown_write(&mut self) -> io::Result<()>;
-
-    /// Its descriptor as a small number, which no other open stream has.
-    fn descriptor(&self) -> usize;
 
     /// Whether a read shorter than its buffer proves that nothing is left to read.
     fn short_read_drains(&self) -> bool {
@@ -58,10 +55,6 @@ pub trait Stream: Read + Write {
 impl Stream for mio::net::TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
-    }
-
-    fn descriptor(&self) -> usize {
-        system::descriptor_of(self)
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
@@ -200,7 +193,9 @@ mod tests {
         fn shutdown_write(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
 
+    impl Descriptor for Script {
         fn descriptor(&self) -> usize {
             0
         }

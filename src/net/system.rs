@@ -50,13 +50,19 @@ pub use platform::UdpSocket;
 pub use platform::raise_descriptor_limit;
 pub(crate) use platform::{
     CAN_SHARE_PORTS, HAS_LOOPBACK_NETWORK, PreciseTimer, allow_rebinding, backlog_limit,
-    bind_address_no_port, concerns_one_connection, cpu_model, descriptor_limit, descriptor_of,
+    bind_address_no_port, concerns_one_connection, cpu_model, descriptor_limit,
     drop_new_handshakes, ephemeral_ports, inherit_options, is_connecting, is_out_of_descriptors,
     keepalive, kernel, limit_unacknowledged, listening_process, open_descriptors, process_usage,
     share_port,
 };
 
 use std::time::Duration;
+
+/// A socket's place in the process's table of descriptors.
+pub trait Descriptor {
+    /// A small number that no other socket has while this one is open.
+    fn descriptor(&self) -> usize;
+}
 
 /// Whether a read that returns less than was asked for proves that a socket is drained, so that an
 /// event announces what arrives later (pitfall 25).

@@ -21,7 +21,7 @@ use super::sources::signals::{exit_on_second_signal, log_drain};
 use super::stats::CloseCause;
 use super::{DrainLimit, Outcome, REFUSALS_AT_ONCE, Settings, Summary};
 use crate::net::bind::Bound;
-use crate::net::system;
+use crate::net::system::Descriptor;
 use crate::output;
 use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
@@ -87,16 +87,14 @@ impl ThreadedServer {
         let stream = self.clients().remove(&number);
         // The descriptor is closed, and thereby free for another client, after this.
         if let Some(stream) = stream {
-            self.addresses().release(system::descriptor_of(&*stream));
+            self.addresses().release(stream.descriptor());
         }
         self.client_left.notify_one();
     }
 
     /// Counts a new client, or returns what it is sent instead of the welcome.
     fn admit(&self, stream: &TcpStream, address: SocketAddr) -> Option<String> {
-        let admitted = self
-            .addresses()
-            .admit(system::descriptor_of(stream), address.ip());
+        let admitted = self.addresses().admit(stream.descriptor(), address.ip());
         let refusal = admitted.err()?;
         self.refused.fetch_add(1, Relaxed);
         Some(refusal.text(self.settings.limit(refusal)))

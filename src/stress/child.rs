@@ -153,7 +153,7 @@ fn read_by_thread(stdout: ChildStdout) -> io::Result<Receiver<io::Result<String>
         let mut stdout = BufReader::new(stdout);
         let (mut line, mut rest) = (String::new(), String::new());
         let read = stdout.read_line(&mut line);
-        // Nobody may wait for it any more.
+        // The caller may wait no longer.
         let _ = sender.send(read.map(|_| line));
         let read = stdout.read_to_string(&mut rest);
         let _ = sender.send(read.map(|_| rest));

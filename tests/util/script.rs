@@ -8,7 +8,7 @@
 
 use helloop::net::stream::Stream;
 use helloop::net::udp::DatagramSocket;
-use helloop::net::{Accept, Net};
+use helloop::net::{Accept, Descriptor, Net};
 use helloop::reactor::{Mark, Readiness, Token};
 use mio::{Interest, Registry, event};
 use std::cell::RefCell;
@@ -331,11 +331,13 @@ impl Write for ScriptedStream {
     }
 }
 
-impl Stream for ScriptedStream {
+impl Descriptor for ScriptedStream {
     fn descriptor(&self) -> usize {
         self.1
     }
+}
 
+impl Stream for ScriptedStream {
     fn short_read_drains(&self) -> bool {
         let connection = self.0.borrow();
         connection.back_end == BackEnd::EveryEdge || connection.overestimates_short_reads

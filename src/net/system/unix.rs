@@ -3,6 +3,7 @@
 //! **Owns** the limits of a process, and the meaning of the errors that only Unix has. **Must never
 //! touch** what differs between Linux and the others. **Invariant**: none of these calls blocks.
 
+use super::Descriptor;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::utsname::uname;
@@ -46,9 +47,11 @@ pub(crate) fn kernel() -> Option<(String, String)> {
     Some((text(names.sysname()), text(names.release())))
 }
 
-/// The descriptor of a socket. It is small: the system assigns the lowest one that is free.
-pub(crate) fn descriptor_of(socket: &impl AsRawFd) -> usize {
-    socket.as_raw_fd().unsigned_abs() as usize
+impl<S: AsRawFd> Descriptor for S {
+    /// Its descriptor: the system assigns the lowest one that is free.
+    fn descriptor(&self) -> usize {
+        self.as_raw_fd().unsigned_abs() as usize
+    }
 }
 
 /// Lets a restart bind while connections of the last run are in TIME_WAIT. It does not let two

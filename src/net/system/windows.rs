@@ -6,7 +6,7 @@
 
 pub use mio::net::UdpSocket;
 
-use super::ProcessUsage;
+use super::{Descriptor, ProcessUsage};
 use mio::{Registry, Token};
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
@@ -26,16 +26,13 @@ pub(crate) const CAN_SHARE_PORTS: bool = false;
 /// tried.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
 
-/// The most handles of a process: 2 to the 24. No other limit is documented, and memory ends first.
-const MAX_HANDLES: u64 = 1 << 24;
-
 /// Handles are multiples of this.
-const HANDLE_STEP: usize = 4;
+const HANDLE_FACTOR: usize = 4;
 
-/// There is no limit to raise.
+/// There is no limit to raise. A process has at most 2 to the 24 handles, and memory ends first.
 #[must_use]
 pub fn raise_descriptor_limit() -> u64 {
-    MAX_HANDLES
+    1 << 24
 }
 
 /// Windows has no limit of its own on sockets.
@@ -50,9 +47,11 @@ pub(crate) fn kernel() -> Option<(String, String)> {
     Some(("Windows".to_owned(), String::new()))
 }
 
-/// The number of a socket: its place in the table of handles, which is the lowest free one.
-pub(crate) fn descriptor_of(socket: &impl AsRawSocket) -> usize {
-    socket.as_raw_socket() as usize / HANDLE_STEP
+impl<S: AsRawSocket> Descriptor for S {
+    /// Its place in the table of handles: the system assigns one that is free, not always the lowest.
+    fn descriptor(&self) -> usize {
+        self.as_raw_socket() as usize / HANDLE_FACTOR
+    }
 }
 
 /// Does nothing: connections in TIME_WAIT keep no one from binding. SO_REUSEADDR would let two servers

@@ -19,8 +19,7 @@
 
 use super::ServerSource;
 use super::peer::Peer;
-use crate::net::stream::Stream;
-use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure, Net};
+use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure, Descriptor, Net};
 use crate::reactor::{Births, Context, Readiness, Time, Verdict};
 use crate::server::Shared;
 use crate::server::shared::REFUSALS_AT_ONCE;
@@ -134,9 +133,10 @@ fn admit<N: Net>(
     // except that a draining server reads every client once, event or not.
     let mut readiness = Readiness::WRITABLE;
     readiness.set(Readiness::READABLE, cx.shared.is_draining());
-    let descriptor = stream.descriptor();
-    let admitted = cx.shared.admit(descriptor, address, is_over, cx.turn_start);
-    let peer = match admitted {
+    let peer = match cx
+        .shared
+        .admit(stream.descriptor(), address, is_over, cx.turn_start)
+    {
         Ok(()) => Peer::new(stream),
         Err(refusal) => Peer::refused(stream, refusal),
     };

@@ -2,6 +2,7 @@
 
 use super::LoadSource;
 use crate::net::stream::Stream;
+use crate::net::system::Descriptor;
 use crate::protocol::greeting;
 use crate::reactor::{Readiness, Time};
 use crate::stress::caller::Caller;
@@ -139,11 +140,13 @@ impl Write for Socket {
     }
 }
 
-impl Stream for Socket {
+impl Descriptor for Socket {
     fn descriptor(&self) -> usize {
         0 // there is no other
     }
+}
 
+impl Stream for Socket {
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
