@@ -192,11 +192,7 @@ fn print(bytes: &[u8]) -> Result<bool, Failure> {
 fn printed(written: io::Result<()>) -> Result<bool, Failure> {
     match written {
         Ok(()) => Ok(true),
-        Err(error)
-            if error.kind() == io::ErrorKind::BrokenPipe || system::is_lost_terminal(&error) =>
-        {
-            Ok(false)
-        }
+        Err(error) if system::has_lost_reader(&error) => Ok(false),
         Err(error) => Err(Failure::new(format_args!(
             "cannot write to standard output: {error}"
         ))),

@@ -27,7 +27,7 @@ use windows as platform;
 
 pub(crate) use platform::{
     Output, OutputStream, SignalQueue, SignalSource, StdinPipe, StopSignal, allow_all_to_read,
-    enable_escapes, exit_on_second_stop, is_device, is_fifo, is_lost_terminal, is_standard_output,
+    enable_escapes, exit_on_second_stop, has_lost_reader, is_device, is_fifo, is_standard_output,
     keep_small_pages, on_stop, open_fifo, own_process_group, page_bytes, request_stop,
 };
 

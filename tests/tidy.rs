@@ -41,7 +41,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("protocol", &["system"]),
     ("net", &["reactor", "protocol"]),
     ("file", &["protocol", "system"]),
-    ("client", &["file", "net", "protocol"]),
+    ("client", &["file", "net", "protocol", "system"]),
     ("observe", &["file", "net", "protocol", "reactor"]),
     ("output", &["system"]),
     (

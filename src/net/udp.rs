@@ -11,6 +11,16 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+/// The error of a receive on a connected socket: whether the port is closed. Windows reports the ICMP
+/// error as a reset, other systems as a refusal.
+#[must_use]
+pub fn closed_port(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => io::ErrorKind::ConnectionRefused.into(),
+        _ => error,
+    }
+}
+
 /// A UDP socket: that of the [system](super::UdpSocket), or a script in a test.
 pub trait DatagramSocket: event::Source + fmt::Debug {
     /// Receives one datagram, truncated to the buffer.
@@ -48,5 +58,43 @@ pub trait DatagramSocket: event::Source + fmt::Debug {
     fn send(&mut self, batch: &SendBatch) -> io::Result<usize> {
         let (datagram, to) = batch.first().ok_or(io::ErrorKind::InvalidInput)?;
         self.send_to(datagram, to).map(|_| 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_port_is_refused_on_each_system() {
+        for (reported, kind) in [
+            (
+                io::ErrorKind::ConnectionReset,
+                io::ErrorKind::ConnectionRefused,
+            ),
+            (
+                io::ErrorKind::ConnectionRefused,
+                io::ErrorKind::ConnectionRefused,
+            ),
+            (
+                io::ErrorKind::HostUnreachable,
+                io::ErrorKind::HostUnreachable,
+            ),
+        ] {
+            assert_eq!(closed_port(reported.into()).kind(), kind);
+        }
+        // A real one.
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        client
+            .connect(server.local_addr().expect("bound"))
+            .expect("an address");
+        drop(server);
+        client.send(b"Ada").expect("a datagram");
+        let error = client.recv(&mut [0; 8]).map_err(closed_port);
+        assert_eq!(
+            error.expect_err("closed").kind(),
+            io::ErrorKind::ConnectionRefused
+        );
     }
 }

@@ -42,11 +42,11 @@ pub(crate) fn keep_small_pages(mapping: &MmapMut) {
     let _ = mapping;
 }
 
-/// Whether a write to standard output failed because its terminal was closed, which SIGHUP reports
-/// too.
+/// Whether a write to standard output failed because nothing reads it any more: the reader of a pipe has
+/// closed it, or the terminal was closed (EIO), which SIGHUP reports too.
 #[must_use]
-pub(crate) fn is_lost_terminal(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::EIO as i32)
+pub(crate) fn has_lost_reader(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(Errno::EIO as i32)
 }
 
 /// Terminals understand escape sequences.

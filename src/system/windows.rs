@@ -19,6 +19,7 @@ use std::io;
 use std::os::windows::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use windows_sys::Win32::Foundation::ERROR_PIPE_NOT_CONNECTED;
 use windows_sys::Win32::System::Threading::CREATE_NEW_PROCESS_GROUP;
 
 /// The size of a page on each architecture that Windows runs on (x86-64 and ARM64).
@@ -37,10 +38,12 @@ pub(crate) fn page_bytes() -> usize {
 /// Does nothing: large pages are only used on request.
 pub(crate) fn keep_small_pages(_mapping: &MmapMut) {}
 
-/// A console that was closed ends the process.
+/// Whether a write to standard output failed because the reader of the pipe has closed it. A console
+/// that is closed ends the process.
 #[must_use]
-pub(crate) fn is_lost_terminal(_error: &io::Error) -> bool {
-    false
+pub(crate) fn has_lost_reader(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(i32::unsigned_abs);
+    error.kind() == io::ErrorKind::BrokenPipe || code == Some(ERROR_PIPE_NOT_CONNECTED)
 }
 
 /// Makes the console understand escape sequences, which Windows 10 and later can.

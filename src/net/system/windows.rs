@@ -187,3 +187,38 @@ impl PreciseTimer {
         match *self {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_one_connection_does_not_stop_the_listener() {
+        for code in [WSAECONNRESET, WSAECONNABORTED, WSAENETRESET, WSAETIMEDOUT] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(concerns_one_connection(&error), "{error}");
+        }
+        for code in [WSAEMFILE, WSAENOBUFS] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(!concerns_one_connection(&error), "{error}");
+            assert!(is_out_of_descriptors(&error), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_is_received_and_not_an_error() {
+        let server = UdpSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("loopback");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        client
+            .send_to(&[b'x'; 9], server.local_addr().expect("bound"))
+            .expect("sent");
+        let mut buffer = [0; 8];
+        let received = loop {
+            match crate::net::udp::DatagramSocket::recv_from(&server, &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                received => break received,
+            }
+        };
+        assert_eq!(received.expect("a datagram").0, 8);
+    }
+}
