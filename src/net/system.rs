@@ -47,6 +47,8 @@ use other as platform;
 use windows as platform;
 
 pub use platform::UdpSocket;
+#[cfg(test)]
+pub(crate) use platform::out_of_descriptors;
 pub use platform::raise_descriptor_limit;
 pub(crate) use platform::{
     CAN_SHARE_PORTS, HAS_LOOPBACK_NETWORK, PreciseTimer, allow_rebinding, backlog_limit,

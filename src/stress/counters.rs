@@ -331,17 +331,18 @@ mod tests {
 
     #[test]
     fn system_errors_map_to_causes() {
-        use nix::errno::Errno;
-        for (errno, cause) in [
-            (Errno::ECONNREFUSED, LossCause::Refused),
-            (Errno::ECONNRESET, LossCause::Reset),
-            (Errno::EPIPE, LossCause::Reset),
-            (Errno::ETIMEDOUT, LossCause::TimedOut),
-            (Errno::EADDRNOTAVAIL, LossCause::NoPort),
-            (Errno::EMFILE, LossCause::NoDescriptor),
-            (Errno::ENETUNREACH, LossCause::Failed),
+        use io::ErrorKind;
+        for (kind, cause) in [
+            (ErrorKind::ConnectionRefused, LossCause::Refused),
+            (ErrorKind::ConnectionReset, LossCause::Reset),
+            (ErrorKind::BrokenPipe, LossCause::Reset),
+            (ErrorKind::TimedOut, LossCause::TimedOut),
+            (ErrorKind::AddrNotAvailable, LossCause::NoPort),
+            (ErrorKind::NetworkUnreachable, LossCause::Failed),
         ] {
-            assert_eq!(LossCause::from(&io::Error::from(errno)), cause);
+            assert_eq!(LossCause::from(&io::Error::from(kind)), cause);
         }
+        let error = system::out_of_descriptors();
+        assert_eq!(LossCause::from(&error), LossCause::NoDescriptor);
     }
 }

@@ -5,6 +5,8 @@
 
 mod output;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) use output::PIECE_BYTES;

@@ -114,3 +114,44 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
 pub(super) fn truncated<T>(received: io::Result<T>, _too_long: T) -> io::Result<T> {
     received
 }
+
+/// The error of a process that has no descriptor left.
+#[cfg(test)]
+pub(crate) fn out_of_descriptors() -> io::Error {
+    Errno::EMFILE.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::net::{keepalive, system};
+    use socket2::{Domain, SockRef, Socket, Type};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    #[test]
+    fn an_accepted_socket_has_all_of_the_options() {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        keepalive::close_vanished(&listener, Duration::from_secs(300)).unwrap();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any_port.into()).unwrap();
+        listener.listen(1).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        system::inherit_options(&listener, &accepted);
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap());
+        #[cfg(not(target_os = "openbsd"))]
+        {
+            let [idle, interval] = [150, 30].map(Duration::from_secs);
+            assert_eq!(accepted.tcp_keepalive_time().unwrap(), idle);
+            assert_eq!(accepted.tcp_keepalive_interval().unwrap(), interval);
+            assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 5);
+        }
+        #[cfg(all(target_os = "linux", not(feature = "portable")))]
+        assert_eq!(
+            accepted.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(300))
+        );
+    }
+}

@@ -188,6 +188,12 @@ impl PreciseTimer {
     }
 }
 
+/// The error of a process that has no socket left.
+#[cfg(test)]
+pub(crate) fn out_of_descriptors() -> io::Error {
+    io::Error::from_raw_os_error(WSAEMFILE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

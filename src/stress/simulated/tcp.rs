@@ -9,7 +9,6 @@ use crate::stress::caller::Caller;
 use crate::stress::connect::Connecting;
 use crate::stress::counters::LossCause;
 use crate::stress::plan::{Length, Plan, tests::plan};
-use nix::errno::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -113,7 +112,7 @@ impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         if wire.killed {
-            return Err(Errno::ECONNRESET.into());
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
         if wire.replies.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
