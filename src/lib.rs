@@ -68,8 +68,8 @@
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
 //! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the
 //! protocol, the protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the
-//! log, [`file`] writes complete files, and [`units`] formats numbers. [`net::system`] isolates what
-//! only Linux has.
+//! log, [`file`] writes complete files, and [`units`] formats numbers. [`net::system`] and [`system`]
+//! isolate what differs between operating systems.
 //!
 //! # From the tutorial to here
 //!

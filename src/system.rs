@@ -7,7 +7,7 @@
 //!
 //! | Unix | Windows |
 //! | --- | --- |
-//! | SIGINT, SIGTERM and SIGHUP ask to stop | Ctrl-C, Ctrl-Break and a console that is closed do |
+//! | SIGINT, SIGTERM and SIGHUP ask to stop | Ctrl-C and Ctrl-Break do; a console that is closed ends the process |
 //! | a signal makes a socket readable, which the poll watches | a thread waits for it, and wakes the poll |
 //! | SIGUSR1 and SIGUSR2 | nothing: the page of the observer has what they ask for |
 //! | the poll watches standard input | a thread reads it |

@@ -14,6 +14,8 @@ mod imports;
 mod phrases;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/systems.rs"]
+mod systems;
 #[path = "tidy/units.rs"]
 mod units;
 
@@ -283,6 +285,14 @@ fn quantities_name_their_unit() {
     assert_none(
         &units::without_unit(&sources(&["src", "tests", "benches"])),
         "a constant that is a quantity has its unit in its name (tests/tidy/units.rs)",
+    );
+}
+
+#[test]
+fn only_the_system_modules_name_an_operating_system() {
+    assert_none(
+        &systems::named(&sources(&["src"])),
+        "what differs between systems is a function of src/system or src/net/system",
     );
 }
 

@@ -1,16 +1,17 @@
-//! The operating system: limits, processes, and what only Linux has.
+//! The operating system: sockets, limits and the figures of a process.
 //!
-//! **Owns** the system calls that concern a process or the machine, and the socket options that
-//! only Linux has. **Must never touch** the data of a socket. **Invariant**: what the system does
-//! not provide is `None` or has no effect, and what it does not allow stays unchanged. Only
-//! [`limit_unacknowledged`] can fail: it applies a limit that the user has asked for.
+//! **Owns** the socket options and the errors that differ between systems, and what a system tells
+//! about a process or the machine. **Must never touch** the data of a socket, except that of a datagram
+//! socket. **Invariant**: what the system does not provide is `None` or has no effect, and what it does
+//! not allow stays unchanged. Only [`limit_unacknowledged`] can fail: it applies a limit that the user
+//! has asked for.
 //!
 //! # Portability
 //!
-//! The program requires a Unix with epoll or kqueue. The Linux-only code is here and in
-//! [`net::udp`](crate::net::udp), each time a pair of files behind one `cfg`:
+//! The program requires what mio requires: epoll, kqueue, poll(2) or Windows. All code that differs is
+//! here and in [`system`](crate::system), in a file per system, and no other module names one:
 //!
-//! | Linux | other systems |
+//! | Linux | other Unix systems |
 //! | --- | --- |
 //! | `recvmmsg(2)` and `sendmmsg(2)`: batches of datagrams | one datagram per call |
 //! | an accepted socket inherits the options of its listener | they are copied: three to ten calls per client |
@@ -26,8 +27,20 @@
 //! | stderr is opened a second time with `O_NONBLOCK` | poll(2) before each write to it |
 //! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
 //!
-//! The feature `portable` selects the right column on Linux too, for the tests. Linux is tested;
-//! FreeBSD and macOS are only type-checked.
+//! Windows has what the right column says, and differs from Unix in this:
+//!
+//! | Unix | Windows |
+//! | --- | --- |
+//! | a short read proves that a socket is drained | only `WouldBlock` does (pitfall 25) |
+//! | SO_REUSEADDR lets a restart bind at once | it would let two servers bind, and nothing is needed |
+//! | SO_REUSEPORT: `--reuse-port` | refused |
+//! | a limit on descriptors, which can be raised | 16,777,216 handles |
+//! | a datagram for a closed port: an error on a connected socket alone | also on the server's: the next receive fails with WSAECONNRESET, and ends nothing (pitfall 14) |
+//! | a datagram longer than its buffer is truncated | WSAEMSGSIZE, which is counted as too long |
+//! | the number of keepalive probes is chosen | it is ten |
+//!
+//! The feature `portable` selects the code of other Unix systems on Linux, for the tests. Linux is
+//! tested; Windows is tested under Wine; FreeBSD and macOS are only type-checked.
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod linux;

@@ -133,10 +133,8 @@ fn admit<N: Net>(
     // except that a draining server reads every client once, event or not.
     let mut readiness = Readiness::WRITABLE;
     readiness.set(Readiness::READABLE, cx.shared.is_draining());
-    let peer = match cx
-        .shared
-        .admit(stream.descriptor(), address, is_over, cx.turn_start)
-    {
+    let descriptor = stream.descriptor();
+    let peer = match cx.shared.admit(descriptor, address, is_over, cx.turn_start) {
         Ok(()) => Peer::new(stream),
         Err(refusal) => Peer::refused(stream, refusal),
     };

@@ -4,9 +4,9 @@
 //! program does when it is asked to stop. **Invariant**: no request is missed, however early it comes;
 //! the second one ends the process, whatever the program is blocked in.
 //!
-//! Windows tells a console program of Ctrl-C, Ctrl-Break and a console that is closed in a thread that
-//! it starts. There are no other signals: what SIGUSR1 and SIGUSR2 ask for is on the page of the
-//! observer, and a recording is saved at the end.
+//! Windows tells a console program of Ctrl-C and Ctrl-Break in a thread that it starts; of a console that
+//! is closed too, but then it ends the process, whatever the program does. There are no other signals:
+//! what SIGUSR1 asks for is on the page of the observer, and a recording is saved at the end.
 
 use crate::system::Request;
 use mio::{Interest, Registry, Token, Waker, event};
