@@ -17,11 +17,11 @@ mod stress;
 mod usage;
 mod values;
 
-use crate::output::{LAST_LINES_TIMEOUT, LogWriter, Output, end_log};
+use crate::output::{LAST_LINES_TIMEOUT, LogWriter, end_log};
+use crate::system::{self, Output};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use env_logger::Target;
 use log::{LevelFilter, warn};
-use nix::errno::Errno;
 use serde::Serialize;
 use std::fmt;
 use std::io::{self, Write};
@@ -192,13 +192,7 @@ fn print(bytes: &[u8]) -> Result<bool, Failure> {
 fn printed(written: io::Result<()>) -> Result<bool, Failure> {
     match written {
         Ok(()) => Ok(true),
-        // EIO: the terminal was closed, which SIGHUP reports too.
-        Err(error)
-            if error.kind() == io::ErrorKind::BrokenPipe
-                || error.raw_os_error() == Some(Errno::EIO as i32) =>
-        {
-            Ok(false)
-        }
+        Err(error) if system::has_lost_reader(&error) => Ok(false),
         Err(error) => Err(Failure::new(format_args!(
             "cannot write to standard output: {error}"
         ))),

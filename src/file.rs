@@ -12,21 +12,14 @@
 //! A command that handles signals to stop removes the temporary files with [`abandon`]. Only SIGKILL,
 //! or a signal that is not handled, leaves one, `.helloop-….part`, and never a partial target.
 
-use nix::libc;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use crate::system;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::{NamedTempFile, PersistError};
-
-/// The mode of a new file, before the umask applies: that of any program's output. A temporary file
-/// would otherwise be readable by its owner alone.
-const FILE_MODE: u32 = 0o666;
 
 /// Bytes per write: few calls for many small pieces.
 const BUFFER_BYTES: usize = 64 * 1_024;
@@ -74,16 +67,8 @@ pub(crate) fn is_standard_output(path: &Path) -> bool {
 /// Whether a link of the system, such as `/proc/1234/fd/1`, leads to the regular file that standard
 /// output is. A pipe or a terminal can be opened again: nothing in it is written over.
 fn leads_to_the_file_on_stdout(path: &Path) -> bool {
-    let identity = |found: Metadata| (found.is_file(), found.dev(), found.ino());
-    let stdout = || {
-        let own = io::stdout().as_fd().try_clone_to_owned()?;
-        File::from(own).metadata().map(identity)
-    };
     is_system_link(path)
-        && match (fs::metadata(path).map(identity), stdout()) {
-            (Ok(target), Ok(stdout)) => target.0 && target == stdout,
-            _ => false,
-        }
+        && fs::metadata(path).is_ok_and(|target| system::is_standard_output(&target))
 }
 
 /// Whether a path is a symbolic link in `/dev` or `/proc`, however it is written.
@@ -135,10 +120,16 @@ enum Target {
 
 fn kind_of(path: &Path) -> io::Result<Target> {
     // The standard library drops these endings: the name would be that of a file.
-    let text = path.as_os_str().as_bytes();
-    let names_folder = [&b"/"[..], b"/."].iter().any(|end| text.ends_with(end));
+    let text = path.to_string_lossy();
+    let names_folder = text
+        .strip_suffix('.')
+        .unwrap_or(&text)
+        .ends_with(is_separator);
     if path.file_name().is_none() || names_folder {
         return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if system::is_device(path) {
+        return Ok(Target::Open);
     }
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Target::Free),
@@ -292,24 +283,21 @@ impl Write for Out {
 fn open(target: &Path, deadline: Option<Instant>) -> io::Result<Out> {
     let mut options = OpenOptions::new();
     options.append(true);
-    if !fs::metadata(target)?.file_type().is_fifo() {
+    if system::is_device(target) || !system::is_fifo(&fs::metadata(target)?) {
         return options.open(target).map(Out::Direct);
     }
-    let mut not_blocking = options.clone();
-    not_blocking.custom_flags(libc::O_NONBLOCK);
     let mut is_said = false;
     loop {
-        match (not_blocking.open(target), deadline) {
-            (Ok(file), Some(deadline)) => return Ok(Out::Until(file, deadline)),
-            (Err(error), _) if error.raw_os_error() != Some(libc::ENXIO) => return Err(error),
-            (Err(_), _) if !is_said => {
+        match (system::open_fifo(target)?, deadline) {
+            (Some(file), Some(deadline)) => return Ok(Out::Until(file, deadline)),
+            (None, _) if !is_said => {
                 let name = target.display().to_string();
                 log::info!("waiting for a reader of {}", name.escape_debug());
                 is_said = true;
             }
             // A writer that waits without a limit need not look again and again.
             (_, None) => return options.open(target).map(Out::Direct),
-            (Err(_), Some(deadline)) => wait_for_reader(deadline, "no one reads it")?,
+            (None, Some(deadline)) => wait_for_reader(deadline, "no one reads it")?,
         }
     }
 }
@@ -338,10 +326,10 @@ impl Part {
         // Locked before the file exists, so that no signal comes between.
         let mut files = part_files();
         // Its name is not derived from the target's, which may have the maximum length.
-        let file = tempfile::Builder::new()
-            .prefix(".helloop-")
-            .suffix(".part")
-            .permissions(Permissions::from_mode(FILE_MODE))
+        let mut file = tempfile::Builder::new();
+        file.prefix(".helloop-").suffix(".part");
+        system::allow_all_to_read(&mut file);
+        let file = file
             .tempfile_in(folder)
             // Without the temporary name, which means nothing to the user.
             .map_err(|error| io::Error::from(error.kind()))?;

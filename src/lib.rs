@@ -68,8 +68,8 @@
 //! Imports go one way: `main`, [`cli`], the programs ([`server`] on top of [`observe`], [`client`],
 //! [`stress`]), then [`net`], on top of [`protocol`] and [`reactor`]. The reactor does not know the
 //! protocol, the protocol does no I/O, and [`observe`] does not know the server. [`output`] writes the
-//! log, [`file`] writes complete files, and [`units`] formats numbers. [`net::system`] isolates what
-//! only Linux has.
+//! log, [`file`] writes complete files, and [`units`] formats numbers. [`net::system`] and [`system`]
+//! isolate what differs between operating systems.
 //!
 //! # From the tutorial to here
 //!
@@ -173,9 +173,6 @@
 // Without the program, parts of the library are unused.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
-#[cfg(not(unix))]
-compile_error!("helloop requires Unix: it is built on file descriptors and their readiness");
-
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
@@ -190,6 +187,7 @@ pub mod reactor;
 pub mod server;
 #[cfg(feature = "cli")]
 mod stress;
+mod system;
 #[doc(hidden)]
 pub mod testing;
 mod units;

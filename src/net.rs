@@ -16,10 +16,10 @@ pub mod udp;
 
 pub use accept::Accept;
 pub(crate) use accept::{ACCEPT_RETRY, AcceptFailure};
+pub use system::{Descriptor, UdpSocket};
 
 use mio::event;
 use std::fmt;
-use std::os::fd::AsRawFd;
 use stream::Stream;
 use udp::DatagramSocket;
 
@@ -27,8 +27,8 @@ use udp::DatagramSocket;
 pub trait Net: fmt::Debug {
     /// A listening socket.
     type Listener: Accept<Stream = Self::Stream>;
-    /// A connection. While it is open, no other one has its descriptor.
-    type Stream: Stream + AsRawFd + event::Source + fmt::Debug;
+    /// A connection.
+    type Stream: Stream + event::Source + fmt::Debug;
     /// A UDP socket.
     type UdpSocket: DatagramSocket;
 }
@@ -40,5 +40,5 @@ pub enum SystemNet {}
 impl Net for SystemNet {
     type Listener = mio::net::TcpListener;
     type Stream = mio::net::TcpStream;
-    type UdpSocket = udp::Socket;
+    type UdpSocket = UdpSocket;
 }

@@ -4,29 +4,13 @@
 //! the [`status`] line is meanwhile.
 //! **Must never touch** what a line says. **Invariant**: a log line that cannot be written at once
 //! is dropped and counted, so a log that is not read never stops the loop (pitfall 26).
-//!
-//! `O_NONBLOCK` belongs to the open file description, which the program shares with its parent and
-//! its siblings: set on standard error, it would break the shell's terminal. So the flag is left
-//! alone, and one of two ways is taken:
-//!
-//! - On Linux, a pipe or a terminal is opened a second time, through `/proc`, as a description of
-//!   the program's own with `O_NONBLOCK`.
-//! - Elsewhere, and for sockets and files, poll(2) is asked for room before each write. A
-//!   pipe with room takes `PIPE_BUF` bytes at once, and no more are written. What remains: another
-//!   process that writes to the same pipe can take the room in between, and a terminal may have
-//!   room for less than a line. The write then waits for the reader. A file has no reader to wait for.
 
 pub(crate) mod status;
 
-use crate::net::system;
-use nix::errno::Errno;
-use nix::libc::PIPE_BUF;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd;
+use crate::system::{Output, OutputStream};
 use status::Status;
 use std::io::{self, Stderr, Write};
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,44 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// enough for a slow reader, short enough for a person at the terminal.
 pub(crate) const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A standard stream.
-#[derive(Debug)]
-pub(crate) struct Output<S> {
-    stream: S,
-    /// The same pipe or terminal, opened a second time without blocking.
-    own: Option<OwnedFd>,
-}
-
-impl<S: AsFd> Output<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        let own = system::open_nonblocking(&stream);
-        Self { stream, own }
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        let own = self.own.as_ref().map(AsFd::as_fd);
-        own.unwrap_or_else(|| self.stream.as_fd())
-    }
-
-    /// Writes one piece of `bytes`, and returns its length.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if there is no room now, or those of write(2).
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        if self.own.is_none() && !self.has_room_within(Duration::ZERO) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let piece = &bytes[..bytes.len().min(PIPE_BUF)];
-        loop {
-            match unistd::write(self.descriptor(), piece) {
-                Err(Errno::EINTR) => {}
-                Ok(0) if !piece.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
-                written => return Ok(written?),
-            }
-        }
-    }
-
+impl<S: OutputStream> Output<S> {
     /// Writes all of `bytes`, and waits for room until `timeout` has passed.
     ///
     /// # Errors
@@ -91,19 +38,7 @@ impl<S: AsFd> Output<S> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
-    }
-
-    /// Whether there is room, or a write would fail at once.
-    fn has_room_within(&self, timeout: Duration) -> bool {
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
-        loop {
-            match poll(&mut polled, timeout) {
-                Err(Errno::EINTR) => {}
-                ready => return ready.is_ok_and(|count| count > 0),
-            }
-        }
+        self.settle_within(deadline.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -121,7 +56,7 @@ struct Log<S> {
     status: Status,
 }
 
-impl<S: AsFd> Log<S> {
+impl<S: OutputStream> Log<S> {
     fn new(stream: S) -> Self {
         Self {
             output: Output::new(stream),
@@ -290,15 +225,14 @@ pub(crate) fn end_log(last_line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::fcntl::{FcntlArg, fcntl};
+    use crate::system::PIECE_BYTES;
     use std::io::{PipeReader, PipeWriter, Read};
-    use std::os::unix::net::UnixStream;
 
     /// A log into a full pipe.
     fn full() -> (PipeReader, Log<PipeWriter>) {
         let (reader, writer) = io::pipe().expect("two descriptors");
         let mut log = Log::new(writer);
-        let line = [&[b'x'; PIPE_BUF - 1][..], b"\n"].concat();
+        let line = [&[b'x'; PIECE_BYTES - 1][..], b"\n"].concat();
         while log.dropped == 0 {
             log.add(&line);
         }
@@ -312,7 +246,9 @@ mod tests {
             log.add(b"lost\n");
         }
         assert_eq!((log.dropped, log.unreported, log.rest.len()), (10, 10, 0));
-        reader.read_exact(&mut vec![0; 2 * PIPE_BUF]).expect("full");
+        reader
+            .read_exact(&mut vec![0; 2 * PIECE_BYTES])
+            .expect("full");
         log.add(b"found\n");
         assert_eq!((log.dropped, log.unreported), (10, 0));
         drop(log);
@@ -327,14 +263,18 @@ mod tests {
     #[test]
     fn the_start_of_a_long_line_is_followed_by_its_rest() {
         let (mut reader, mut log) = full();
-        reader.read_exact(&mut vec![0; 2 * PIPE_BUF]).expect("full");
+        reader
+            .read_exact(&mut vec![0; 2 * PIECE_BYTES])
+            .expect("full");
         log.unreported = 0;
-        let long = [&vec![b'y'; 3 * PIPE_BUF][..], b"\n"].concat();
+        let long = [&vec![b'y'; 3 * PIECE_BYTES][..], b"\n"].concat();
         log.add(&long);
         assert!(!log.rest.is_empty(), "all of the line was written");
         log.add(b"lost\n");
         assert_eq!(log.dropped, 2, "a line within another");
-        reader.read_exact(&mut vec![0; 4 * PIPE_BUF]).expect("full");
+        reader
+            .read_exact(&mut vec![0; 4 * PIECE_BYTES])
+            .expect("full");
         log.add(b"found\n");
         drop(log);
         let mut text = String::new();
@@ -357,7 +297,9 @@ mod tests {
             log.hide_status();
         }
         assert!(log.rest.len() < 100, "{} bytes", log.rest.len());
-        reader.read_exact(&mut vec![0; 2 * PIPE_BUF]).expect("full");
+        reader
+            .read_exact(&mut vec![0; 2 * PIECE_BYTES])
+            .expect("full");
         log.show_status("running".to_owned());
         log.add(b"found\n");
         drop(log);
@@ -400,30 +342,6 @@ mod tests {
         drop(log);
         let text = slow.join().expect("no panic").expect("text");
         assert!(text.ends_with("log lines dropped: 7; stderr had no room\n"));
-    }
-
-    #[test]
-    fn the_flags_that_are_shared_with_other_processes_stay_unchanged() {
-        let (_reader, log) = full();
-        let shared = log.output.stream.try_clone().expect("a descriptor");
-        let flags = fcntl(&shared, FcntlArg::F_GETFL).expect("flags");
-        assert_eq!(flags & nix::libc::O_NONBLOCK, 0);
-    }
-
-    #[test]
-    fn a_socket_that_is_not_read_takes_whole_lines_only() {
-        // systemd's journal is such a socket.
-        let (mut reader, writer) = UnixStream::pair().expect("two descriptors");
-        let mut log = Log::new(writer);
-        let mut lines = 0;
-        while log.dropped == 0 {
-            log.add(b"a line\n");
-            lines += 1;
-        }
-        drop(log);
-        let mut text = String::new();
-        reader.read_to_string(&mut text).expect("text");
-        assert_eq!(text, "a line\n".repeat(lines - 1));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use shared::{DRAIN_BYTES_PER_CLIENT, Lifecycle, Limiters, REFUSALS_AT_ONCE, 
 pub use sources::ServerSource;
 
 use crate::net::bind::Bound;
-use crate::net::{Net, SystemNet, udp};
+use crate::net::{Net, SystemNet, UdpSocket};
 use crate::observe::excerpt::Excerpt;
 use crate::observe::history::Search;
 use crate::observe::listener::ObserverListener;
@@ -38,7 +38,7 @@ use mio::net::TcpListener;
 use sources::datagrams::Datagrams;
 use sources::listener::Listener;
 use sources::signals::Signals;
-use sources::stdin::StdinWatch;
+use sources::stdin::{self, StdinWatch};
 use stats::CloseCause;
 use std::collections::BTreeMap;
 use std::io;
@@ -101,7 +101,7 @@ impl Server {
             sockets.set_nonblocking()?;
             let tcp = TcpListener::from_std(sockets.tcp);
             server.add(ServerSource::Listener(Box::new(Listener::new(tcp))))?;
-            if let Some(udp) = sockets.udp.map(udp::Socket::from_std) {
+            if let Some(udp) = sockets.udp.map(UdpSocket::from_std) {
                 server.add(ServerSource::Datagrams(Box::new(Datagrams::new(udp))))?;
             }
         }
@@ -121,8 +121,10 @@ impl Server {
     ///
     /// Standard input cannot be polled: it is closed, or a file.
     pub fn end_with_stdin(&mut self) -> io::Result<()> {
-        let stdin = ServerSource::Stdin(Box::new(StdinWatch::new()?));
-        self.add(stdin)?;
+        let Some(stdin) = StdinWatch::new()? else {
+            return stdin::watch_by_thread();
+        };
+        self.add(ServerSource::Stdin(Box::new(stdin)))?;
         self.lasting += 1;
         Ok(())
     }

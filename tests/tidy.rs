@@ -14,6 +14,8 @@ mod imports;
 mod phrases;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/systems.rs"]
+mod systems;
 #[path = "tidy/units.rs"]
 mod units;
 
@@ -35,24 +37,30 @@ const WITHOUT_CONTRACT: [(&str, &str); 3] = [
 ];
 
 /// What each module of the crate may import; the crate's root is not listed.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
+    ("system", &[]),
     ("reactor", &[]),
-    ("protocol", &[]),
+    ("protocol", &["system"]),
     ("net", &["reactor", "protocol"]),
-    ("file", &["protocol"]),
-    ("client", &["file", "net", "protocol"]),
+    ("file", &["protocol", "system"]),
+    ("client", &["file", "net", "protocol", "system"]),
     ("observe", &["file", "net", "protocol", "reactor"]),
-    ("output", &["net"]),
+    ("output", &["system"]),
     (
         "server",
-        &["observe", "output", "net", "protocol", "reactor", "units"],
+        &[
+            "observe", "output", "net", "protocol", "reactor", "system", "units",
+        ],
     ),
-    ("stress", &["net", "output", "protocol", "reactor", "units"]),
+    (
+        "stress",
+        &["net", "output", "protocol", "reactor", "system", "units"],
+    ),
     (
         "cli",
         &[
             "client", "file", "observe", "output", "server", "stress", "net", "protocol",
-            "reactor", "units",
+            "reactor", "system", "units",
         ],
     ),
     ("guide", &[]),
@@ -277,6 +285,14 @@ fn quantities_name_their_unit() {
     assert_none(
         &units::without_unit(&sources(&["src", "tests", "benches"])),
         "a constant that is a quantity has its unit in its name (tests/tidy/units.rs)",
+    );
+}
+
+#[test]
+fn only_the_system_modules_name_an_operating_system() {
+    assert_none(
+        &systems::named(&sources(&["src"])),
+        "what differs between systems is a function of src/system or src/net/system",
     );
 }
 

@@ -13,7 +13,6 @@ use log::warn;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use terminal_size::{Width, terminal_size_of};
 
@@ -157,5 +156,5 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 
 /// A path for display. A file name may contain control characters, which a terminal would act on.
 pub(super) fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_bytes())
+    escape(path.as_os_str().as_encoded_bytes())
 }

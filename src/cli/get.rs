@@ -11,18 +11,15 @@ use super::{Failure, print_line};
 use crate::client::Error;
 use crate::client::http::{self, Place, Saved, Streams};
 use crate::file;
-use crate::net::system::stop_signals;
 use crate::output::status;
 use crate::protocol::escape::escape_path;
+use crate::system::{self, StopSignal};
 use crate::units::count;
 use clap::Args;
 use log::info;
 use progress::GetProgress;
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 /// Fetch a page over plain HTTP: print its header, save its body.
@@ -158,18 +155,8 @@ impl<W: Write> Write for AboveStatus<W> {
 /// On a signal to stop, removes the incomplete file, then lets the signal end the process as usual. A
 /// thread of its own does that at once, whatever the fetch waits for.
 fn remove_part_file_on_signals() -> io::Result<()> {
-    let mut signals = Signals::new(stop_signals())?;
-    let wait = move || {
-        for signal in signals.forever() {
-            status::end();
-            file::abandon(|| {
-                // It cannot fail: these signals end the process by default.
-                let _ = emulate_default_handler(signal);
-            });
-        }
-    };
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(wait)
-        .map(drop)
+    system::on_stop(|signal: StopSignal| {
+        status::end();
+        file::abandon(|| signal.end_process());
+    })
 }

@@ -12,7 +12,6 @@ use crate::protocol::greeting::MAX_DATAGRAM_BYTES;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 /// Greet a server over TCP and print its replies.
@@ -81,11 +80,11 @@ impl Tcp {
         let mut from_exit = self
             .names
             .iter()
-            .skip_while(|name| name.as_bytes() != tcp::EXIT);
+            .skip_while(|name| name.as_encoded_bytes() != tcp::EXIT);
         match from_exit.nth(1) {
             Some(name) => Err(format!(
                 "cannot greet {}: the `exit` before it ends the conversation",
-                excerpt(name.as_bytes())
+                excerpt(name.as_encoded_bytes())
             )),
             None => Ok(()),
         }
@@ -140,7 +139,7 @@ type Names = Box<dyn Iterator<Item = Result<Vec<u8>, Error>>>;
 fn check_names(names: &[OsString], max_bytes: usize) -> Result<(), String> {
     let mut checked = names
         .iter()
-        .map(|name| names::check(name.as_bytes(), max_bytes));
+        .map(|name| names::check(name.as_encoded_bytes(), max_bytes));
     checked.try_for_each(|name| name.map_err(|error| error.to_string()))
 }
 
@@ -149,7 +148,11 @@ fn check_names(names: &[OsString], max_bytes: usize) -> Result<(), String> {
 fn names_of(given: &[OsString], max_bytes: usize) -> Names {
     let input = io::stdin();
     if !given.is_empty() {
-        let given: Vec<_> = given.iter().cloned().map(OsString::into_vec).collect();
+        let given: Vec<_> = given
+            .iter()
+            .cloned()
+            .map(OsString::into_encoded_bytes)
+            .collect();
         Box::new(given.into_iter().map(Ok))
     } else if input.is_terminal() {
         let input = input.lock();

@@ -32,7 +32,8 @@ use std::time::Duration;
 /// Ctrl-C, SIGTERM and SIGHUP drain the server: it accepts the connections already under way and no
 /// later ones, answers what has arrived (at most 128 KiB per client), sends all outstanding replies
 /// and exits. A second signal ends it at once. SIGHUP stays ignored under nohup. SIGUSR1 logs all
-/// counters; SIGUSR2 saves the recording (see --record).
+/// counters; SIGUSR2 saves the recording (see --record). Windows has only Ctrl-C: there, the page
+/// (see --observe) shows the counters, and the recording is saved at the end.
 ///
 /// Every flag except -v and -q has an environment variable; the flag takes precedence.
 ///
@@ -77,7 +78,7 @@ pub(super) struct Serve {
     /// Share the ports with other processes.
     ///
     /// Sets SO_REUSEPORT. Every process on the port needs this flag; on Linux, the kernel
-    /// distributes new clients among them.
+    /// distributes new clients among them. Not on Windows.
     #[arg(long, env = "HELLOOP_REUSE_PORT", action = ArgAction::SetTrue,
           value_parser = switch, help_heading = "Listening")]
     reuse_port: bool,
@@ -261,10 +262,12 @@ impl Serve {
     pub(super) fn check_usage(&self, given: &ArgMatches) -> Result<(), String> {
         self.observe.check_usage(&self.listen, given)?;
         self.check_model(given)?;
+        if self.reuse_port && !system::CAN_SHARE_PORTS {
+            return Err("--reuse-port is not supported on this system".to_owned());
+        }
         if is_typed("line_timeout", given) && matches!(self.framing, FramingName::Chunk) {
-            return Err(
-                "--line-timeout has no effect on chunks: give --framing line too".to_owned(),
-            );
+            let reason = "--line-timeout has no effect on chunks: give --framing line too";
+            return Err(reason.to_owned());
         }
         Ok(())
     }

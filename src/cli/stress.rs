@@ -25,7 +25,6 @@ use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -338,7 +337,7 @@ impl Stress {
     fn message_name(&self) -> Vec<u8> {
         let number: &[u8] = if self.udp { b"00000000" } else { b"" };
         match &self.name {
-            Some(name) => [name.as_bytes(), number].concat(),
+            Some(name) => [name.as_encoded_bytes(), number].concat(),
             None => vec![b'x'; self.size],
         }
     }

@@ -11,7 +11,6 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 
 /// Whether the variables `HELLOOP_*` set defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +101,7 @@ fn name_variable(mut error: clap::Error, arguments: &[OsString]) -> clap::Error 
     };
     let flag = flag.split([' ', '=']).next().unwrap_or_default().to_owned();
     let is_typed = arguments.iter().any(|argument| {
-        let rest = argument.as_bytes().strip_prefix(flag.as_bytes());
+        let rest = argument.as_encoded_bytes().strip_prefix(flag.as_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
     });
     let serve = Cli::command();

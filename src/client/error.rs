@@ -7,6 +7,7 @@
 use super::http::{NOT_MODIFIED_STATUS, RedirectError, ResponseError, UrlError};
 use super::names::NameError;
 use crate::protocol::escape::escape_path;
+use crate::system;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -231,6 +232,6 @@ impl Error {
     /// failure and needs no message.
     #[must_use]
     pub fn is_closed_output(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, Self::Output(error) if system::has_lost_reader(error))
     }
 }

@@ -6,7 +6,6 @@
 
 use super::system;
 use mio::event;
-use nix::errno::Errno;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -56,9 +55,7 @@ pub(crate) enum AcceptFailure {
     Blocked,
     /// A signal arrived: retry.
     Interrupted,
-    /// That one connection failed while it waited: try the next. Linux reports errors that are
-    /// pending on the new socket, and recommends to treat them as a retry (accept(2), "Error
-    /// handling").
+    /// That one connection failed while it waited: try the next.
     Connection,
     /// No descriptor or memory is left, or something unknown is wrong: the next try would fail in
     /// the same way.
@@ -69,24 +66,9 @@ impl AcceptFailure {
     /// The meaning of this error.
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::WouldBlock => return Self::Blocked,
-            io::ErrorKind::Interrupted => return Self::Interrupted,
-            _ => {}
-        }
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(
-                Errno::ECONNABORTED
-                | Errno::ECONNRESET
-                | Errno::EPROTO
-                | Errno::ENOPROTOOPT
-                | Errno::EOPNOTSUPP
-                | Errno::EPERM
-                | Errno::ENETDOWN
-                | Errno::ENETUNREACH
-                | Errno::EHOSTDOWN
-                | Errno::EHOSTUNREACH
-                | Errno::ETIMEDOUT,
-            ) => Self::Connection,
+            io::ErrorKind::WouldBlock => Self::Blocked,
+            io::ErrorKind::Interrupted => Self::Interrupted,
+            _ if system::concerns_one_connection(error) => Self::Connection,
             _ => Self::Resources,
         }
     }

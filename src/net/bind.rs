@@ -144,9 +144,7 @@ fn bind_one(address: SocketAddr, options: &Options) -> Result<Bound, Error> {
 
 fn listen(address: SocketAddr, options: &Options) -> io::Result<(SocketAddr, TcpListener)> {
     let socket = open(address, Type::STREAM, Protocol::TCP, options)?;
-    // Lets a restart bind while connections of the last run are in TIME_WAIT. It does not let two
-    // servers listen on one port.
-    socket.set_reuse_address(true)?;
+    system::allow_rebinding(&socket)?;
     // Accepted sockets inherit these, or are given them: see `inherit_options`.
     socket.set_tcp_nodelay(true)?;
     if let Some(limit) = options.keepalive {
@@ -171,7 +169,7 @@ pub(crate) fn bind_observers(name: &str) -> io::Result<TcpListener> {
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
-        socket.set_reuse_address(true)?;
+        system::allow_rebinding(&socket)?;
         // Accepted sockets inherit it.
         socket.set_send_buffer_size(OBSERVER_SEND_BUFFER_BYTES)?;
         let bound = socket
@@ -204,7 +202,7 @@ fn open(
         socket.set_only_v6(true)?;
     }
     if options.reuse_port {
-        socket.set_reuse_port(true)?;
+        system::share_port(&socket)?;
     }
     Ok(socket)
 }

@@ -10,7 +10,7 @@
 //! `TCP_USER_TIMEOUT` limits that time too (tcp(7)).
 
 use super::system;
-use socket2::{Socket, TcpKeepalive};
+use socket2::Socket;
 use std::io;
 use std::time::Duration;
 
@@ -53,15 +53,10 @@ impl Probing {
 /// # Errors
 ///
 /// Those of setsockopt(2).
-pub(super) fn close_vanished(socket: &Socket, limit: Duration) -> io::Result<()> {
+pub(crate) fn close_vanished(socket: &Socket, limit: Duration) -> io::Result<()> {
     let limit = limit.max(SHORTEST);
     let probing = Probing::within(limit);
-    let keepalive = TcpKeepalive::new().with_time(probing.idle);
-    // OpenBSD has one interval and one number for all sockets.
-    #[cfg(not(target_os = "openbsd"))]
-    let keepalive = keepalive
-        .with_interval(probing.interval)
-        .with_retries(probing.tries);
+    let keepalive = system::keepalive(probing.idle, probing.interval, probing.tries);
     socket.set_tcp_keepalive(&keepalive)?;
     system::limit_unacknowledged(socket, limit)
 }
@@ -69,35 +64,6 @@ pub(super) fn close_vanished(socket: &Socket, limit: Duration) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::{Domain, SockRef, Type};
-    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-
-    #[test]
-    fn an_accepted_socket_has_all_of_the_options() {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        close_vanished(&listener, Duration::from_secs(300)).unwrap();
-        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        listener.bind(&any_port.into()).unwrap();
-        listener.listen(1).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let _client = TcpStream::connect(address).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        system::inherit_options(&listener, &accepted);
-        let accepted = SockRef::from(&accepted);
-        assert!(accepted.keepalive().unwrap());
-        #[cfg(not(target_os = "openbsd"))]
-        {
-            let [idle, interval] = [150, 30].map(Duration::from_secs);
-            assert_eq!(accepted.tcp_keepalive_time().unwrap(), idle);
-            assert_eq!(accepted.tcp_keepalive_interval().unwrap(), interval);
-            assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 5);
-        }
-        #[cfg(all(target_os = "linux", not(feature = "portable")))]
-        assert_eq!(
-            accepted.tcp_user_timeout().unwrap(),
-            Some(Duration::from_secs(300))
-        );
-    }
 
     #[test]
     fn the_idle_time_and_the_intervals_add_up_to_the_limit() {

@@ -13,13 +13,13 @@
 //! mark, so what a client sent after its urgent byte is read with the client's next segment.
 //! Nothing is lost, and no other client waits. In return each message costs one call less.
 
-use super::system::SHORT_READ_DRAINS;
+use super::system::{Descriptor, SHORT_READ_DRAINS};
 use crate::reactor::Readiness;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 /// A connected stream that can be half-closed: mio's, or a script in a test.
-pub trait Stream: Read + Write {
+pub trait Stream: Read + Write + Descriptor {
     /// Sends FIN. Reading goes on.
     ///
     /// # Errors
@@ -196,6 +196,12 @@ mod tests {
 
         fn shutdown_write(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    impl Descriptor for Script {
+        fn descriptor(&self) -> usize {
+            0
         }
     }
 

@@ -1,16 +1,17 @@
-//! The operating system: limits, processes, and what only Linux has.
+//! The operating system: sockets, limits and the figures of a process.
 //!
-//! **Owns** the system calls that concern a process or the machine, and the socket options that
-//! only Linux has. **Must never touch** the data of a socket. **Invariant**: what the system does
-//! not provide is `None` or has no effect, and what it does not allow stays unchanged. Only
-//! [`limit_unacknowledged`] can fail: it applies a limit that the user has asked for.
+//! **Owns** the socket options and the errors that differ between systems, and what a system tells
+//! about a process or the machine. **Must never touch** the data of a socket, except that of a datagram
+//! socket. **Invariant**: what the system does not provide is `None` or has no effect, and what it does
+//! not allow stays unchanged. Only [`limit_unacknowledged`] can fail: it applies a limit that the user
+//! has asked for.
 //!
 //! # Portability
 //!
-//! The program requires a Unix with epoll or kqueue. The Linux-only code is here and in
-//! [`net::udp`](crate::net::udp), each time a pair of files behind one `cfg`:
+//! The program requires what mio requires: epoll, kqueue, poll(2) or Windows. All code that differs is
+//! here and in [`system`](crate::system), in a file per system, and no other module names one:
 //!
-//! | Linux | other systems |
+//! | Linux | other Unix systems |
 //! | --- | --- |
 //! | `recvmmsg(2)` and `sendmmsg(2)`: batches of datagrams | one datagram per call |
 //! | an accepted socket inherits the options of its listener | they are copied: three to ten calls per client |
@@ -26,30 +27,57 @@
 //! | stderr is opened a second time with `O_NONBLOCK` | poll(2) before each write to it |
 //! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
 //!
-//! The feature `portable` selects the right column on Linux too, for the tests. Linux is tested;
-//! FreeBSD and macOS are only type-checked.
+//! Windows has what the right column says, and differs from Unix in this:
+//!
+//! | Unix | Windows |
+//! | --- | --- |
+//! | a short read proves that a socket is drained | only `WouldBlock` does (pitfall 25) |
+//! | SO_REUSEADDR lets a restart bind at once | it would let two servers bind, and nothing is needed |
+//! | SO_REUSEPORT: `--reuse-port` | refused |
+//! | a limit on descriptors, which can be raised | 16,777,216 handles |
+//! | a datagram for a closed port: an error on a connected socket alone | also on the server's: the next receive fails with WSAECONNRESET, and ends nothing (pitfall 14) |
+//! | a datagram longer than its buffer is truncated | WSAEMSGSIZE, which is counted as too long |
+//! | the number of keepalive probes is chosen | it is ten |
+//!
+//! The feature `portable` selects the code of other Unix systems on Linux, for the tests. Linux is
+//! tested; Windows is tested under Wine; FreeBSD and macOS are only type-checked.
 
-#[cfg_attr(
-    all(target_os = "linux", not(feature = "portable")),
-    path = "system/linux.rs"
-)]
-#[cfg_attr(
-    not(all(target_os = "linux", not(feature = "portable"))),
-    path = "system/other.rs"
-)]
-mod platform;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod linux;
+#[cfg(all(unix, not(all(target_os = "linux", not(feature = "portable")))))]
+mod other;
+mod single;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
-use platform::ignored_signals;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+use linux as platform;
+#[cfg(all(unix, not(all(target_os = "linux", not(feature = "portable")))))]
+use other as platform;
+#[cfg(windows)]
+use windows as platform;
+
+pub use platform::UdpSocket;
+#[cfg(test)]
+pub(crate) use platform::out_of_descriptors;
+pub use platform::raise_descriptor_limit;
 pub(crate) use platform::{
-    HAS_LOOPBACK_NETWORK, PreciseTimer, backlog_limit, bind_address_no_port, cpu_model,
-    drop_new_handshakes, ephemeral_ports, inherit_options, limit_unacknowledged, listening_process,
-    open_descriptors, open_nonblocking, process_usage,
+    CAN_SHARE_PORTS, HAS_LOOPBACK_NETWORK, PreciseTimer, allow_rebinding, backlog_limit,
+    bind_address_no_port, concerns_one_connection, cpu_model, descriptor_limit,
+    drop_new_handshakes, ephemeral_ports, inherit_options, is_connecting, is_out_of_descriptors,
+    keepalive, kernel, limit_unacknowledged, listening_process, open_descriptors, process_usage,
+    share_port,
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::ffi::c_int;
 use std::time::Duration;
+
+/// A socket's place in the process's table of descriptors.
+pub trait Descriptor {
+    /// A small number that no other socket has while this one is open.
+    fn descriptor(&self) -> usize;
+}
 
 /// Whether a read that returns less than was asked for proves that a socket is drained, so that an
 /// event announces what arrives later (pitfall 25).
@@ -82,44 +110,6 @@ pub(crate) const SHORT_READ_DRAINS: bool = cfg!(all(
         target_vendor = "apple",
     )
 ));
-
-/// Raises the soft limit on file descriptors to the hard one, which needs no privilege, and returns
-/// the limit that then holds. Many systems start with 1,024, the most that `select(2)` can handle.
-/// macOS refuses if the hard limit is "unlimited": the soft one stays as it was.
-#[must_use]
-pub fn raise_descriptor_limit() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return u64::MAX;
-    };
-    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
-    };
-    // FreeBSD's type is signed, but a limit is never negative.
-    limit as u64
-}
-
-/// The soft limit on file descriptors.
-#[must_use]
-#[allow(clippy::unnecessary_cast)] // FreeBSD's type is signed
-pub(crate) fn descriptor_limit() -> Option<u64> {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    Some(soft as u64)
-}
-
-/// The signals that ask the program to stop: SIGINT, SIGTERM, and SIGHUP, which a closed terminal
-/// sends, unless SIGHUP is ignored: nohup(1) does that for programs that are to survive their
-/// terminal. Where it is unknown whether SIGHUP is ignored, it is left alone.
-pub(crate) fn stop_signals() -> impl Iterator<Item = c_int> {
-    let is_left_alone = ignored_signals().is_none_or(|mask| mask & signal_bit(SIGHUP) != 0);
-    let hangup = (!is_left_alone).then_some(SIGHUP);
-    [SIGINT, SIGTERM].into_iter().chain(hangup)
-}
-
-/// The bit of a signal in a mask of signals (proc(5), `SigIgn`).
-fn signal_bit(signal: c_int) -> u64 {
-    1 << (signal - 1)
-}
 
 /// The resource usage of a process: CPU time and context switches so far, memory and threads now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

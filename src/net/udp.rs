@@ -1,21 +1,9 @@
 //! UDP sockets: datagrams one by one, or in batches where the system has a call for it.
 //!
-//! **Owns** the trait of a UDP socket, and which implementation this system gets. **Must never
-//! touch** what a datagram means. **Invariant**: an error belongs to one datagram and is returned
-//! once; no datagram received before it is lost.
+//! **Owns** the trait of a UDP socket. **Must never touch** what a datagram means. **Invariant**: an
+//! error belongs to one datagram and is returned once; no datagram received before it is lost.
 
 pub mod batch;
-#[cfg_attr(
-    all(target_os = "linux", not(feature = "portable")),
-    path = "udp/batched.rs"
-)]
-#[cfg_attr(
-    not(all(target_os = "linux", not(feature = "portable"))),
-    path = "udp/single.rs"
-)]
-mod platform;
-
-pub use platform::Socket;
 
 use batch::{RecvBatch, SendBatch};
 use mio::event;
@@ -23,7 +11,17 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// A UDP socket: a [`Socket`], or a script in a test.
+/// The error of a receive on a connected socket: whether the port is closed. Windows reports the ICMP
+/// error as a reset, other systems as a refusal.
+#[must_use]
+pub fn closed_port(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => io::ErrorKind::ConnectionRefused.into(),
+        _ => error,
+    }
+}
+
+/// A UDP socket: that of the [system](super::UdpSocket), or a script in a test.
 pub trait DatagramSocket: event::Source + fmt::Debug {
     /// Receives one datagram, truncated to the buffer.
     ///
@@ -60,5 +58,43 @@ pub trait DatagramSocket: event::Source + fmt::Debug {
     fn send(&mut self, batch: &SendBatch) -> io::Result<usize> {
         let (datagram, to) = batch.first().ok_or(io::ErrorKind::InvalidInput)?;
         self.send_to(datagram, to).map(|_| 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_port_is_refused_on_each_system() {
+        for (reported, kind) in [
+            (
+                io::ErrorKind::ConnectionReset,
+                io::ErrorKind::ConnectionRefused,
+            ),
+            (
+                io::ErrorKind::ConnectionRefused,
+                io::ErrorKind::ConnectionRefused,
+            ),
+            (
+                io::ErrorKind::HostUnreachable,
+                io::ErrorKind::HostUnreachable,
+            ),
+        ] {
+            assert_eq!(closed_port(reported.into()).kind(), kind);
+        }
+        // A real one.
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        client
+            .connect(server.local_addr().expect("bound"))
+            .expect("an address");
+        drop(server);
+        client.send(b"Ada").expect("a datagram");
+        let error = client.recv(&mut [0; 8]).map_err(closed_port);
+        assert_eq!(
+            error.expect_err("closed").kind(),
+            io::ErrorKind::ConnectionRefused
+        );
     }
 }

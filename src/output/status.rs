@@ -9,6 +9,7 @@
 //! instead has nothing below. A prompt of the shell, after a SIGKILL, overwrites it.
 
 use super::log;
+use crate::system;
 use std::env;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -129,7 +130,7 @@ impl StatusLine {
     /// A line without text, if standard error is a terminal that can move its cursor.
     pub(crate) fn start() -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if io::stderr().is_terminal() && !is_dumb {
+        if io::stderr().is_terminal() && !is_dumb && system::enable_escapes() {
             log().start_status();
         }
         Self(())

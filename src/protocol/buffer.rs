@@ -11,8 +11,8 @@
 //! buffers are no longer mapped. Only pages that were written to are resident, so a mapping can be
 //! large enough from the start, and growing copies nothing.
 
+use crate::system;
 use memmap2::MmapMut;
-use nix::unistd::{SysconfVar, sysconf};
 use std::sync::LazyLock;
 
 /// The most bytes on the heap: enough for a name or a greeting. A mapping takes a page and three
@@ -24,10 +24,7 @@ pub const SMALL_BYTES: usize = 120;
 pub const MAPPING_BYTES: usize = 144 * 1_024;
 
 /// Memory is resident in pages.
-static PAGE_BYTES: LazyLock<usize> = LazyLock::new(|| {
-    let bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    bytes.map_or(4_096, |bytes| bytes as usize)
-});
+static PAGE_BYTES: LazyLock<usize> = LazyLock::new(system::page_bytes);
 
 /// A first-in, first-out queue of bytes.
 #[derive(Debug, Default)]
@@ -65,9 +62,7 @@ impl Storage {
         if bytes > SMALL_BYTES
             && let Ok(mapping) = MmapMut::map_anon(bytes.next_multiple_of(MAPPING_BYTES))
         {
-            // Adjacent mappings look like one, which the system may back with pages of 2 MiB.
-            #[cfg(target_os = "linux")]
-            let _ = mapping.advise(memmap2::Advice::NoHugePage);
+            system::keep_small_pages(&mapping);
             return Self::Mapped(Box::new(Mapping {
                 bytes: mapping,
                 touched: 0,

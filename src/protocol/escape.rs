@@ -5,7 +5,6 @@
 //! cannot move the cursor, change colours or reorder text; printable text is unchanged.
 
 use std::fmt::Write as _;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The most bytes that [`excerpt`] quotes, before escaping: enough to recognise a page or a banner,
@@ -38,7 +37,7 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
 /// A path, escaped: anyone may have named the file.
 #[must_use]
 pub(crate) fn escape_path(path: &Path) -> String {
-    escape(path.as_os_str().as_bytes())
+    escape(path.as_os_str().as_encoded_bytes())
 }
 
 /// A path as an argument in a shell. One with control characters is shown escaped, which names no

@@ -13,7 +13,6 @@ use crate::protocol::refusal::Refusal;
 use std::collections::HashMap;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::RawFd;
 
 /// What shares one count. A host has one IPv4 address, but chooses the last 64 bits of an IPv6 address
 /// itself (RFC 4291).
@@ -74,7 +73,7 @@ impl ClientsPerAddress {
     /// # Errors
     ///
     /// Its address has as many as it may have. It is not counted.
-    pub fn admit(&mut self, descriptor: RawFd, address: IpAddr) -> Result<(), Refusal> {
+    pub fn admit(&mut self, descriptor: usize, address: IpAddr) -> Result<(), Refusal> {
         let Some(limit) = self.limit else {
             return Ok(());
         };
@@ -86,19 +85,18 @@ impl ClientsPerAddress {
             });
         }
         *self.clients.entry(network).or_default() += 1;
-        let index = index(descriptor);
-        if index >= self.networks.len() {
-            self.networks.resize(index + 1, None);
+        if descriptor >= self.networks.len() {
+            self.networks.resize(descriptor + 1, None);
         }
-        let before = self.networks[index].replace(network);
+        let before = self.networks[descriptor].replace(network);
         debug_assert_eq!(before, None, "{descriptor} is counted already");
         Ok(())
     }
 
     /// Uncounts a client. Call it before the descriptor is closed, and thereby free for another one.
     /// Does nothing for a client that is not counted.
-    pub fn release(&mut self, descriptor: RawFd) {
-        let slot = self.networks.get_mut(index(descriptor));
+    pub fn release(&mut self, descriptor: usize) {
+        let slot = self.networks.get_mut(descriptor);
         let Some(network) = slot.and_then(Option::take) else {
             return;
         };
@@ -122,11 +120,6 @@ impl ClientsPerAddress {
             .iter()
             .map(|(network, clients)| (*network, *clients))
     }
-}
-
-/// Descriptors are small: the system assigns the lowest one that is free.
-fn index(descriptor: RawFd) -> usize {
-    descriptor.unsigned_abs() as usize
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use crate::observe::snapshot::{Cells, MAX_CELLS, Snapshot};
 use crate::observe::{Observable, State, WorkCounters, metrics};
 use crate::reactor::Verdict;
 use log::debug;
-use std::os::fd::AsRawFd;
 
 /// Entries of the recording that are looked at between two turns for the histories of slots: they
 /// take 30 µs, and a whole recording 40 turns.
@@ -46,7 +45,7 @@ pub struct ObserveOptions {
 }
 
 /// A client's state as observers see it.
-pub(crate) fn state_of<T: Stream + AsRawFd>(peer: &Peer<T>) -> State {
+pub(crate) fn state_of<T: Stream>(peer: &Peer<T>) -> State {
     match peer.state() {
         PeerState::Greeting | PeerState::Refusing(_) => State::Greeting,
         PeerState::Waiting | PeerState::Partial(_) => State::Waiting,

@@ -17,7 +17,6 @@ use crate::reactor::{Time, Token};
 use crate::warn_limited;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// The most bytes of one client that a drain reads, in both models. A client is read until its socket
@@ -200,7 +199,7 @@ impl Shared {
     /// It is to be refused: the server is full, or too many clients of its address are connected.
     pub fn admit(
         &mut self,
-        descriptor: RawFd,
+        descriptor: usize,
         address: SocketAddr,
         is_full: bool,
         turn_start: Time,
@@ -236,7 +235,7 @@ impl Shared {
 
     /// Counts a connection as closed: `cause` ended it, and it counts as `counted`. Its descriptor is
     /// still open.
-    pub fn leave(&mut self, descriptor: RawFd, cause: CloseCause, counted: CloseCause) {
+    pub fn leave(&mut self, descriptor: usize, cause: CloseCause, counted: CloseCause) {
         self.stats.closed[counted] += 1;
         if counted == CloseCause::CutOff {
             let limit = match cause {

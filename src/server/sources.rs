@@ -25,7 +25,6 @@ use mio::{Interest, Registry, event};
 use peer::{Peer, PeerState};
 use signals::Signals;
 use std::io;
-use std::os::fd::AsRawFd;
 use stdin::StdinWatch;
 
 /// One event source of the server. All but clients are boxed, so that a client's slot is as small
@@ -70,7 +69,7 @@ impl<N: Net> Source for ServerSource<N> {
                 None => return Ok(()), // closed already
             },
             Self::Datagrams(datagrams) => (datagrams.socket_mut(), INTEREST),
-            Self::Signals(signals) => (signals.socket_mut(), Interest::READABLE),
+            Self::Signals(signals) => (signals.source_mut(), Interest::READABLE),
             Self::Stdin(stdin) => (stdin.pipe_mut(), Interest::READABLE),
             Self::ObserverListener(listener) => (listener.socket_mut(), Interest::READABLE),
             Self::Observer(observer) => (observer.stream_mut(), INTEREST),
@@ -142,7 +141,7 @@ fn for_observers(
 }
 
 /// The client's address as the log shows it.
-fn address_of<T: Stream + AsRawFd>(peer: &mut Peer<T>) -> String {
+fn address_of<T: Stream>(peer: &mut Peer<T>) -> String {
     let address = peer.stream_mut().peer_address();
     address.map_or_else(
         |_| "a client that has left".to_owned(),

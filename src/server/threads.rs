@@ -21,23 +21,21 @@ use super::sources::signals::{exit_on_second_signal, log_drain};
 use super::stats::CloseCause;
 use super::{DrainLimit, Outcome, REFUSALS_AT_ONCE, Settings, Summary};
 use crate::net::bind::Bound;
-use crate::net::system;
+use crate::net::system::Descriptor;
 use crate::output;
 use crate::protocol::buffer::Buffer;
 use crate::protocol::greeting::{self, Answered, Framing, MAX_DATAGRAM_BYTES};
 use crate::protocol::refusal::Refusal;
 use crate::reactor::Time;
+use crate::system::{Request, SignalQueue};
 use crate::units::count;
 use crate::warn_limited;
 use accept::AcceptThread;
 use enum_map::EnumMap;
 use log::{debug, info, warn};
-use signal_hook::consts::{SIGUSR1, SIGUSR2};
-use signal_hook::iterator::Signals;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -89,25 +87,27 @@ impl ThreadedServer {
         let stream = self.clients().remove(&number);
         // The descriptor is closed, and thereby free for another client, after this.
         if let Some(stream) = stream {
-            self.addresses().release(stream.as_raw_fd());
+            self.addresses().release(stream.descriptor());
         }
         self.client_left.notify_one();
     }
 
     /// Counts a new client, or returns what it is sent instead of the welcome.
     fn admit(&self, stream: &TcpStream, address: SocketAddr) -> Option<String> {
-        let admitted = self.addresses().admit(stream.as_raw_fd(), address.ip());
+        let admitted = self.addresses().admit(stream.descriptor(), address.ip());
         let refusal = admitted.err()?;
         self.refused.fetch_add(1, Relaxed);
         Some(refusal.text(self.settings.limit(refusal)))
     }
 
     /// Does what a signal asks for; `false` if that is to stop.
-    fn handle(&self, signal: i32) -> bool {
+    fn handle(&self, signal: Request) -> bool {
         match signal {
-            SIGUSR1 => self.report(),
-            SIGUSR2 => info!("SIGUSR2 ignored: --model threads makes no recording"),
-            _ => return false,
+            Request::Report => self.report(),
+            Request::SaveRecording => {
+                info!("SIGUSR2 ignored: --model threads makes no recording");
+            }
+            Request::Stop => return false,
         }
         true
     }
@@ -136,15 +136,15 @@ impl ThreadedServer {
     }
 }
 
-/// Handles the signals to stop, SIGUSR1 and SIGUSR2 from now on; those that arrive before [`run`]
+/// Handles the signals from now on; those that arrive before [`run`]
 /// wait for it.
 ///
 /// # Errors
 ///
 /// It needs a pair of descriptors.
-pub fn signals() -> io::Result<Signals> {
+pub(crate) fn signals() -> io::Result<SignalQueue> {
     exit_on_second_signal()?;
-    Signals::new(system::stop_signals().chain([SIGUSR1, SIGUSR2]))
+    SignalQueue::new()
 }
 
 /// Serves the bound sockets until a signal, then drains.
@@ -152,10 +152,10 @@ pub fn signals() -> io::Result<Signals> {
 /// # Errors
 ///
 /// It needs a thread per socket, and a descriptor per listener.
-pub fn run(
+pub(crate) fn run(
     bound: Vec<Bound>,
     settings: Settings,
-    mut signals: Signals,
+    mut signals: SignalQueue,
 ) -> io::Result<(Outcome, Summary)> {
     let started = Instant::now();
     let drain_timeout = settings.drain_timeout;
@@ -172,22 +172,14 @@ pub fn run(
             spawn("udp", move || serve_datagrams(&udp, &server))?;
         }
     }
-    while signals
-        .forever()
-        .next()
-        .is_some_and(|signal| server.handle(signal))
-    {}
+    while signals.wait().is_some_and(|signal| server.handle(signal)) {}
     log_drain(server.clients().len() as u64, drain_timeout);
     server.is_draining.store(true, Relaxed);
     let drain_started = Instant::now();
     let reporter = Arc::clone(&server);
     // If this thread cannot start, SIGUSR1 logs no counters during the drain.
     let _ = spawn("signals", move || {
-        while signals
-            .forever()
-            .next()
-            .is_some_and(|signal| reporter.handle(signal))
-        {}
+        while signals.wait().is_some_and(|signal| reporter.handle(signal)) {}
     });
     for acceptor in &accept_threads {
         acceptor.wake(drain_timeout);

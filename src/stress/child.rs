@@ -1,20 +1,18 @@
 //! The server of `--spawn`: this program as a child process.
 //!
 //! **Owns** the child from its start to its exit. **Must never touch** the server's code: the
-//! interface is the command line and the line `listening on ADDRESS`. **Invariant**: the child
-//! never outlives this process. It runs in its own process group, so that Ctrl-C does not reach
-//! it, and ends at once at EOF on its standard input: the kernel closes that pipe however this
-//! process ends, SIGKILL included. SIGTERM lets it drain.
+//! interface is the command line, the line `listening on ADDRESS`, and a byte on its standard input,
+//! which lets it drain. **Invariant**: the child never outlives this process. It runs in its own
+//! process group, so that Ctrl-C does not reach it, and ends at once at EOF on its standard input:
+//! the kernel closes that pipe however this process ends, SIGKILL included.
 
 use super::signals::Interrupt;
+use crate::system;
 use log::info;
-use mio::unix::pipe::Receiver;
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +27,9 @@ const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// interrupted run at once, because the user waits for it.
 const SILENT_DRAIN: Duration = Duration::from_secs(1);
 
+/// How long to wait for the last output of a child that has ended.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often to check whether the child has printed its line, or has exited, and whether the run is
 /// interrupted.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -37,7 +38,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
     child: KilledOnDrop,
-    stdout: Receiver,
+    /// Its first line, and then all others.
+    printed: Receiver<io::Result<String>>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -59,21 +61,19 @@ impl SpawnedServer {
         // HELLOOP_* variables configure the server that the user runs, not this one.
         let environment = std::env::vars_os()
             .filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"HELLOOP_"));
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(["serve", "--exit-with-stdin", "--listen=127.0.0.1:0"])
             .args((!flags.iter().any(sets_log_level)).then_some("-q"))
             .args(flags)
             .env_clear()
             .envs(environment)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let mut child = KilledOnDrop(child);
-        let stdout = child.0.stdout.take();
-        let mut stdout = Receiver::from(stdout.ok_or(io::ErrorKind::BrokenPipe)?);
-        stdout.set_nonblocking(true)?;
-        let line = first_line(&mut stdout, interrupt)?;
+            .stdout(Stdio::piped());
+        let mut child = KilledOnDrop(system::own_process_group(&mut command).spawn()?);
+        let stdout = child.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let printed = read_by_thread(stdout)?;
+        let line = first_line(&printed, interrupt)?;
         let address = line
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split_whitespace().next())
@@ -81,7 +81,7 @@ impl SpawnedServer {
             .ok_or_else(|| io::Error::other("it exited before it listened"))?;
         Ok(Self {
             child,
-            stdout,
+            printed,
             address,
         })
     }
@@ -100,9 +100,11 @@ impl SpawnedServer {
     /// The server did not exit in time, and is killed, or exited with a failure.
     pub(crate) fn stop(mut self, is_interrupted: &dyn Fn() -> bool) -> io::Result<String> {
         let child = &mut self.child.0;
-        // Its standard input stays open: EOF would end it without a drain.
-        let id = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-        signal::kill(id, Signal::SIGTERM)?;
+        // Its standard input stays open: EOF would end it without a drain. If it has ended already, its
+        // exit code says more than a failed write.
+        if let Some(stdin) = &mut child.stdin {
+            let _ = stdin.write_all(b"\n");
+        }
         let started = Instant::now();
         let mut interrupted_at: Option<Instant> = None;
         let mut is_announced = false;
@@ -132,9 +134,9 @@ impl SpawnedServer {
         if !status.success() {
             return Err(io::Error::other(format!("the server failed: {status}")));
         }
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest)?;
-        Ok(rest.trim_end().to_owned())
+        // Another process may keep the pipe open.
+        let rest = self.printed.recv_timeout(REST_TIMEOUT);
+        Ok(rest.map_err(io::Error::other)??.trim_end().to_owned())
     }
 }
 
@@ -143,26 +145,35 @@ fn sets_log_level(flag: &String) -> bool {
     is_short || flag == "--verbose" || flag == "--quiet"
 }
 
-/// Reads the first line of a child's output; without a line ending if the child ends first. A child
-/// that prints nothing can be waited for until the run is interrupted.
-fn first_line(stdout: &mut Receiver, interrupt: &Interrupt) -> io::Result<String> {
-    let mut line = String::new();
-    while !line.ends_with('\n') {
-        let mut byte = [0];
-        match stdout.read(&mut byte) {
-            Ok(0) => break,
-            Ok(_) => line.push(byte[0].into()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !interrupt.is_set() => {
-                thread::sleep(POLL_INTERVAL);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// Reads a child's output in a thread, which may wait: a pipe cannot be read without waiting on every
+/// system. Two results follow: the first line, and then the rest.
+fn read_by_thread(stdout: ChildStdout) -> io::Result<Receiver<io::Result<String>>> {
+    let (sender, receiver) = mpsc::sync_channel(2);
+    let read = move || {
+        let mut stdout = BufReader::new(stdout);
+        let (mut line, mut rest) = (String::new(), String::new());
+        let read = stdout.read_line(&mut line);
+        // The caller may wait no longer.
+        let _ = sender.send(read.map(|_| line));
+        let read = stdout.read_to_string(&mut rest);
+        let _ = sender.send(read.map(|_| rest));
+    };
+    thread::Builder::new()
+        .name("child".to_owned())
+        .spawn(read)
+        .map(|_| receiver)
+}
+
+/// The first line of a child's output; without a line ending if the child ends first. A child that
+/// prints nothing can be waited for until the run is interrupted.
+fn first_line(printed: &Receiver<io::Result<String>>, interrupt: &Interrupt) -> io::Result<String> {
+    loop {
+        match printed.recv_timeout(POLL_INTERVAL) {
+            Ok(line) => return line,
+            Err(RecvTimeoutError::Timeout) if !interrupt.is_set() => {}
+            Err(_) => return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
         }
     }
-    Ok(line)
 }
 
 #[derive(Debug)]

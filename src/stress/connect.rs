@@ -13,7 +13,6 @@ use crate::net::stream::Stream;
 use crate::net::system;
 use ipnet::{IpAdd as _, IpAddrRange, IpNet, IpSub as _, Ipv4AddrRange, Ipv4Net, Ipv6AddrRange};
 use mio::net::{TcpStream, UdpSocket};
-use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind::NotConnected, ErrorKind::WouldBlock};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -140,7 +139,7 @@ pub fn start_tcp(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream
     // Send each message at once, in a segment of its own.
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
+        Err(error) if !system::is_connecting(&error) => Err(error),
         _ => Ok(TcpStream::from_std(socket.into())),
     }
 }

@@ -6,6 +6,7 @@
 
 use super::latency::{Latencies, Lateness};
 use crate::net::stream::Traffic;
+use crate::net::system;
 use crate::reactor::{Time, Token};
 use enum_map::{Enum, EnumMap};
 use std::io;
@@ -63,13 +64,16 @@ impl LossCause {
 
 impl From<&io::Error> for LossCause {
     fn from(error: &io::Error) -> Self {
-        use nix::errno::Errno;
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ECONNREFUSED) => Self::Refused,
-            Some(Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE) => Self::Reset,
-            Some(Errno::ETIMEDOUT) => Self::TimedOut,
-            Some(Errno::EADDRNOTAVAIL | Errno::EADDRINUSE) => Self::NoPort,
-            Some(Errno::EMFILE | Errno::ENFILE) => Self::NoDescriptor,
+        use io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused,
+            ConnectionReset, TimedOut,
+        };
+        match error.kind() {
+            ConnectionRefused => Self::Refused,
+            ConnectionReset | ConnectionAborted | BrokenPipe => Self::Reset,
+            TimedOut => Self::TimedOut,
+            AddrNotAvailable | AddrInUse => Self::NoPort,
+            _ if system::is_out_of_descriptors(error) => Self::NoDescriptor,
             _ => Self::Failed,
         }
     }
@@ -327,17 +331,18 @@ mod tests {
 
     #[test]
     fn system_errors_map_to_causes() {
-        use nix::errno::Errno;
-        for (errno, cause) in [
-            (Errno::ECONNREFUSED, LossCause::Refused),
-            (Errno::ECONNRESET, LossCause::Reset),
-            (Errno::EPIPE, LossCause::Reset),
-            (Errno::ETIMEDOUT, LossCause::TimedOut),
-            (Errno::EADDRNOTAVAIL, LossCause::NoPort),
-            (Errno::EMFILE, LossCause::NoDescriptor),
-            (Errno::ENETUNREACH, LossCause::Failed),
+        use io::ErrorKind;
+        for (kind, cause) in [
+            (ErrorKind::ConnectionRefused, LossCause::Refused),
+            (ErrorKind::ConnectionReset, LossCause::Reset),
+            (ErrorKind::BrokenPipe, LossCause::Reset),
+            (ErrorKind::TimedOut, LossCause::TimedOut),
+            (ErrorKind::AddrNotAvailable, LossCause::NoPort),
+            (ErrorKind::NetworkUnreachable, LossCause::Failed),
         ] {
-            assert_eq!(LossCause::from(&io::Error::from(errno)), cause);
+            assert_eq!(LossCause::from(&io::Error::from(kind)), cause);
         }
+        let error = system::out_of_descriptors();
+        assert_eq!(LossCause::from(&error), LossCause::NoDescriptor);
     }
 }

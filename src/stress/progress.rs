@@ -9,13 +9,11 @@
 use super::latency::microseconds;
 use super::plan::{Length, Transport};
 use super::{Shared, Stage};
-use crate::net::system::stop_signals;
 use crate::output::status::{self, Part, StatusLine, bar, clock, percent};
 use crate::reactor::Time;
+use crate::system;
 use crate::units::{count, time};
-use signal_hook::iterator::Signals;
 use std::cell::Cell;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How much a part matters: of a line that is too long, the last of these is left out first.
@@ -113,12 +111,7 @@ impl Progress {
 
 fn remove_on_signals() {
     // Without the thread only the second signal leaves the line.
-    let Ok(mut signals) = Signals::new(stop_signals()) else {
-        return;
-    };
-    let wait = move || signals.forever().for_each(|_| status::end());
-    let name = "signals".to_owned();
-    let _ = thread::Builder::new().name(name).spawn(wait);
+    let _ = system::on_stop(|_| status::end());
 }
 
 /// How far a run is.

@@ -7,8 +7,7 @@
 //! however early it comes; after the first one, the next ends the process at once, even if the
 //! loop is stuck.
 
-use crate::net::system::stop_signals;
-use signal_hook::flag;
+use crate::system;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -27,17 +26,7 @@ impl Interrupt {
     ///
     /// The system refused to install one.
     pub(crate) fn install(&self) -> io::Result<()> {
-        for signal in stop_signals() {
-            // Handlers run in the order of registration: the first one finds the flag unset at
-            // the first signal, and then the second one sets it.
-            flag::register_conditional_shutdown(
-                signal,
-                EXIT_INTERRUPTED.into(),
-                Arc::clone(&self.0),
-            )?;
-            flag::register(signal, Arc::clone(&self.0))?;
-        }
-        Ok(())
+        system::exit_on_second_stop(&self.0, Some(EXIT_INTERRUPTED))
     }
 
     /// Makes the next signal end the process at once, whether there was one or not: the run is over,

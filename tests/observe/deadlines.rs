@@ -1,6 +1,7 @@
 //! An observer that is slow or does not read is closed at its deadline, and gets no more than one
 //! snapshot. The real observer over a scripted stream, in virtual time.
 
+use helloop::net::Descriptor;
 use helloop::net::stream::Stream;
 use helloop::reactor::{Births, Context, Mark, Reactor, Readiness, Source, Time, Token, Verdict};
 use helloop::testing::observe::{Observer, SNAPSHOT_PERIOD};
@@ -44,6 +45,12 @@ impl Write for ScriptedStream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Descriptor for ScriptedStream {
+    fn descriptor(&self) -> usize {
+        0 // there is no other
     }
 }
 

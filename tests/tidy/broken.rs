@@ -3,7 +3,7 @@
 use crate::imports::Imports;
 use crate::source::{ProseKind, Source};
 use crate::{MAX_FILE_LINES, MAX_FUNCTION_LINES};
-use crate::{circles, phrases, too_long, units, upward_imports, without_header};
+use crate::{circles, phrases, systems, too_long, units, upward_imports, without_header};
 
 const HEADER: &str = "//! What it is.\n//!\n//! **Owns** one. **Must never\n//! touch** \
                       another.\n//! **Invariant**: none.\n";
@@ -229,4 +229,38 @@ fn a_phrase_is_found_across_lines_and_in_all_prose() {
             .next(),
         Some("README.md:2:")
     );
+}
+
+#[test]
+fn a_system_that_is_named_outside_its_module_is_found() {
+    let text = concat!(
+        "//! Not on `cfg(windows)`.\n",
+        "#[cfg(target_os = \"linux\")]\n",
+        "use std::os::fd::AsFd;\n",
+        "use std::os::{unix::fs, windows};\n",
+        "#[cfg(all(test, unix))]\n",
+        "fn f(list: &[u8]) -> usize {\n    list.windows(2).count()\n}\n",
+        "const NAME: &str = \"unix\";\n",
+        "use nix::errno::Errno;\n",
+    );
+    let found = |path| systems::named(&[Source::new(path, text)]);
+    let expected = [
+        "2: target_os",
+        "3: fd",
+        "4: unix",
+        "4: windows",
+        "5: unix",
+        "10: nix",
+    ];
+    for path in ["src/server.rs", "src/systems.rs", "src/net/keepalive.rs"] {
+        let expected = expected.map(|place| format!("{path}:{place}"));
+        assert_eq!(found(path), expected);
+    }
+    for path in [
+        "src/system.rs",
+        "src/system/unix.rs",
+        "src/net/system/linux.rs",
+    ] {
+        assert_eq!(found(path), Vec::<String>::new(), "{path}");
+    }
 }

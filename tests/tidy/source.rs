@@ -353,6 +353,6 @@ pub(crate) fn words(code: &str) -> Vec<(usize, &str)> {
     words
 }
 
-fn line_of(code: &str, offset: usize) -> usize {
+pub(crate) fn line_of(code: &str, offset: usize) -> usize {
     code[..offset].matches('\n').count() + 1
 }

@@ -5,17 +5,16 @@
 //! real socket. **Invariant**: an event is reported once, and only where a [`BackEnd`] would report
 //! one.
 
-#![allow(dead_code, unreachable_pub)] // each test crate uses only a part
+#![allow(dead_code, unused_imports, unreachable_pub)] // each test crate uses only a part
 
-use helloop::net::Net;
 use helloop::net::stream::Stream;
+use helloop::net::{Descriptor, Net};
 use helloop::reactor::{Mark, Readiness, Token};
 use mio::{Interest, Registry, event};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
 /// Registers a scripted socket: there is no poll to ask. Only a stream keeps its token.
@@ -317,19 +316,19 @@ thread_local! {
     static OPEN: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
 }
 
-fn open_descriptor() -> RawFd {
+fn open_descriptor() -> usize {
     OPEN.with_borrow_mut(|open| {
         let free = open.iter().position(|is_open| !is_open);
         let descriptor = free.unwrap_or(open.len());
         open.resize(open.len().max(descriptor + 1), false);
         open[descriptor] = true;
-        RawFd::try_from(descriptor).unwrap()
+        descriptor
     })
 }
 
 /// The server's end of a scripted connection.
 #[derive(Debug)]
-pub struct ScriptedStream(Remote, RawFd);
+pub struct ScriptedStream(Remote, usize);
 
 impl ScriptedStream {
     /// A stream whose send buffer takes `room` bytes, and its remote end.
@@ -348,13 +347,7 @@ impl ScriptedStream {
 impl Drop for ScriptedStream {
     fn drop(&mut self) {
         self.0.borrow_mut().closed = true;
-        OPEN.with_borrow_mut(|open| open[self.1 as usize] = false);
-    }
-}
-
-impl AsRawFd for ScriptedStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.1
+        OPEN.with_borrow_mut(|open| open[self.1] = false);
     }
 }
 
@@ -371,6 +364,12 @@ impl Write for ScriptedStream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Descriptor for ScriptedStream {
+    fn descriptor(&self) -> usize {
+        self.1
     }
 }
 

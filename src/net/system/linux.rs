@@ -4,22 +4,26 @@
 //! only reads. **Invariant**: a process that ends meanwhile, or that belongs to another user, is
 //! `None`.
 
+mod datagrams;
+
+pub use super::unix::raise_descriptor_limit;
+pub(crate) use super::unix::*;
+pub use datagrams::Batched as UdpSocket;
+
 use super::{ProcessUsage, SHORT_READ_DRAINS};
 use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use socket2::{SockFilter, SockRef};
-use std::fs::{self, OpenOptions};
-use std::io::{self, IsTerminal};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
@@ -78,24 +82,6 @@ pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ends = range.split_whitespace().map(str::parse);
     Some((ends.next()?.ok()?, ends.next()?.ok()?))
-}
-
-/// Opens a pipe or a terminal a second time for writing, as an open file description of its own
-/// with `O_NONBLOCK`. `None` for other files, which would lose their shared offset, and if it is
-/// not permitted: the pipe or the terminal may belong to another user.
-#[must_use]
-pub(crate) fn open_nonblocking(descriptor: &impl AsFd) -> Option<OwnedFd> {
-    let descriptor = descriptor.as_fd();
-    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-    let is_pipe = fs::metadata(&path).ok()?.file_type().is_fifo();
-    if !is_pipe && !descriptor.is_terminal() {
-        return None;
-    }
-    let mut options = OpenOptions::new();
-    // Without O_NOCTTY a daemon could get a controlling terminal.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = options.write(true).custom_flags(flags).open(path);
-    file.ok().map(OwnedFd::from)
 }
 
 /// The model of the CPU. Not every architecture lists it.
@@ -168,14 +154,6 @@ pub(crate) fn drop_new_handshakes(listener: &impl AsFd) -> Option<Duration> {
         return Some(LOCAL_HANDSHAKE);
     }
     Some(HANDSHAKE)
-}
-
-/// The signals that this process ignores: bit 0 is signal 1.
-pub(super) fn ignored_signals() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let mut lines = status.lines();
-    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// Makes `bind(2)` to a source address leave the choice of the port to `connect(2)`, which knows
@@ -321,14 +299,6 @@ mod tests {
             poll.poll(&mut events, limit).expect("no signal");
             assert!(!events.is_empty(), "time {time} is not reported");
         }
-    }
-
-    #[test]
-    fn the_ignored_signals_are_read() {
-        // Rust ignores SIGPIPE when it starts.
-        let ignored = ignored_signals().expect("Linux lists them");
-        let bit = super::super::signal_bit(signal_hook::consts::SIGPIPE);
-        assert_ne!(ignored & bit, 0, "{ignored:x}");
     }
 
     #[test]

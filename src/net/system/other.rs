@@ -1,14 +1,18 @@
-//! Systems other than Linux.
+//! Unix systems other than Linux.
 //!
 //! **Owns** what replaces the Linux-only functions. **Must never touch** what only some of these
 //! systems have. **Invariant**: what is unknown here is `None`.
 
+pub use super::unix::raise_descriptor_limit;
+pub(crate) use super::unix::*;
+pub use mio::net::UdpSocket;
+
 use super::ProcessUsage;
 use mio::{Registry, Token};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
@@ -56,14 +60,15 @@ fn copy_options(listener: &SockRef<'_>, accepted: &SockRef<'_>) -> io::Result<()
     if !listener.keepalive()? {
         return Ok(());
     }
-    let keepalive = TcpKeepalive::new();
     // OpenBSD has one idle time, interval and number of probes for all sockets.
+    #[cfg(target_os = "openbsd")]
+    return accepted.set_keepalive(true);
     #[cfg(not(target_os = "openbsd"))]
-    let keepalive = keepalive
-        .with_time(listener.tcp_keepalive_time()?)
-        .with_interval(listener.tcp_keepalive_interval()?)
-        .with_retries(listener.tcp_keepalive_retries()?);
-    accepted.set_tcp_keepalive(&keepalive)
+    accepted.set_tcp_keepalive(&keepalive(
+        listener.tcp_keepalive_time()?,
+        listener.tcp_keepalive_interval()?,
+        listener.tcp_keepalive_retries()?,
+    ))
 }
 
 /// Does nothing: few systems have such a limit per socket.
@@ -76,19 +81,8 @@ pub(crate) fn drop_new_handshakes(_listener: &impl AsFd) -> Option<Duration> {
     None
 }
 
-/// Unknown.
-pub(super) fn ignored_signals() -> Option<u64> {
-    None
-}
-
 /// Does nothing: `bind(2)` chooses the port.
 pub(crate) fn bind_address_no_port(_socket: &impl AsFd) {}
-
-/// No way: opening `/dev/fd/2` shares the flags of the description, as dup(2) does.
-#[must_use]
-pub(crate) fn open_nonblocking(_descriptor: &impl AsFd) -> Option<OwnedFd> {
-    None
-}
 
 /// Unknown.
 #[must_use]

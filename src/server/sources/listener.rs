@@ -19,14 +19,13 @@
 
 use super::ServerSource;
 use super::peer::Peer;
-use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure, Net};
+use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure, Descriptor, Net};
 use crate::reactor::{Births, Context, Readiness, Time, Verdict};
 use crate::server::Shared;
 use crate::server::shared::REFUSALS_AT_ONCE;
 use crate::warn_limited;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 
 /// Accepts per turn. Connected clients must not wait for a storm of connects, nor new clients for
 /// connected ones: the listener is one source among others.
@@ -134,9 +133,8 @@ fn admit<N: Net>(
     // except that a draining server reads every client once, event or not.
     let mut readiness = Readiness::WRITABLE;
     readiness.set(Readiness::READABLE, cx.shared.is_draining());
-    let descriptor = stream.as_raw_fd();
-    let admitted = cx.shared.admit(descriptor, address, is_over, cx.turn_start);
-    let peer = match admitted {
+    let descriptor = stream.descriptor();
+    let peer = match cx.shared.admit(descriptor, address, is_over, cx.turn_start) {
         Ok(()) => Peer::new(stream),
         Err(refusal) => Peer::refused(stream, refusal),
     };

@@ -30,7 +30,6 @@ use crate::warn_limited;
 use state::{Deadline, LineStart, Moved, deadline};
 use std::io;
 use std::mem;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The high-water mark: while a client is owed more than this it is not read, so a client that does
@@ -73,7 +72,7 @@ pub struct Peer<T> {
     turns_drained: u8,
 }
 
-impl<T: Stream + AsRawFd> Peer<T> {
+impl<T: Stream> Peer<T> {
     /// A client to be welcomed.
     pub fn new(stream: T) -> Self {
         Self {

@@ -51,6 +51,12 @@ impl Comparison {
         }
         if self.rounds > 1 && self.tables.iter().any(has_figures) {
             lines.row(String::new());
+            if !self.tables.iter().any(has_process_figures) {
+                lines.add(
+                    "n/a",
+                    "this system does not report the CPU time and memory of a process".to_owned(),
+                );
+            }
             lines.add(
                 "spread",
                 "median ± half the range of the rounds; ~ where the ranges overlap".to_owned(),
@@ -70,6 +76,12 @@ impl Comparison {
 /// Whether a model has a figure under this delay.
 fn has_figures(table: &Table) -> bool {
     table.rows.iter().any(|row| !row.figures.is_empty())
+}
+
+/// Whether a model has a figure of its process.
+fn has_process_figures(table: &Table) -> bool {
+    let mut rows = table.rows.iter();
+    rows.any(|row| row.figures.contains_key("threads"))
 }
 
 fn add_table(table: &Table, lines: &mut Lines) {

@@ -6,7 +6,6 @@
 
 use super::schema::MachineReport;
 use crate::net::system;
-use nix::sys::utsname::uname;
 
 /// The command line of this process. The program is called helloop, wherever its file is.
 pub(super) fn command() -> Vec<String> {
@@ -28,9 +27,9 @@ pub(super) fn machine() -> MachineReport {
         cpus: cpus.ok().map(Into::into),
         ..MachineReport::default()
     };
-    if let Ok(names) = uname() {
-        machine.system = names.sysname().to_string_lossy().into_owned();
-        machine.kernel = names.release().to_string_lossy().into_owned();
+    if let Some((name, release)) = system::kernel() {
+        machine.system = name;
+        machine.kernel = release;
     }
     machine
 }

@@ -358,11 +358,13 @@ fn add_seconds(report: &Report, lines: &mut Lines) {
 }
 
 fn add_processes(report: &Report, lines: &mut Lines) {
-    let unknown = "n/a: its process is not known here";
-    let server = report.server.as_ref();
-    lines.add("server", server.map_or_else(|| unknown.to_owned(), process));
     let load = &report.load;
-    let own = load.process.as_ref();
+    let (server, own) = (report.server.as_ref(), load.process.as_ref());
+    let unknown = match own {
+        Some(_) => "n/a: its process is not known here",
+        None => "n/a: this system does not report the CPU time and memory of a process",
+    };
+    lines.add("server", server.map_or_else(|| unknown.to_owned(), process));
     lines.add(
         "load generator",
         own.map_or_else(|| "n/a".to_owned(), process),

@@ -2,13 +2,13 @@
 
 use super::{BackEnd, LoadSource};
 use crate::net::stream::Stream;
+use crate::net::system::Descriptor;
 use crate::protocol::greeting;
 use crate::reactor::{Readiness, Time};
 use crate::stress::caller::Caller;
 use crate::stress::connect::Connecting;
 use crate::stress::counters::LossCause;
 use crate::stress::plan::{Length, Plan, tests::plan};
-use nix::errno::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -116,7 +116,7 @@ impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         if wire.killed {
-            return Err(Errno::ECONNRESET.into());
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
         if wire.replies.is_empty() {
             return Err(wire.back_end.would_block());
@@ -140,6 +140,12 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Descriptor for Socket {
+    fn descriptor(&self) -> usize {
+        0 // there is no other
     }
 }
 

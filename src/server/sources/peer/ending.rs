@@ -11,13 +11,12 @@ use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::shared::{DRAIN_BYTES_PER_CLIENT, Shared};
 use crate::server::stats::CloseCause;
 use log::debug;
-use std::os::fd::AsRawFd;
 
 /// Turns of a drain in which one client may be read.
 const DRAIN_TURNS: usize = DRAIN_BYTES_PER_CLIENT / BYTES_PER_TURN;
 const _: () = assert!(DRAIN_TURNS <= u8::MAX as usize);
 
-impl<T: Stream + AsRawFd> Peer<T> {
+impl<T: Stream> Peer<T> {
     /// Whether a drain has read this client to the end: what had arrived, or as much as a drain
     /// reads. A client that is owed nothing ends too: it lingers, because its last reply may still
     /// be in flight.
@@ -137,7 +136,7 @@ impl<T: Stream + AsRawFd> Peer<T> {
             (_, WriteTimeout | BufferedTooMuch) if shared.is_draining() && is_owed => CutOff,
             _ => cause,
         };
-        shared.leave(self.stream.as_raw_fd(), cause, counted);
+        shared.leave(self.stream.descriptor(), cause, counted);
         counted
     }
 }

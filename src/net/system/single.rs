@@ -3,17 +3,19 @@
 //! **Owns** nothing: mio's socket is all that is needed. **Must never touch** what a datagram
 //! means. **Invariant**: the socket is drained until `WouldBlock`, one datagram at a time.
 
-use super::DatagramSocket;
+use super::platform::truncated;
+use crate::net::udp::DatagramSocket;
 use mio::net::UdpSocket;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The UDP socket of this system.
-pub type Socket = UdpSocket;
+/// The sender of a datagram of which the system reports only that it is too long.
+const UNKNOWN_SENDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl DatagramSocket for UdpSocket {
     fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        Self::recv_from(self, buffer)
+        let received = Self::recv_from(self, buffer);
+        truncated(received, (buffer.len(), UNKNOWN_SENDER))
     }
 
     fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {

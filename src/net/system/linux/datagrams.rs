@@ -4,9 +4,9 @@
 //! **Invariant**: each direction has its own headers, because sending overwrites the addresses in
 //! them and receiving does not restore them.
 
-use super::super::system::SHORT_READ_DRAINS;
-use super::DatagramSocket;
-use super::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
+use super::super::SHORT_READ_DRAINS;
+use crate::net::udp::DatagramSocket;
+use crate::net::udp::batch::{BATCH_DATAGRAMS, RecvBatch, SendBatch};
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token, event};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -14,9 +14,6 @@ use std::array;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-
-/// The UDP socket of this system.
-pub type Socket = Batched;
 
 /// A UDP socket that receives and sends in batches.
 #[derive(Debug)]

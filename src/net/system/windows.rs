@@ -1,0 +1,230 @@
+//! Windows.
+//!
+//! **Owns** what replaces the calls of Unix, and the meaning of the errors that only Winsock has.
+//! **Must never touch** a socket without its owner's request. **Invariant**: what is unknown here is
+//! `None`, and what does not exist here is announced by a constant, such as [`CAN_SHARE_PORTS`].
+
+pub use mio::net::UdpSocket;
+
+use super::{Descriptor, ProcessUsage};
+use mio::{Registry, Token};
+use socket2::{SockRef, Socket, TcpKeepalive};
+use std::io;
+use std::net::SocketAddr;
+use std::os::windows::io::{AsRawSocket, AsSocket};
+use std::time::Duration;
+use windows_sys::Win32::Networking::WinSock::{
+    WSAECONNABORTED, WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE, WSAEMSGSIZE,
+    WSAENETDOWN, WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAEOPNOTSUPP, WSAETIMEDOUT,
+};
+
+/// Whether several processes can listen on one port. SO_REUSEADDR lets them, but only one of them
+/// gets the clients, and which one is undefined.
+pub(crate) const CAN_SHARE_PORTS: bool = false;
+
+/// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1. It is said to be, but that was not
+/// tried.
+pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
+
+/// Handles are multiples of this.
+const HANDLE_FACTOR: usize = 4;
+
+/// There is no limit to raise. A process has at most 2 to the 24 handles, and memory ends first.
+#[must_use]
+pub fn raise_descriptor_limit() -> u64 {
+    1 << 24
+}
+
+/// Windows has no limit of its own on sockets.
+#[must_use]
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    None
+}
+
+/// Its name; its release is unknown.
+#[must_use]
+pub(crate) fn kernel() -> Option<(String, String)> {
+    Some(("Windows".to_owned(), String::new()))
+}
+
+impl<S: AsRawSocket> Descriptor for S {
+    /// Its place in the table of handles: the system assigns one that is free, not always the lowest.
+    fn descriptor(&self) -> usize {
+        self.as_raw_socket() as usize / HANDLE_FACTOR
+    }
+}
+
+/// Does nothing: connections in TIME_WAIT keep no one from binding. SO_REUSEADDR would let two servers
+/// listen on one port, which is what its name means here.
+pub(crate) fn allow_rebinding(_listener: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// Not called: see [`CAN_SHARE_PORTS`].
+pub(crate) fn share_port(_socket: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Keepalive with these times. The number of probes is the system's, ten: an older Windows, and Wine,
+/// refuse to change it. The idle time and the intervals then add up to more than was asked for.
+pub(crate) fn keepalive(idle: Duration, interval: Duration, _tries: u32) -> TcpKeepalive {
+    TcpKeepalive::new().with_time(idle).with_interval(interval)
+}
+
+/// Copies TCP_NODELAY. An accepted socket has the listener's keepalive (accept in the documentation of
+/// Winsock: "the same properties").
+pub(crate) fn inherit_options(listener: &impl AsSocket, accepted: &impl AsSocket) {
+    let (listener, accepted) = (SockRef::from(listener), SockRef::from(accepted));
+    // It fails if the connection was reset already: its next read will report that.
+    let _ = listener
+        .tcp_nodelay()
+        .and_then(|nodelay| accepted.set_tcp_nodelay(nodelay));
+}
+
+/// Does nothing: a socket has no such limit.
+pub(crate) fn limit_unacknowledged(_socket: &impl AsSocket, _limit: Duration) -> io::Result<()> {
+    Ok(())
+}
+
+/// Does nothing: there is no filter of packets per socket.
+pub(crate) fn drop_new_handshakes(_listener: &impl AsSocket) -> Option<Duration> {
+    None
+}
+
+/// Does nothing: `bind` chooses the port.
+pub(crate) fn bind_address_no_port(_socket: &impl AsSocket) {}
+
+/// Whether a connect is under way.
+pub(crate) fn is_connecting(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Whether an error of `accept` concerns one connection, which failed while it waited.
+pub(crate) fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            WSAECONNABORTED
+                | WSAECONNRESET
+                | WSAEHOSTDOWN
+                | WSAEHOSTUNREACH
+                | WSAENETDOWN
+                | WSAENETRESET
+                | WSAENETUNREACH
+                | WSAEOPNOTSUPP
+                | WSAETIMEDOUT
+        )
+    )
+}
+
+/// Whether no socket was left, in this process or in the system.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
+}
+
+/// A datagram that is longer than its buffer fills it, as on Unix. Winsock reports that as an error,
+/// and then not who sent it.
+pub(super) fn truncated<T>(received: io::Result<T>, too_long: T) -> io::Result<T> {
+    match received {
+        Err(error) if error.raw_os_error() == Some(WSAEMSGSIZE) => Ok(too_long),
+        received => received,
+    }
+}
+
+/// Unknown.
+#[must_use]
+pub(crate) fn process_usage(_pid: u32) -> Option<ProcessUsage> {
+    None
+}
+
+/// Unknown.
+#[must_use]
+pub(crate) fn open_descriptors() -> Option<u64> {
+    None
+}
+
+/// Unknown.
+#[must_use]
+pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
+    None
+}
+
+/// Unknown.
+#[must_use]
+pub(crate) fn cpu_model() -> Option<String> {
+    None
+}
+
+/// Unknown.
+#[must_use]
+pub(crate) fn backlog_limit() -> Option<u32> {
+    None
+}
+
+/// Unknown.
+#[must_use]
+pub(crate) fn listening_process(_address: SocketAddr) -> Option<u32> {
+    None
+}
+
+/// None: the poll's timeout is all there is.
+#[derive(Debug)]
+pub(crate) enum PreciseTimer {}
+
+impl PreciseTimer {
+    /// None.
+    pub(crate) fn new() -> Option<Self> {
+        None
+    }
+
+    /// Not called: there is none.
+    pub(crate) fn register(&self, _: &Registry, _: Token) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Not called: there is none.
+    pub(crate) fn set(&self, _: Duration) {
+        match *self {}
+    }
+}
+
+/// The error of a process that has no socket left.
+#[cfg(test)]
+pub(crate) fn out_of_descriptors() -> io::Error {
+    io::Error::from_raw_os_error(WSAEMFILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_one_connection_does_not_stop_the_listener() {
+        for code in [WSAECONNRESET, WSAECONNABORTED, WSAENETRESET, WSAETIMEDOUT] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(concerns_one_connection(&error), "{error}");
+        }
+        for code in [WSAEMFILE, WSAENOBUFS] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(!concerns_one_connection(&error), "{error}");
+            assert!(is_out_of_descriptors(&error), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_is_received_and_not_an_error() {
+        let server = UdpSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("loopback");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        client
+            .send_to(&[b'x'; 9], server.local_addr().expect("bound"))
+            .expect("sent");
+        let mut buffer = [0; 8];
+        let received = loop {
+            match crate::net::udp::DatagramSocket::recv_from(&server, &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                received => break received,
+            }
+        };
+        assert_eq!(received.expect("a datagram").0, 8);
+    }
+}

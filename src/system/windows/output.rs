@@ -1,0 +1,186 @@
+//! A standard stream that is written to without waiting for its reader.
+//!
+//! **Owns** the thread that writes, and the bytes on their way to it. **Must never touch** what is
+//! written. **Invariant**: the program never waits for the reader, except for a time that it chooses;
+//! what was taken is written in order.
+//!
+//! A write to a pipe or a console cannot be made without blocking, nor asked about. So a thread makes
+//! it, and what it has not written yet is bounded: a full buffer is a full pipe.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The most bytes that are taken at once.
+pub(crate) const PIECE_BYTES: usize = 4_096;
+
+/// The most bytes that are taken and not written: the size of a pipe on Linux.
+const BUFFER_BYTES: usize = 64 * 1_024;
+
+/// A stream that an [`Output`] writes to.
+pub(crate) trait OutputStream: Write + Send + 'static {}
+
+impl<S: Write + Send + 'static> OutputStream for S {}
+
+/// What the program and the thread share.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Notified at each change.
+    changed: Condvar,
+}
+
+/// Bytes on their way.
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes for the thread to take.
+    taken: Vec<u8>,
+    /// Bytes that the thread writes now.
+    in_writing: usize,
+    /// Why the last write failed: nothing can be written any more.
+    failure: Option<io::ErrorKind>,
+    /// Whether the thread is to end once all is written.
+    is_over: bool,
+}
+
+impl State {
+    fn room_bytes(&self) -> usize {
+        BUFFER_BYTES.saturating_sub(self.taken.len() + self.in_writing)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.failure.is_some() || self.taken.is_empty() && self.in_writing == 0
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `is_reached`, or until the timeout. Returns whether it is.
+    fn wait(&self, timeout: Duration, is_reached: impl Fn(&State) -> bool) -> bool {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), timeout, |state| !is_reached(state));
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        is_reached(&state)
+    }
+}
+
+/// A standard stream, written to by a thread. The thread ends with it.
+pub(crate) struct Output<S> {
+    shared: Arc<Shared>,
+    /// The stream, if no thread could be started: writing may then block.
+    unthreaded: Option<Mutex<S>>,
+}
+
+impl<S> fmt::Debug for Output<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Output").finish_non_exhaustive()
+    }
+}
+
+impl<S: OutputStream> Output<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let of_thread = Arc::clone(&shared);
+        let write = move || {
+            if let Ok(stream) = receiver.recv() {
+                write_all(stream, &of_thread);
+            }
+        };
+        let started = thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(write);
+        let unthreaded = match started {
+            Ok(_) => sender.send(stream).err().map(|unsent| unsent.0),
+            Err(_) => Some(stream),
+        };
+        Self {
+            shared,
+            unthreaded: unthreaded.map(Mutex::new),
+        }
+    }
+
+    /// Takes one piece of `bytes`, and returns its length.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room now, or the error of the last write.
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
+        if let Some(stream) = &self.unthreaded {
+            let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+            return stream.write(piece);
+        }
+        let mut state = self.shared.lock();
+        if let Some(failure) = state.failure {
+            return Err(failure.into());
+        }
+        // A piece is taken whole or not at all, so that lines are not cut.
+        if state.room_bytes() < piece.len() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        state.taken.extend_from_slice(piece);
+        self.shared.changed.notify_all();
+        Ok(piece.len())
+    }
+
+    /// Whether there is room for a piece, or a write would fail at once.
+    pub(crate) fn has_room_within(&self, timeout: Duration) -> bool {
+        let has_room = |state: &State| state.failure.is_some() || state.room_bytes() >= PIECE_BYTES;
+        self.unthreaded.is_some() || self.shared.wait(timeout, has_room)
+    }
+
+    /// Waits for what was taken to be written.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if it was not in time, or the error of the last write.
+    pub(crate) fn settle_within(&self, timeout: Duration) -> io::Result<()> {
+        if !self.shared.wait(timeout, State::is_settled) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.shared
+            .lock()
+            .failure
+            .map_or(Ok(()), |failure| Err(failure.into()))
+    }
+}
+
+impl<S> Drop for Output<S> {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+/// The thread.
+fn write_all(mut stream: impl Write, shared: &Shared) {
+    loop {
+        let state = shared.lock();
+        let waited = shared
+            .changed
+            .wait_while(state, |state| state.taken.is_empty() && !state.is_over);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.taken.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut state.taken);
+        state.in_writing = bytes.len();
+        drop(state);
+        let written = stream.write_all(&bytes).and_then(|()| stream.flush());
+        let mut state = shared.lock();
+        state.in_writing = 0;
+        state.failure = written.err().map(|error| error.kind());
+        shared.changed.notify_all();
+        if state.failure.is_some() {
+            return;
+        }
+    }
+}
