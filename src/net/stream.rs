@@ -190,6 +190,10 @@ mod tests {
     }
 
     impl Stream for Script {
+        fn short_read_drains(&self) -> bool {
+            true
+        }
+
         fn shutdown_write(&mut self) -> io::Result<()> {
             Ok(())
         }

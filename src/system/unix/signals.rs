@@ -103,7 +103,7 @@ impl SignalSource {
     pub(crate) fn new() -> io::Result<Self> {
         let (receiver, sender) = UnixStream::pair()?;
         let signals = stop_signals().chain([SIGUSR1, SIGUSR2]);
-        let delivery = SignalDelivery::with_pipe(receiver, sender, SignalOnly::default(), signals);
+        let delivery = SignalDelivery::with_pipe(receiver, sender, SignalOnly, signals);
         Ok(Self {
             delivery: delivery?,
         })
@@ -113,7 +113,13 @@ impl SignalSource {
     pub(crate) fn pending(&mut self) -> impl Iterator<Item = Request> {
         // `pending` drains the socket without mio's knowledge, so this does before: what arrives in
         // between is pending, and its event is spurious (pitfall 25).
-        while matches!(self.delivery.get_read().read(&mut [0; 64]), Ok(1..)) {}
+        loop {
+            match self.delivery.get_read().read(&mut [0; 64]) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
         self.delivery.pending().map(request)
     }
 }
