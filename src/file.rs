@@ -388,8 +388,9 @@ fn rename_new(file: NamedTempFile, target: &Path) -> Result<File, PersistError> 
 /// The same on a file system without hard links and without `RENAME_NOREPLACE` (some network file
 /// systems): creates an empty target, which fails if there is one, and replaces it.
 fn claim_and_rename(file: NamedTempFile, target: &Path) -> Result<File, PersistError> {
-    match File::create_new(target) {
-        Ok(_) => file.persist(target).inspect_err(|_| {
+    // Closed at once: Windows replaces no file that is open.
+    match File::create_new(target).map(drop) {
+        Ok(()) => file.persist(target).inspect_err(|_| {
             let _ = fs::remove_file(target);
         }),
         Err(error) => Err(PersistError { error, file }),

@@ -32,7 +32,7 @@ pub(crate) use platform::{
 };
 
 #[cfg(test)]
-pub(crate) use platform::PIECE_BYTES;
+pub(crate) use platform::{PIECE_BYTES, WRITES_AT_ONCE};
 
 /// What a signal asks for.
 #[allow(dead_code)] // Windows has a signal to stop only

@@ -90,6 +90,9 @@ mod tests {
             .connect(server.local_addr().expect("bound"))
             .expect("an address");
         drop(server);
+        client
+            .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+            .expect("an option");
         client.send(b"Ada").expect("a datagram");
         let error = client.recv(&mut [0; 8]).map_err(closed_port);
         assert_eq!(

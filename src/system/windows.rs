@@ -6,9 +6,9 @@
 mod output;
 mod signals;
 
-#[cfg(test)]
-pub(crate) use output::PIECE_BYTES;
 pub(crate) use output::{Output, OutputStream};
+#[cfg(test)]
+pub(crate) use output::{PIECE_BYTES, WRITES_AT_ONCE};
 pub(crate) use signals::{
     SignalQueue, SignalSource, StdinPipe, StopSignal, exit_on_second_stop, on_stop, request_stop,
 };

@@ -22,6 +22,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+/// Whether a write has reached the stream when it returns.
+#[cfg(test)]
+pub(crate) const WRITES_AT_ONCE: bool = true;
+
 /// The most bytes of one write.
 pub(crate) const PIECE_BYTES: usize = PIPE_BUF;
 

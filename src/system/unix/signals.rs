@@ -103,7 +103,7 @@ impl SignalSource {
     pub(crate) fn new() -> io::Result<Self> {
         let (receiver, sender) = UnixStream::pair()?;
         let signals = stop_signals().chain([SIGUSR1, SIGUSR2]);
-        let delivery = SignalDelivery::with_pipe(receiver, sender, SignalOnly::default(), signals);
+        let delivery = SignalDelivery::with_pipe(receiver, sender, SignalOnly, signals);
         Ok(Self {
             delivery: delivery?,
         })

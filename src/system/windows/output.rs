@@ -13,6 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+/// Whether a write has reached the stream when it returns.
+#[cfg(test)]
+pub(crate) const WRITES_AT_ONCE: bool = false;
+
 /// The most bytes that are taken at once.
 pub(crate) const PIECE_BYTES: usize = 4_096;
 
@@ -171,8 +175,10 @@ fn write_all(mut stream: impl Write, shared: &Shared) {
         if state.taken.is_empty() {
             return;
         }
-        let bytes = std::mem::take(&mut state.taken);
-        state.in_writing = bytes.len();
+        // Piece by piece, so that there is room again as soon as the reader has made some.
+        let length = state.taken.len().min(PIECE_BYTES);
+        let bytes: Vec<u8> = state.taken.drain(..length).collect();
+        state.in_writing = length;
         drop(state);
         let written = stream.write_all(&bytes).and_then(|()| stream.flush());
         let mut state = shared.lock();
@@ -182,5 +188,44 @@ fn write_all(mut stream: impl Write, shared: &Shared) {
         if state.failure.is_some() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn what_no_one_reads_is_bounded_and_waits_in_order() {
+        let (mut reader, writer) = io::pipe().expect("two handles");
+        let output = Output::new(writer);
+        let mut taken = Vec::new();
+        // The thread fills the pipe meanwhile.
+        for number in 0..1_000u32 {
+            let line = format!("{number:>99}\n");
+            match output.write_now(line.as_bytes()) {
+                Ok(length) => taken.extend_from_slice(&line.as_bytes()[..length]),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        assert!(taken.len() <= 2 * BUFFER_BYTES, "{}", taken.len());
+        let error = output.settle_within(Duration::ZERO).expect_err("not read");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(output);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).expect("bytes");
+        assert_eq!(read, taken);
+    }
+
+    #[test]
+    fn a_failed_write_is_reported_by_the_next() {
+        let (reader, writer) = io::pipe().expect("two handles");
+        drop(reader);
+        let output = Output::new(writer);
+        output.write_now(b"lost").expect("taken");
+        assert!(output.settle_within(Duration::from_secs(10)).is_err());
+        assert!(output.write_now(b"lost").is_err());
+        assert!(output.has_room_within(Duration::ZERO), "it fails at once");
     }
 }
