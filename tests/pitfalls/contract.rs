@@ -13,8 +13,6 @@ use helloop::server::sources::listener::ACCEPTS_PER_TURN;
 use nix::errno::Errno;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::thread;
 
 /// A stream whose events are reported only after a call has returned `WouldBlock`.
 fn stream_with_room(room: usize) -> (ScriptedStream, Remote) {
@@ -189,23 +187,26 @@ fn p25_every_kind_of_socket_is_read_until_its_next_event_is_certain() {
     }
 }
 
-/// A parent that writes to the pipe does not block, whatever it writes and when.
+/// The parent asks for a drain with a byte, and EOF after it ends the process.
 #[test]
-fn p25_standard_input_is_discarded_until_would_block() {
-    const WRITTEN_BYTES: usize = 256 * 1_024; // more than a pipe holds
-    let mut process = Process::start(Setup::new(&["--exit-with-stdin"]).command());
+fn p25_standard_input_is_read_until_would_block() {
+    let flags = [
+        "--exit-with-stdin",
+        "--delay",
+        "1m",
+        "--drain-timeout",
+        "1m",
+    ];
+    let mut process = Process::start(Setup::new(&flags).command());
     let line = process.stdout.wait_for("listening on ");
     let address = line.split_whitespace().nth(2).unwrap().parse().unwrap();
     let mut client = connect(address);
     expect(&mut client, b"Welcome!");
+    // The reply is owed for longer than the test takes.
+    client.write_all(b"Michael").unwrap();
     let mut stdin = process.stdin.take().unwrap();
-    for _ in 0..2 {
-        stdin.write_all(b"Ada").unwrap();
-        ask(&mut client, b"Michael", b"Hello, Michael!");
-    }
-    let (sender, written) = mpsc::channel();
-    thread::spawn(move || sender.send(stdin.write_all(&[0; WRITTEN_BYTES])));
-    written.recv_timeout(TIMEOUT).unwrap().unwrap();
-    // The pipe is closed.
+    stdin.write_all(b"\n").unwrap();
+    process.stderr.wait_for("stopping: draining 1 client");
+    drop(stdin);
     assert_eq!(process.wait().code, Some(143));
 }
