@@ -5,7 +5,7 @@
 //! real socket. **Invariant**: an event is reported once, and only where a [`BackEnd`] would report
 //! one.
 
-#![allow(dead_code, unreachable_pub)] // each test crate uses only a part
+#![allow(dead_code, unused_imports, unreachable_pub)] // each test crate uses only a part
 
 use helloop::net::Net;
 use helloop::net::stream::Stream;

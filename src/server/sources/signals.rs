@@ -58,7 +58,7 @@ impl Signals {
         exit_on_second_signal()?;
         let (receiver, sender) = UnixStream::pair()?;
         let signals = stop_signals().chain([SIGUSR1, SIGUSR2]);
-        let delivery = SignalDelivery::with_pipe(receiver, sender, SignalOnly::default(), signals);
+        let delivery = SignalDelivery::with_pipe(receiver, sender, SignalOnly, signals);
         Ok(Self {
             delivery: delivery?,
         })
