@@ -4,7 +4,7 @@
 mod util;
 
 use allocation_counter::{AllocationInfo, measure};
-use helloop::net::UdpSocket;
+use helloop::net;
 use helloop::protocol::greeting::Framing;
 use helloop::reactor::{Reactor, Readiness, bytes_per_source};
 use helloop::server::sources::MAX_IDLE_CLIENT_BYTES;
@@ -44,7 +44,8 @@ impl LocalServer {
             settings,
         );
         let listener = ServerSource::Listener(Box::new(Listener::new(tcp)));
-        let datagrams = ServerSource::Datagrams(Box::new(Datagrams::new(UdpSocket::from_std(udp))));
+        let datagrams =
+            ServerSource::Datagrams(Box::new(Datagrams::new(net::UdpSocket::from_std(udp))));
         for source in [listener, datagrams] {
             server.reactor.add(source, Readiness::empty()).unwrap();
         }
