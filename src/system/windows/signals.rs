@@ -134,6 +134,7 @@ impl SignalSource {
     }
 
     /// What was asked for since the last call.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "Unix needs it")]
     pub(crate) fn pending(&mut self) -> impl Iterator<Item = Request> {
         self.requests.try_iter().map(|()| Request::Stop)
     }
@@ -177,6 +178,7 @@ impl SignalQueue {
     }
 
     /// Waits for the next request. `None`: there will be none.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "Unix needs it")]
     pub(crate) fn wait(&mut self) -> Option<Request> {
         self.0.recv().ok().map(|()| Request::Stop)
     }
