@@ -4,7 +4,7 @@
 //! real socket. **Invariant**: an event is reported once, and only where a [`BackEnd`] would report
 //! one.
 
-#![allow(dead_code, unreachable_pub)] // each test crate uses only a part
+#![allow(dead_code, unused_imports, unreachable_pub)] // each test crate uses only a part
 
 use helloop::net::stream::Stream;
 use helloop::net::udp::DatagramSocket;
@@ -17,6 +17,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// How the system numbers the errors that a script returns.
+#[cfg(windows)]
+#[path = "errno_windows.rs"]
+mod errno;
+#[cfg(windows)]
+pub use errno::Errno;
+#[cfg(unix)]
+pub use nix::errno::Errno;
 
 /// A network of scripted sockets.
 #[derive(Debug)]
