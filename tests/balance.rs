@@ -1,5 +1,8 @@
 //! Several servers: processes that share a port, and servers behind a load balancer.
 
+// SO_REUSEPORT and HAProxy are needed.
+#![cfg(unix)]
+
 mod http;
 mod util;
 

@@ -2,11 +2,8 @@
 
 mod util;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::thread;
-use std::time::{Duration, Instant};
-use util::{Process, helloop, run_helloop};
+use util::run_helloop;
 
 /// A short comparison; the number of clients follows.
 const SHORT: [&str; 8] = [
@@ -67,44 +64,54 @@ fn both_models_are_compared_side_by_side() {
     }
 }
 
-/// Ctrl-C before a round is complete is one line.
-#[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "reads /proc")]
-fn an_interrupt_in_the_first_run_is_one_line() {
-    let flags = ["compare", "--clients", "3", "--duration", "60s"];
-    let process = Process::start(helloop(&flags));
-    // Its first server runs, so it handles signals.
-    let children = format!("/proc/{0}/task/{0}/children", process.id());
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while std::fs::read_to_string(&children).is_ok_and(|ids| ids.is_empty()) {
-        assert!(Instant::now() < deadline, "no server was started");
-        thread::yield_now();
-    }
-    process.signal(Signal::SIGINT);
-    let ended = process.wait();
-    assert_eq!(ended.code, Some(130), "{ended:#?}");
-    assert_eq!(ended.stdout, "interrupted before a round was complete\n");
-}
+/// With signals, and limits that a shell sets.
+#[cfg(unix)]
+mod unix {
+    use crate::SHORT;
+    use crate::util::{self, Process, helloop};
+    use nix::sys::signal::Signal;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
-/// A thread needs address space for its stack: if threads run out, a remark says so.
-#[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "ulimit -v differs outside Linux")]
-fn a_model_that_cannot_hold_the_load_has_a_remark() {
-    // Too little address space for the stacks of 600 threads, and enough for one event loop.
-    let flags = [&SHORT[..], &["600"]].concat().join(" ");
-    let mut shell = std::process::Command::new("sh");
-    shell.args([
-        "-c",
-        "ulimit -v 700000; exec \"$0\" $1",
-        util::HELLOOP,
-        &flags,
-    ]);
-    let ended = util::run(shell);
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
-    let remark = ended
-        .stdout
-        .lines()
-        .find(|line| line.contains("cannot hold the load"));
-    let remark = remark.unwrap_or_else(|| panic!("no remark: {ended:#?}"));
-    assert!(remark.starts_with("threads "), "{remark}");
+    /// Ctrl-C before a round is complete is one line.
+    #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "reads /proc")]
+    fn an_interrupt_in_the_first_run_is_one_line() {
+        let flags = ["compare", "--clients", "3", "--duration", "60s"];
+        let process = Process::start(helloop(&flags));
+        // Its first server runs, so it handles signals.
+        let children = format!("/proc/{0}/task/{0}/children", process.id());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while std::fs::read_to_string(&children).is_ok_and(|ids| ids.is_empty()) {
+            assert!(Instant::now() < deadline, "no server was started");
+            thread::yield_now();
+        }
+        process.signal(Signal::SIGINT);
+        let ended = process.wait();
+        assert_eq!(ended.code, Some(130), "{ended:#?}");
+        assert_eq!(ended.stdout, "interrupted before a round was complete\n");
+    }
+
+    /// A thread needs address space for its stack: if threads run out, a remark says so.
+    #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "ulimit -v differs outside Linux")]
+    fn a_model_that_cannot_hold_the_load_has_a_remark() {
+        // Too little address space for the stacks of 600 threads, and enough for one event loop.
+        let flags = [&SHORT[..], &["600"]].concat().join(" ");
+        let mut shell = std::process::Command::new("sh");
+        shell.args([
+            "-c",
+            "ulimit -v 700000; exec \"$0\" $1",
+            util::HELLOOP,
+            &flags,
+        ]);
+        let ended = util::run(shell);
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        let remark = ended
+            .stdout
+            .lines()
+            .find(|line| line.contains("cannot hold the load"));
+        let remark = remark.unwrap_or_else(|| panic!("no remark: {ended:#?}"));
+        assert!(remark.starts_with("threads "), "{remark}");
+    }
 }

@@ -1,6 +1,9 @@
 //! What a message and an idle client cost: allocations, system calls, wakeups and memory. The
 //! benches measure time.
 
+// Memory is read from /proc, and calls are counted by strace.
+#![cfg(unix)]
+
 mod util;
 
 use allocation_counter::{AllocationInfo, measure};

@@ -1,6 +1,9 @@
 //! Graceful drain (pitfall 17): the server accepts connections already queued and no later ones,
 //! reads each client once more, sends what it owes, reports what it did, and exits.
 
+// A drain is requested by signals here; on Windows by `tests/windows.rs`.
+#![cfg(unix)]
+
 #[path = "util/harness.rs"]
 mod harness;
 #[path = "util/script.rs"]
@@ -13,8 +16,8 @@ use helloop::reactor::Readiness;
 use helloop::server::sources::datagrams::{DATAGRAMS_PER_DRAIN, DATAGRAMS_PER_TURN};
 use helloop::server::sources::listener::{ACCEPTS_PER_DRAIN, ACCEPTS_PER_TURN};
 use helloop::server::{DRAIN_BYTES_PER_CLIENT, Lifecycle, Outcome, Settings};
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use script::Errno;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};

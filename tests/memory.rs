@@ -1,6 +1,9 @@
 //! `--max-buffered` as resident memory, at full size on real sockets: pitfall 21. The same in
 //! virtual time is in `tests/pitfalls/memory.rs`.
 
+// Resident memory is read from /proc.
+#![cfg(unix)]
+
 mod util;
 
 use std::io::{Read, Write};

@@ -1,6 +1,9 @@
 //! A late loop, and bounded turns, at full size on real sockets: pitfalls 20 and 23. The same in
 //! virtual time is in `tests/pitfalls/overload.rs`.
 
+// Processes are suspended by signals.
+#![cfg(unix)]
+
 mod util;
 
 use helloop::net::bind::{self, Options};

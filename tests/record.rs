@@ -13,7 +13,6 @@ use helloop::testing::observe::{Filter, show};
 use helloop::testing::observe::{RecorderMode, TurnRecorder};
 use helloop::testing::observe::{State, TokenFilter};
 use helloop::testing::trace::{self, Event, EventType};
-use nix::sys::signal::Signal;
 use script::{Remote, ScriptedStream};
 use script::{ScriptedListener, ScriptedNet};
 use std::collections::{BTreeMap, HashMap};
@@ -220,13 +219,14 @@ fn a_recording_is_complete_json_in_the_trace_event_format() {
     assert!(named("clients") >= 5 && named("buffered bytes") >= 5);
 }
 
+#[cfg(unix)] // it is a signal
 #[test]
 fn sigusr2_saves_a_recording_and_the_server_keeps_serving() {
     let (_folder, path) = recording();
     let server = Server::start(&["--record", path.to_str().unwrap()]);
     five_clients(&server);
     assert!(!path.exists(), "not saved before the signal");
-    server.signal(Signal::SIGUSR2);
+    server.signal(nix::sys::signal::Signal::SIGUSR2);
     server.stderr().wait_for("helloop show");
     let first = load(&path);
     assert_slices_nest(&first);

@@ -2,6 +2,9 @@
 //! completed the handshake is welcomed or refused, never reset. The same in virtual time is in
 //! `tests/pitfalls/closing.rs`.
 
+// A restart is a signal.
+#![cfg(unix)]
+
 #[macro_use]
 mod util;
 

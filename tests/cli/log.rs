@@ -16,7 +16,9 @@ both_models! {
 /// and the source of each datagram.
 fn debug_logs_each_connection_and_datagram(model: Model) {
     let server = model.start(&["-v"]);
-    for cause in ["exit", "EOF", "reset"] {
+    // Under Wine the peer reads EOF before a reset.
+    let causes = ["exit", "EOF", "reset"];
+    for cause in &causes[..if cfg!(windows) { 2 } else { 3 }] {
         let stream = server.connect();
         let accepted = format!("accepted {} as #", stream.local_addr().unwrap());
         let line = server.stderr().wait_for(&accepted);
@@ -136,6 +138,7 @@ fn rust_log_applies_if_no_flag_is_given() {
 
 /// With --max-clients above the descriptors no client reads Busy, and the log says how many are
 /// served.
+#[cfg(unix)] // a shell limits the descriptors
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
 fn the_log_states_how_many_clients_the_descriptors_allow() {

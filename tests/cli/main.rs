@@ -1,6 +1,9 @@
 //! The command line of `serve`: its errors, flags and environment variables. The log and the ports
 //! have their own modules.
 
+// Tests that need Unix are left out elsewhere.
+#![cfg_attr(not(unix), allow(unused_imports))]
+
 #[macro_use]
 #[path = "../util/mod.rs"]
 mod util;
@@ -11,7 +14,6 @@ mod ports;
 mod streams;
 mod usage;
 
-use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 use util::{
     Ended, Model, Process, Setup, ask, ask_udp, connect, expect, helloop, run, run_helloop,
@@ -179,6 +181,7 @@ fn a_flag_takes_precedence_over_its_environment_variable() {
     assert_eq!(server.threads(), 1);
 }
 
+#[cfg(unix)] // a signal ends the server
 #[test]
 fn serve_is_the_default_command() {
     let help = run_helloop(&["-h"]).stdout;
@@ -190,7 +193,7 @@ fn serve_is_the_default_command() {
     let mut stream = connect(address);
     expect(&mut stream, b"Welcome!\n");
     ask(&mut stream, b"Ada\n", b"Hello, Ada!\n");
-    process.signal(Signal::SIGINT);
+    process.signal(nix::sys::signal::Signal::SIGINT);
     process.stdin = None;
     assert_eq!(process.wait().code, Some(0));
 }

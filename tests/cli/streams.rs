@@ -1,7 +1,6 @@
 //! Standard output that is closed or full.
 
 use crate::util::{Ended, Model, Process, Server, ask, connect, helloop};
-use nix::sys::signal::Signal;
 use std::fs::File;
 use std::io;
 use std::process::{Command, Stdio};
@@ -30,6 +29,7 @@ fn a_closed_standard_output_is_not_an_error() {
 }
 
 /// As in `helloop serve | true`: the log says where it listens, and the server serves.
+#[cfg(unix)] // a signal ends the server
 #[test]
 fn a_server_whose_standard_output_is_closed_serves() {
     for model in [Model::Reactor, Model::Threads] {
@@ -43,7 +43,7 @@ fn a_server_whose_standard_output_is_closed_serves() {
         let address = line.split("listening on ").nth(1).unwrap();
         let address = address.split(' ').next().unwrap().parse().unwrap();
         ask(&mut connect(address), b"Ada", b"Welcome!Hello, Ada!");
-        process.signal(Signal::SIGTERM);
+        process.signal(nix::sys::signal::Signal::SIGTERM);
         process.stdin = None;
         assert_eq!(process.wait().code, Some(0));
     }

@@ -171,6 +171,10 @@ fn udp_quotes_an_unexpected_reply() {
 }
 
 #[test]
+#[cfg_attr(
+    windows,
+    ignore = "Wine does not wake a receive that waits when such an error arrives"
+)]
 fn udp_reports_a_closed_port_at_once() {
     // A connected socket occupies its port and refuses datagrams from all but its peer.
     let bound = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -24,6 +24,7 @@ fn a_truncated_body_leaves_no_file() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "under Wine the peer reads EOF before the reset")]
 fn a_reset_leaves_no_file() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

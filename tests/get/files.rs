@@ -4,7 +4,6 @@ use crate::util::{Process, TIMEOUT, helloop};
 use crate::{Get, SHORT_TIMEOUT, message_of, responding_server, server};
 use helloop::testing::client::Error;
 use helloop::testing::client::http::Place;
-use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
 use std::thread;
@@ -102,9 +101,13 @@ fn a_hidden_name_in_the_url_does_not_hide_the_file() {
     server.join().unwrap();
 }
 
+#[cfg(unix)] // it is a signal
 #[test]
 fn a_signal_leaves_no_incomplete_file() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [
+        nix::sys::signal::Signal::SIGINT,
+        nix::sys::signal::Signal::SIGTERM,
+    ] {
         let (url, server) = server(|stream| {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")?;
             // Until the client is gone.
@@ -172,6 +175,7 @@ fn a_dash_is_standard_output_and_nothing_else_is_there() {
     }
 }
 
+#[cfg(unix)] // it is a link in /dev
 #[test]
 fn the_file_that_standard_output_leads_to_is_not_opened_again() {
     for name in ["/dev//stdout", "/dev/./fd/1", "/dev/../dev/stdout"] {
@@ -187,6 +191,7 @@ fn the_file_that_standard_output_leads_to_is_not_opened_again() {
     }
 }
 
+#[cfg(unix)] // Windows refuses such a name
 #[test]
 fn a_file_name_reaches_no_terminal_unescaped() {
     let folder = tempfile::tempdir().unwrap();
@@ -206,6 +211,7 @@ fn a_file_name_reaches_no_terminal_unescaped() {
     server.join().unwrap();
 }
 
+#[cfg(unix)] // there are no FIFOs in a file system elsewhere
 #[test]
 fn a_fifo_is_waited_for_until_the_timeout() {
     const LARGE_BYTES: usize = 500_000;
@@ -245,6 +251,7 @@ fn a_body_is_escaped_on_a_terminal_only() {
     }
 }
 
+#[cfg(unix)] // there are no FIFOs in a file system elsewhere
 #[test]
 fn devices_and_fifos_are_written_to() {
     let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");
@@ -281,7 +288,10 @@ fn an_error_says_whether_anything_is_saved() {
     for (output, end) in [
         ("page", "end of the body; try again; nothing saved\n"),
         ("-", "end of the body; try again\n"),
+        #[cfg(unix)]
         ("/dev/null", "end of the body; try again\n"),
+        #[cfg(windows)]
+        ("NUL", "end of the body; try again\n"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let (url, server) = responding_server(response);

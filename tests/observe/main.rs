@@ -1,5 +1,8 @@
 //! What observers receive, over real sockets and in virtual time.
 
+// Tests that need Unix are left out elsewhere.
+#![cfg_attr(not(unix), allow(unused_imports))]
+
 mod deadlines;
 #[path = "../util/harness.rs"]
 mod harness;
@@ -7,6 +10,7 @@ mod harness;
 mod http;
 mod metrics;
 mod moments;
+#[cfg(unix)] // a shell limits the descriptors
 mod places;
 #[path = "../util/script.rs"]
 mod script;
@@ -14,7 +18,6 @@ mod script;
 mod util;
 
 use http::{get, observe_address, read_head, read_response, send};
-use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use util::{Server, ask, connect, expect, read_to_end, run_helloop};
@@ -183,6 +186,7 @@ fn a_connection_is_kept_open_and_requests_can_be_pipelined() {
     assert!(read_to_end(&mut old).ends_with(b"\r\n\r\nserving\n"));
 }
 
+#[cfg(unix)] // a signal begins the drain
 #[test]
 fn health_is_200_while_serving_and_503_while_draining() {
     let (server, address) = start(&["--delay", "2s", "--drain-timeout", "1h"]);
@@ -190,7 +194,7 @@ fn health_is_200_while_serving_and_503_while_draining() {
     let mut client = server.connect();
     client.write_all(b"Ada").unwrap();
     server.wait_for_messages(1);
-    server.signal(Signal::SIGTERM);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
     server.stderr().wait_for("stopping");
     let mut snapshots = stream_snapshots(address);
     let health = get(address, "/healthz");

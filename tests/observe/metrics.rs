@@ -132,6 +132,7 @@ fn the_process_is_described_as_by_every_client_library() {
     let since = before.duration_since(std::time::UNIX_EPOCH).unwrap();
     let started = samples["process_start_time_seconds"];
     assert!(started <= since.as_secs_f64() && started > since.as_secs_f64() - 60.0);
+    #[cfg(unix)]
     assert!(samples["process_max_fds"] >= 256.0);
     #[cfg(target_os = "linux")]
     {
@@ -165,7 +166,9 @@ fn the_loop_is_measured_without_a_page() {
         of("turn_seconds_bucket{le=\"+Inf\"}"),
         of("turn_seconds_count")
     );
-    assert!(of("ready_wait_seconds_count") >= 101.0);
+    // Where only WouldBlock drains a socket, a client may be read before its event.
+    let least = if cfg!(unix) { 101.0 } else { 1.0 };
+    assert!(of("ready_wait_seconds_count") >= least);
     assert!(of("turn_seconds_sum") <= of("busy_seconds_total"));
     assert!(of("wait_seconds_total") > 0.0 && of("observing_seconds_total") > 0.0);
     let measured = of("wait_seconds_total") + of("busy_seconds_total");

@@ -5,11 +5,11 @@ use crate::script::{Fault, ScriptedStream};
 use crate::util::{Server, TIMEOUT};
 use helloop::server::Settings;
 use helloop::server::stats::CloseCause;
-use nix::sys::signal::Signal;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 /// Signals interrupt every wait: the deadline does not move, and no reply is sent early.
+#[cfg(unix)] // there is no EINTR elsewhere
 #[test]
 fn p11_eintr_is_retried_until_the_deadline() {
     let delay = Duration::from_millis(600);
@@ -28,7 +28,7 @@ fn p11_eintr_is_retried_until_the_deadline() {
             matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
             "{error}"
         );
-        server.signal(Signal::SIGUSR1);
+        server.signal(nix::sys::signal::Signal::SIGUSR1);
         signals += 1;
         assert!(sent.elapsed() < TIMEOUT, "signals postpone the reply");
     }

@@ -1,12 +1,12 @@
 //! Errors of connect and of UDP: pitfalls 13 and 14.
 
 use crate::harness::Harness;
+use crate::script::Errno;
 use crate::util::TIMEOUT;
 use helloop::reactor::{INTEREST, Readiness};
 use helloop::server::Settings;
 use helloop::server::stats::DropReason;
 use helloop::testing::stress::{Connecting, start_tcp};
-use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -3,6 +3,9 @@
 //! On scripted sockets where the order of events matters, on a real server where the kernel's
 //! behaviour does.
 
+// Tests that need Unix are left out elsewhere.
+#![cfg_attr(not(unix), allow(unused_imports))]
+
 #[macro_use]
 #[path = "../util/mod.rs"]
 mod util;
@@ -16,6 +19,7 @@ mod ending;
 mod errors;
 #[path = "../util/harness.rs"]
 mod harness;
+#[cfg(unix)] // a pipe or a terminal is stopped
 mod log;
 mod memory;
 mod observers;

@@ -1,7 +1,6 @@
 //! The addresses that a server listens on.
 
 use crate::util::{Model, ask, ask_udp, connect, counter, expect, udp};
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 both_models! {
@@ -42,13 +41,14 @@ fn an_ipv6_wildcard_leaves_ipv4_free(model: Model) {
     let ipv6 = model.setup(&[]).listen(&[&listen]).start();
     assert!(ipv6.tcp_address().is_ipv6());
     // Each server gets only its own clients.
-    for (address, server) in [
+    for (address, _server) in [
         (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &ipv4),
         (SocketAddr::from((Ipv6Addr::LOCALHOST, port)), &ipv6),
     ] {
         ask(&mut connect(address), b"Ada", b"Welcome!Hello, Ada!");
         ask_udp(&udp(address), b"Ada", b"Hello, Ada!");
-        assert_eq!(counter(&server.counters(), "accepted "), 1);
+        #[cfg(unix)] // both models log their counters at a signal
+        assert_eq!(counter(&_server.counters(), "accepted "), 1);
     }
 }
 
@@ -92,8 +92,5 @@ fn no_udp_leaves_the_udp_port_unbound(model: Model) {
     let (address, has_udp) = server.addresses(1)[0];
     assert!(!has_udp);
     server.assert_serves();
-    let socket = udp(address);
-    socket.send(b"Ada").unwrap();
-    let refused = socket.recv(&mut [0; 64]).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    UdpSocket::bind(address).unwrap();
 }

@@ -49,7 +49,7 @@ fn a_long_datagram_is_dropped_and_never_truncated(model: Model) {
     assert_unanswered(&server, &[b'x'; 60_000]);
     server.stderr().wait_for("longer than --max-datagram");
     if model == Model::Reactor {
-        let counters = server.counters();
+        let counters = server.stop().stderr;
         assert!(
             counters.contains("datagrams 5 answered 3 errors 0"),
             "{counters}"
@@ -95,7 +95,7 @@ fn a_greeting_is_not_answered(model: Model) {
     ask_udp(&socket, b"Michael!", b"Hello, Michael!!");
     ask_udp(&socket, b"hello, Michael!", b"Hello, hello, Michael!!");
     if model == Model::Reactor {
-        let counters = server.counters();
+        let counters = server.stop().stderr;
         assert!(
             counters.contains("dropped, itself a greeting: 5"),
             "{counters}"
@@ -128,7 +128,7 @@ fn a_datagram_from_a_low_port_is_not_answered(model: Model) {
     assert_eq!(received.kind(), io::ErrorKind::WouldBlock);
     server.stderr().wait_for(": from a port below 1024");
     if model == Model::Reactor {
-        let counters = server.counters();
+        let counters = server.stop().stderr;
         assert!(
             counters.contains("dropped, from a port below 1024: 1"),
             "{counters}"

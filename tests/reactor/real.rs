@@ -4,10 +4,9 @@ use crate::{Call, Log, SECOND, TestSource, park};
 use helloop::reactor::{
     Births, Context, INTEREST, Reactor, Readiness, Source, Time, Token, Verdict,
 };
-use mio::unix::pipe;
-use mio::{Interest, Registry};
+use mio::Registry;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// The bounds are wide enough for a busy machine.
@@ -55,8 +54,9 @@ fn the_loop_waits_for_a_deadline_and_measures_its_longest_turn() {
 
 /// A pipe or a socket. It logs its readiness when it is driven.
 enum RealSource {
-    Pipe(pipe::Receiver),
-    Socket(mio::net::UnixStream),
+    #[cfg(unix)]
+    Pipe(mio::unix::pipe::Receiver),
+    Socket(mio::net::TcpStream),
 }
 
 impl Source for RealSource {
@@ -64,7 +64,8 @@ impl Source for RealSource {
 
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Self::Pipe(pipe) => registry.register(pipe, token.into(), Interest::READABLE),
+            #[cfg(unix)]
+            Self::Pipe(pipe) => registry.register(pipe, token.into(), mio::Interest::READABLE),
             Self::Socket(socket) => registry.register(socket, token.into(), INTEREST),
         }
     }
@@ -99,19 +100,28 @@ fn first_readiness(source: RealSource) -> Readiness {
 fn eof_is_readable_and_closed_and_an_error_is_writable_too() {
     const EOF: Readiness = Readiness::READABLE.union(Readiness::CLOSED);
 
-    let (sender, receiver) = pipe::new().unwrap();
-    drop(sender);
-    let readiness = first_readiness(RealSource::Pipe(receiver));
-    assert!(readiness.contains(EOF), "{readiness:?}");
-    // epoll reports HUP, which concerns both directions; kqueue reports EOF of the one.
-    if cfg!(target_os = "linux") {
-        assert!(readiness.contains(Readiness::WRITABLE), "{readiness:?}");
+    #[cfg(unix)]
+    {
+        let (sender, receiver) = mio::unix::pipe::new().unwrap();
+        drop(sender);
+        let readiness = first_readiness(RealSource::Pipe(receiver));
+        assert!(readiness.contains(EOF), "{readiness:?}");
+        // epoll reports HUP, which concerns both directions; kqueue reports EOF of the one.
+        if cfg!(target_os = "linux") {
+            assert!(readiness.contains(Readiness::WRITABLE), "{readiness:?}");
+        }
     }
 
-    let (local, remote) = std::os::unix::net::UnixStream::pair().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let remote = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (local, _) = listener.accept().unwrap();
     local.set_nonblocking(true).unwrap();
     remote.shutdown(Shutdown::Write).unwrap();
-    let socket = RealSource::Socket(mio::net::UnixStream::from_std(local));
+    // Until FIN has arrived.
+    while local.peek(&mut [0]).is_err() {
+        std::thread::yield_now();
+    }
+    let socket = RealSource::Socket(mio::net::TcpStream::from_std(local));
     let readiness = first_readiness(socket);
     assert!(readiness.contains(EOF), "{readiness:?}");
 }

@@ -3,14 +3,20 @@
 //! A faulty server is a set of threads of the test, on 127.0.0.1:0. All load goes to loopback, and
 //! is bounded by its own flags.
 
+// Tests that need Unix are left out elsewhere.
+#![cfg_attr(not(unix), allow(dead_code, unused_imports))]
+
 mod datagrams;
 mod faulty;
 mod files;
+#[cfg(unix)] // they need a pseudo-terminal
 mod folded;
 mod hostile;
 mod load;
+#[cfg(unix)] // from /proc
 mod process;
 mod report;
+#[cfg(unix)] // there are no signals elsewhere
 mod signals;
 mod timing;
 mod truth;

@@ -3,7 +3,6 @@
 use crate::faulty::{answer, serving};
 use crate::util::{Process, Server, readme};
 use crate::{SHORT, run, spawned, start, stress, with_report};
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -79,14 +78,15 @@ fn reports_are_written_to_their_files() {
 
 /// Reports of all kinds of runs, by name.
 fn reports() -> Vec<(&'static str, Value)> {
-    let stopped = || {
+    #[cfg(unix)] // by a signal
+    let interrupted = {
         let server = Server::start(&[]);
         let load = start(&format!(
             "--to {} --clients 10 --duration 60s --warmup 0s --json -",
             server.tcp_address()
         ));
         server.wait_for_messages(100);
-        load.signal(Signal::SIGINT);
+        load.signal(nix::sys::signal::Signal::SIGINT);
         with_report(load.wait()).1
     };
     let busy = serving(|_, mut stream| {
@@ -103,7 +103,8 @@ fn reports() -> Vec<(&'static str, Value)> {
             "a number",
             spawned("--clients 2 --messages 50 --connect-rate 100").1,
         ),
-        ("interrupted", stopped()),
+        #[cfg(unix)]
+        ("interrupted", interrupted),
         ("refused", stress(busy, SHORT).1),
     ]
 }

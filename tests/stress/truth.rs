@@ -5,6 +5,7 @@
 
 use crate::timing::measured;
 use crate::{microseconds, run, spawned, start, stress, with_report};
+#[cfg(unix)]
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -221,6 +222,7 @@ fn a_server_that_ends_early_has_the_rate_that_it_had() {
 }
 
 /// Each of five clients is answered once, and then waits.
+#[cfg(unix)] // a signal ends the load
 #[test]
 fn an_interrupt_leaves_messages_in_flight_and_blames_no_one() {
     let rule: Rule = |number| match number {

@@ -7,11 +7,18 @@
 // Each test file is a separate crate, and uses only a part.
 #![allow(dead_code, unused_imports, unused_macros, unreachable_pub)]
 
+/// How a test controls a process: by signals on Unix, by its standard input elsewhere.
+#[cfg_attr(unix, path = "control_unix.rs")]
+#[cfg_attr(windows, path = "control_windows.rs")]
+mod control;
 mod process;
 pub mod readme;
 mod server;
 mod sockets;
 
+pub use control::{ctrl_c, in_own_console};
+#[cfg(unix)]
+pub use control::{handles_hangup, is_ignored};
 pub use process::{Ended, Lines, Process, helloop, run, run_helloop};
 pub use server::{Server, Setup, counter};
 pub use sockets::{
@@ -19,7 +26,6 @@ pub use sockets::{
     read_exactly, read_to_end, receive_udp, refusing_port, reset, udp,
 };
 
-use nix::sys::signal::Signal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -42,20 +48,6 @@ pub const HELLOOP: &str = env!("CARGO_BIN_EXE_helloop");
 
 /// Whether the code for Linux is tested, and not the one for other systems.
 pub const IS_LINUX_CODE: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
-
-/// Whether the programs under test handle SIGHUP: on Linux, unless it is ignored from the start.
-pub fn handles_hangup() -> bool {
-    IS_LINUX_CODE && !is_ignored(Signal::SIGHUP)
-}
-
-/// Whether this process ignores a signal, as under nohup(1) or in the background of a script: its
-/// children inherit that.
-pub fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask >> (signal as u32 - 1) & 1 == 1)
-}
 
 /// The server models. Both speak the same protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,6 @@
 //! A child process and its output.
 
 use super::{HELLOOP, TIMEOUT};
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -86,11 +84,6 @@ impl Process {
         self.child.id()
     }
 
-    pub fn signal(&self, which: Signal) {
-        let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        signal::kill(id, which).unwrap();
-    }
-
     /// Whether it has exited.
     pub fn has_exited(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
@@ -100,6 +93,12 @@ impl Process {
     #[track_caller]
     pub fn wait(mut self) -> Ended {
         self.stdin = None;
+        self.wait_with_stdin()
+    }
+
+    /// Waits until it exits. Its standard input stays open meanwhile.
+    #[track_caller]
+    pub fn wait_with_stdin(mut self) -> Ended {
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();
         let status = self.child.wait().unwrap();

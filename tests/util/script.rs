@@ -41,6 +41,15 @@ mod unconnected;
 
 pub use unconnected::{AcceptQueue, ScriptedListener, ScriptedUdpSocket, UdpScript};
 
+/// How the system numbers the errors that a script returns.
+#[cfg(windows)]
+#[path = "errno_windows.rs"]
+mod errno;
+#[cfg(windows)]
+pub use errno::Errno;
+#[cfg(unix)]
+pub use nix::errno::Errno;
+
 /// A network of scripted sockets.
 #[derive(Debug)]
 pub enum ScriptedNet {}

@@ -1,23 +1,19 @@
 //! A `helloop serve` process: how it is started, and what it reports.
 
+use super::HELLOOP;
+use super::control;
 use super::process::{Ended, Lines, Process, clear_environment};
 use super::sockets::{ask, connect, expect, udp};
-use super::{HELLOOP, TIMEOUT};
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
-use std::thread;
-use std::time::Instant;
 
 /// How to start a server.
 #[derive(Clone, Debug)]
 pub struct Setup {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    /// What a shell does before it starts the server.
-    prelude: Vec<String>,
+    /// What a shell does before it starts the server. Unix only.
+    pub(super) prelude: Vec<String>,
     listen: Vec<String>,
 }
 
@@ -40,24 +36,6 @@ impl Setup {
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Limits the server's descriptors: `ulimit -n`, soft and hard.
-    pub fn descriptors(mut self, limit: u32) -> Self {
-        self.prelude.push(format!("ulimit -n {limit}"));
-        self
-    }
-
-    /// Lets no write to a file succeed, as on a full disk: the error is EFBIG in place of ENOSPC.
-    pub fn full_disk(mut self) -> Self {
-        self.prelude.push("trap '' XFSZ; ulimit -f 0".to_owned());
-        self
-    }
-
-    /// Starts the server with SIGHUP ignored, as nohup(1) does.
-    pub fn ignoring_hangup(mut self) -> Self {
-        self.prelude.push("trap '' HUP".to_owned());
         self
     }
 
@@ -85,6 +63,7 @@ impl Setup {
         for address in &self.listen {
             command.args(["--listen", address]);
         }
+        command.args(control::SERVE_FLAGS);
         command.args(&self.flags);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -120,7 +99,7 @@ impl Setup {
 /// A running `helloop serve`.
 #[derive(Debug)]
 pub struct Server {
-    process: Process,
+    pub(super) process: Process,
     welcome: &'static [u8],
 }
 
@@ -132,6 +111,10 @@ impl Server {
 
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     pub fn stdout(&self) -> &Lines {
@@ -178,84 +161,17 @@ impl Server {
         udp(self.tcp_address())
     }
 
-    pub fn signal(&self, which: Signal) {
-        self.process.signal(which);
-    }
-
-    /// Suspends the server (SIGSTOP) and waits until it is suspended: all that is sent meanwhile
-    /// is ready at once when it continues.
-    pub fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
-        let id = Pid::from_raw(i32::try_from(self.id()).unwrap());
-        let status = waitpid(id, Some(WaitPidFlag::WUNTRACED)).unwrap();
-        assert_eq!(status, WaitStatus::Stopped(id, Signal::SIGSTOP));
-    }
-
-    /// Continues a suspended server.
-    pub fn resume(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
     /// Waits until the server exits.
     #[track_caller]
     pub fn wait(self) -> Ended {
-        self.process.wait()
+        self.process.wait_with_stdin()
     }
 
-    /// Sends SIGTERM, and waits until the server exits.
+    /// Lets the server drain, and waits until it exits.
     #[track_caller]
-    pub fn stop(self) -> Ended {
-        self.signal(Signal::SIGTERM);
+    pub fn stop(mut self) -> Ended {
+        control::request_drain(&mut self.process);
         self.wait()
-    }
-
-    /// Requests the counters with SIGUSR1, and returns the line that the server logs.
-    #[track_caller]
-    pub fn counters(&self) -> String {
-        let start = self.stderr().len();
-        self.signal(Signal::SIGUSR1);
-        self.stderr().wait_after(start, "; messages ")
-    }
-
-    /// Waits until the server has read `count` messages, and returns all counters.
-    #[track_caller]
-    pub fn wait_for_messages(&self, count: u64) -> String {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let counters = self.counters();
-            if counter(&counters, "messages ") >= count {
-                return counters;
-            }
-            assert!(Instant::now() < deadline, "{counters}");
-            thread::yield_now();
-        }
-    }
-
-    /// The number of the server's threads.
-    #[cfg(target_os = "linux")]
-    pub fn threads(&self) -> usize {
-        self.entries_of("task")
-    }
-
-    /// The number of the server's open descriptors.
-    #[cfg(target_os = "linux")]
-    pub fn open_descriptors(&self) -> usize {
-        self.entries_of("fd")
-    }
-
-    /// The server's resident memory (RSS). Linux only.
-    pub fn resident_bytes(&self) -> u64 {
-        let path = format!("/proc/{}/smaps_rollup", self.id());
-        let rollup = std::fs::read_to_string(path).unwrap();
-        let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
-        let kibibytes = rss.unwrap().trim().trim_end_matches(" kB");
-        1_024 * kibibytes.parse::<u64>().unwrap()
-    }
-
-    #[cfg(target_os = "linux")]
-    fn entries_of(&self, directory: &str) -> usize {
-        let path = format!("/proc/{}/{directory}", self.id());
-        std::fs::read_dir(path).unwrap().count()
     }
 
     /// Asserts that the server answers a new client.
