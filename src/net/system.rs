@@ -123,35 +123,3 @@ pub(crate) struct ProcessUsage {
     /// Context switches of its current threads, voluntary and involuntary.
     pub context_switches: u64,
 }
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::net::UdpSocket;
-    use std::time::Duration;
-
-    #[test]
-    #[cfg_attr(
-        windows,
-        ignore = "Wine does not wake a receive that waits when such an error arrives"
-    )]
-    fn a_real_closed_port_is_refused() {
-        let server = UdpSocket::bind("127.0.0.1:0").expect("loopback");
-        let client = UdpSocket::bind("127.0.0.1:0").expect("loopback");
-        client
-            .connect(server.local_addr().expect("bound"))
-            .expect("an address");
-        drop(server);
-        client
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("an option");
-        client.send(b"Ada").expect("a datagram");
-        let error = client
-            .recv(&mut [0; 8])
-            .map_err(crate::net::udp::closed_port);
-        assert_eq!(
-            error.expect_err("closed").kind(),
-            io::ErrorKind::ConnectionRefused
-        );
-    }
-}
