@@ -1,7 +1,7 @@
 //! Graceful drain (pitfall 17): the server accepts connections already queued and no later ones,
 //! reads each client once more, sends what it owes, reports what it did, and exits.
 
-// A drain is requested by signals here; on Windows by `tests/windows.rs`.
+// Signals request the drain here; `tests/windows.rs` drains on Windows.
 #![cfg(unix)]
 
 #[path = "util/harness.rs"]
@@ -394,7 +394,7 @@ fn queued_datagrams_are_answered() {
     assert!(ended.stdout.contains(" 100 datagrams "), "{ended:?}");
 }
 
-/// All that wait, although their event may be handled after the signal's. A flood ends too.
+/// All that are queued, even if their event is handled after the signal's; a flood is cut off.
 #[test]
 fn a_drain_answers_a_bounded_number_of_datagrams() {
     for count in [3 * DATAGRAMS_PER_TURN, 2 * DATAGRAMS_PER_DRAIN] {

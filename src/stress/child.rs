@@ -38,7 +38,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
     child: KilledOnDrop,
-    /// Its first line, and then all others.
+    /// Its first line, then the rest of its output.
     printed: Receiver<io::Result<String>>,
     /// Where it listens.
     pub address: SocketAddr,
@@ -134,7 +134,7 @@ impl SpawnedServer {
         if !status.success() {
             return Err(io::Error::other(format!("the server failed: {status}")));
         }
-        // Another process may keep the pipe open.
+        // Not forever: another process may keep the pipe open.
         let rest = self.printed.recv_timeout(REST_TIMEOUT);
         Ok(rest.map_err(io::Error::other)??.trim_end().to_owned())
     }
@@ -145,15 +145,15 @@ fn sets_log_level(flag: &String) -> bool {
     is_short || flag == "--verbose" || flag == "--quiet"
 }
 
-/// Reads a child's output in a thread, which may wait: a pipe cannot be read without waiting on every
-/// system. Two results follow: the first line, and then the rest.
+/// Reads a child's output in a thread, because not every system can read a pipe without blocking. The
+/// thread sends two results: the first line, then the rest.
 fn read_by_thread(stdout: ChildStdout) -> io::Result<Receiver<io::Result<String>>> {
     let (sender, receiver) = mpsc::sync_channel(2);
     let read = move || {
         let mut stdout = BufReader::new(stdout);
         let (mut line, mut rest) = (String::new(), String::new());
         let read = stdout.read_line(&mut line);
-        // The caller may wait no longer.
+        // The caller may have stopped waiting.
         let _ = sender.send(read.map(|_| line));
         let read = stdout.read_to_string(&mut rest);
         let _ = sender.send(read.map(|_| rest));

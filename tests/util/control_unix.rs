@@ -1,6 +1,6 @@
 //! Control of a process on Unix: signals, the limits that a shell sets, and `/proc`.
 
-#![allow(clippy::needless_pass_by_ref_mut)] // on Windows, asking writes to a pipe
+#![allow(clippy::needless_pass_by_ref_mut)] // on Windows the same functions write to a pipe
 
 use super::process::Process;
 use super::server::{Server, Setup, counter};
