@@ -1,8 +1,6 @@
 //! Graceful drain (pitfall 17): the server accepts connections already queued and no later ones,
 //! reads each client once more, sends what it owes, reports what it did, and exits.
-
-// Signals request the drain here; `tests/windows.rs` drains on Windows.
-#![cfg(unix)]
+#![cfg(unix)] // signals request a drain; on Windows a parent does, in `tests/windows.rs`
 
 #[path = "util/harness.rs"]
 mod harness;

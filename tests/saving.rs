@@ -312,7 +312,9 @@ fn an_unwritable_file_is_reported_before_the_server_listens() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("no/such/folder/loop.json");
     for path in [missing.as_path(), folder.path()] {
-        let ended = util::run_helloop(&["serve", "--record", path.to_str().unwrap()]);
+        let flags = ["--listen", "127.0.0.1:0", "--record"];
+        let ended =
+            util::run_helloop(&[&["serve"], &flags[..], &[path.to_str().unwrap()]].concat());
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
         assert!(
             ended.stderr.contains("cannot record to"),

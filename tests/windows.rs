@@ -188,7 +188,7 @@ fn a_drain_sends_what_is_owed(model: Model) {
 
 fn ctrl_c_drains(model: Model) {
     in_own_console("ctrl_c_drains", model, || {
-        let mut server = model.start(&["--delay", "500ms"]);
+        let server = model.start(&["--delay", "500ms"]);
         let mut stream = server.connect();
         stream.write_all(b"Ada").unwrap();
         ctrl_c(server.process());
@@ -200,7 +200,7 @@ fn ctrl_c_drains(model: Model) {
 
 fn a_second_ctrl_c_ends_the_server_at_once(model: Model) {
     in_own_console("a_second_ctrl_c_ends_the_server_at_once", model, || {
-        let mut server = model.start(&["--delay", "1h", "--drain-timeout", "1h"]);
+        let server = model.start(&["--delay", "1h", "--drain-timeout", "1h"]);
         let mut stream = server.connect();
         stream.write_all(b"Ada").unwrap();
         ctrl_c(server.process());
@@ -315,10 +315,10 @@ fn the_load_writes_its_report_and_shows_it_again() {
 fn ctrl_c_ends_the_load_with_its_report() {
     in_own_console("ctrl_c_ends_the_load_with_its_report", None, || {
         let flags = ["stress", "--spawn", "--clients", "5", "--duration", "1h"];
-        let mut load = Process::start(helloop(&[&flags[..], &["--", "-v"]].concat()));
+        let load = Process::start(helloop(&[&flags[..], &["--", "-v"]].concat()));
         // The log of its server.
         load.stderr.wait_for("accepted");
-        ctrl_c(&mut load);
+        ctrl_c(&load);
         let ended = load.wait();
         assert_eq!(ended.code, Some(130), "{ended:#?}");
         assert!(ended.stdout.contains("verdict"), "{ended:#?}");

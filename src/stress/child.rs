@@ -12,7 +12,7 @@ use log::info;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,9 +27,6 @@ const INTERRUPTED_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// interrupted run at once, because the user waits for it.
 const SILENT_DRAIN: Duration = Duration::from_secs(1);
 
-/// How long to wait for the last output of a child that has ended.
-const REST_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// How often to check whether the child has printed its line, or has exited, and whether the run is
 /// interrupted.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -38,8 +35,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
     child: KilledOnDrop,
-    /// Its first line, then the rest of its output.
-    printed: Receiver<io::Result<String>>,
+    /// What it prints after its first line.
+    stdout: BufReader<ChildStdout>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -72,8 +69,7 @@ impl SpawnedServer {
             .stdout(Stdio::piped());
         let mut child = KilledOnDrop(system::own_process_group(&mut command).spawn()?);
         let stdout = child.0.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let printed = read_by_thread(stdout)?;
-        let line = first_line(&printed, interrupt)?;
+        let (line, stdout) = first_line(stdout, interrupt)?;
         let address = line
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split_whitespace().next())
@@ -81,7 +77,7 @@ impl SpawnedServer {
             .ok_or_else(|| io::Error::other("it exited before it listened"))?;
         Ok(Self {
             child,
-            printed,
+            stdout,
             address,
         })
     }
@@ -134,9 +130,9 @@ impl SpawnedServer {
         if !status.success() {
             return Err(io::Error::other(format!("the server failed: {status}")));
         }
-        // Not forever: another process may keep the pipe open.
-        let rest = self.printed.recv_timeout(REST_TIMEOUT);
-        Ok(rest.map_err(io::Error::other)??.trim_end().to_owned())
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest)?;
+        Ok(rest.trim_end().to_owned())
     }
 }
 
@@ -145,31 +141,29 @@ fn sets_log_level(flag: &String) -> bool {
     is_short || flag == "--verbose" || flag == "--quiet"
 }
 
-/// Reads a child's output in a thread, because not every system can read a pipe without blocking. The
-/// thread sends two results: the first line, then the rest.
-fn read_by_thread(stdout: ChildStdout) -> io::Result<Receiver<io::Result<String>>> {
-    let (sender, receiver) = mpsc::sync_channel(2);
+/// The first line of a child's output, and the stream of the rest. A thread reads the line, because not
+/// every system can read a pipe without blocking. The thread ends before the load begins. A child that
+/// prints nothing is waited for until the run is interrupted.
+fn first_line(
+    stdout: ChildStdout,
+    interrupt: &Interrupt,
+) -> io::Result<(String, BufReader<ChildStdout>)> {
+    let (sender, receiver) = mpsc::sync_channel(1);
     let read = move || {
-        let mut stdout = BufReader::new(stdout);
-        let (mut line, mut rest) = (String::new(), String::new());
-        let read = stdout.read_line(&mut line);
-        // The caller may have stopped waiting.
-        let _ = sender.send(read.map(|_| line));
-        let read = stdout.read_to_string(&mut rest);
-        let _ = sender.send(read.map(|_| rest));
+        let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
+        let read = stdout.read_line(&mut line).map(|_| (line, stdout));
+        // It fails if the run was interrupted: the receiver is dropped.
+        let _ = sender.send(read);
     };
-    thread::Builder::new()
-        .name("child".to_owned())
-        .spawn(read)
-        .map(|_| receiver)
-}
-
-/// The first line of a child's output; without a line ending if the child ends first. A child that
-/// prints nothing can be waited for until the run is interrupted.
-fn first_line(printed: &Receiver<io::Result<String>>, interrupt: &Interrupt) -> io::Result<String> {
+    let name = "child".to_owned();
+    let thread = thread::Builder::new().name(name).spawn(read)?;
     loop {
-        match printed.recv_timeout(POLL_INTERVAL) {
-            Ok(line) => return line,
+        match receiver.recv_timeout(POLL_INTERVAL) {
+            Ok(line) => {
+                // It has nothing left to do: this does not block.
+                drop(thread.join());
+                return line;
+            }
             Err(RecvTimeoutError::Timeout) if !interrupt.is_set() => {}
             Err(_) => return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
         }

@@ -5,12 +5,11 @@
 
 use crate::counter;
 use crate::harness::{Harness, line_settings};
-use crate::script::{BackEnd, Remote, ScriptedStream};
+use crate::script::{BackEnd, Errno, Remote, ScriptedStream};
 use crate::util::{Process, Server, Setup, TIMEOUT, ask, ask_udp, connect, expect, run_helloop};
 use helloop::reactor::{Readiness, Token};
 use helloop::server::Settings;
 use helloop::server::sources::listener::ACCEPTS_PER_TURN;
-use nix::errno::Errno;
 use std::io::Write;
 use std::net::SocketAddr;
 

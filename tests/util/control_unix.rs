@@ -15,12 +15,12 @@ use std::time::Instant;
 pub(super) const SERVE_FLAGS: [&str; 0] = [];
 
 /// Lets a server drain.
-pub(super) fn request_drain(server: &mut Process) {
+pub(super) fn request_drain(server: &Process) {
     server.signal(Signal::SIGTERM);
 }
 
 /// What Ctrl-C does to a process.
-pub fn ctrl_c(process: &mut Process) {
+pub fn ctrl_c(process: &Process) {
     process.signal(Signal::SIGINT);
 }
 

@@ -15,8 +15,8 @@ const OWN_CONSOLE: &str = "TEST_IN_OWN_CONSOLE";
 pub(super) const SERVE_FLAGS: [&str; 1] = ["--exit-with-stdin"];
 
 /// Lets a server drain.
-pub(super) fn request_drain(server: &mut Process) {
-    let stdin = server.stdin.as_mut().unwrap();
+pub(super) fn request_drain(server: &Process) {
+    let mut stdin = server.stdin.as_ref().unwrap();
     stdin.write_all(b"\n").unwrap();
 }
 
@@ -30,7 +30,7 @@ impl Interruptible for ThisConsole {
 }
 
 /// Ctrl-C, for all processes of this console. See [`in_own_console`].
-pub fn ctrl_c(_process: &mut Process) {
+pub fn ctrl_c(_process: &Process) {
     ThisConsole.interrupt().unwrap();
 }
 

@@ -7,6 +7,7 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 
 /// An error of the system.
+#[allow(clippy::upper_case_acronyms)] // the names of POSIX
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errno {
     EAGAIN,

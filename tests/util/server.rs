@@ -113,8 +113,8 @@ impl Server {
         self.process.id()
     }
 
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     pub fn stdout(&self) -> &Lines {
@@ -169,8 +169,8 @@ impl Server {
 
     /// Lets the server drain, and waits until it exits.
     #[track_caller]
-    pub fn stop(mut self) -> Ended {
-        control::request_drain(&mut self.process);
+    pub fn stop(self) -> Ended {
+        control::request_drain(&self.process);
         self.wait()
     }
 
