@@ -1,8 +1,8 @@
 //! Windows.
 //!
 //! **Owns** what replaces the calls of Unix, and the meaning of the errors that only Winsock has.
-//! **Must never touch** the data of a socket. **Invariant**: what is unknown here is `None`, and what a
-//! user could ask for in vain has a constant, such as [`CAN_SHARE_PORTS`].
+//! **Must never touch** the data of a socket. **Invariant**: what is unknown here is `None`; where a
+//! feature is missing, a constant such as [`CAN_SHARE_PORTS`] says so before it is used.
 
 pub use mio::net::UdpSocket;
 
