@@ -328,7 +328,7 @@ impl Part {
         // Its name is not derived from the target's, which may have the maximum length.
         let mut file = tempfile::Builder::new();
         file.prefix(".helloop-").suffix(".part");
-        system::allow_all_to_read(&mut file);
+        system::use_default_permissions(&mut file);
         let file = file
             .tempfile_in(folder)
             // Without the temporary name, which means nothing to the user.
@@ -388,7 +388,7 @@ fn rename_new(file: NamedTempFile, target: &Path) -> Result<File, PersistError> 
 /// The same on a file system without hard links and without `RENAME_NOREPLACE` (some network file
 /// systems): creates an empty target, which fails if there is one, and replaces it.
 fn claim_and_rename(file: NamedTempFile, target: &Path) -> Result<File, PersistError> {
-    // Closed at once: Windows replaces no file that is open.
+    // Closed at once: Windows cannot replace an open file.
     match File::create_new(target).map(drop) {
         Ok(()) => file.persist(target).inspect_err(|_| {
             let _ = fs::remove_file(target);

@@ -1,17 +1,17 @@
 //! The process and its system: signals, the standard streams, files and memory.
 //!
-//! **Owns** the calls for these that differ between systems: what is the same everywhere goes through
-//! the standard library. **Must never touch** a connection: sockets are in
-//! [`net::system`](crate::net::system). **Invariant**: each system has the same functions, and what
-//! one does not have is `None` or has no effect. These two modules alone name an operating system.
+//! **Owns** the calls for these that differ between systems; the others go through the standard
+//! library. **Must never touch** a connection: sockets are in [`net::system`](crate::net::system).
+//! **Invariant**: each system has the same functions, and what a system lacks is `None` or has no
+//! effect. No module but these two names an operating system.
 //!
 //! | Unix | Windows |
 //! | --- | --- |
-//! | SIGINT, SIGTERM and SIGHUP ask to stop | Ctrl-C and Ctrl-Break do; a console that is closed ends the process |
-//! | a signal makes a socket readable, which the poll watches | a thread waits for it, and wakes the poll |
-//! | SIGUSR1 and SIGUSR2 | nothing: the page of the observer has what they ask for |
+//! | SIGINT, SIGTERM and SIGHUP ask to stop | Ctrl-C and Ctrl-Break do; closing the console ends the process |
+//! | a signal makes a socket readable that the poll watches | a thread waits for Ctrl-C, and wakes the poll |
+//! | SIGUSR1 logs the counters, SIGUSR2 saves the recording | `/metrics` has the counters; the recording is saved at the end |
 //! | the poll watches standard input | a thread reads it |
-//! | a write to standard error that would block is not made | a thread writes, from a bounded buffer |
+//! | a write to standard error that would block is not made | a thread writes from a bounded buffer |
 //! | devices and FIFOs are in the file system | devices are names, such as NUL |
 //! | a new file gets the mode that the umask allows | it inherits the permissions of its folder |
 
@@ -26,16 +26,16 @@ use unix as platform;
 use windows as platform;
 
 pub(crate) use platform::{
-    Output, OutputStream, SignalQueue, SignalSource, StdinPipe, StopSignal, allow_all_to_read,
-    enable_escapes, exit_on_second_stop, has_lost_reader, is_device, is_fifo, is_standard_output,
-    keep_small_pages, on_stop, open_fifo, own_process_group, page_bytes, request_stop,
+    Output, OutputStream, SignalQueue, SignalSource, StdinPipe, StopSignal, enable_escapes,
+    exit_on_second_stop, has_lost_reader, is_device, is_fifo, is_standard_output, keep_small_pages,
+    on_stop, open_fifo, own_process_group, page_bytes, request_stop, use_default_permissions,
 };
 
 #[cfg(test)]
 pub(crate) use platform::{PIECE_BYTES, WRITES_AT_ONCE};
 
 /// What a signal asks for.
-#[allow(dead_code)] // Windows has a signal to stop only
+#[allow(dead_code)] // on Windows there is only a request to stop
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     /// To drain and end.

@@ -1,6 +1,6 @@
 //! Several servers: processes that share a port, and servers behind a load balancer.
 
-// SO_REUSEPORT and HAProxy are needed.
+// Needs SO_REUSEPORT and HAProxy.
 #![cfg(unix)]
 
 mod http;

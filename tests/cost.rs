@@ -1,7 +1,7 @@
 //! What a message and an idle client cost: allocations, system calls, wakeups and memory. The
 //! benches measure time.
 
-// Memory is read from /proc, and calls are counted by strace.
+// Needs /proc for memory, and strace to count calls.
 #![cfg(unix)]
 
 mod util;
@@ -25,7 +25,7 @@ use std::time::Duration;
 const CLIENTS: usize = 20;
 const ROUNDS: u64 = 50;
 
-/// mio's back end on poll(2), which promises an event only after `WouldBlock`.
+/// Whether this is mio's back end on poll(2), which reports a socket again only after `WouldBlock`.
 const IS_POLL: bool = cfg!(mio_unsupported_force_poll_poll);
 const READS_PER_INPUT: u64 = if IS_POLL { 2 } else { 1 };
 const EVENTS_PER_INPUT: u64 = READS_PER_INPUT;
@@ -142,8 +142,8 @@ fn assert_two_calls_and_no_allocation_per_read(framing: Framing, message: &[u8],
     assert_eq!((info.count_total, info.count_current), (0, 0), "{info:?}");
 
     // Each input takes one write, one call of a source, and one read, or two if the second must
-    // show that the socket is drained (pitfall 25). That one has both directions reported again: a
-    // writable event follows, which calls no source.
+    // prove that the socket is drained (pitfall 25). The second re-arms both directions, so a
+    // writable event follows; it calls no source.
     let inputs = (ROUNDS + 3) * CLIENTS as u64;
     let (traffic, before) = (server.stats().traffic, stats.traffic);
     assert_eq!(traffic.reads - before.reads, READS_PER_INPUT * inputs);
@@ -284,9 +284,9 @@ fn strace_sees_one_read_and_one_write_per_message() {
     strace.wait().unwrap();
     let count = |name: &str| calls.iter().filter(|call| call.contains(name)).count();
     if IS_POLL {
-        // The second read finds the next message, or it would block. Then mio arms the socket again,
-        // for which it wakes its own poll: write, read and futex. A writable event ends the next
-        // wait.
+        // The second read returns the next message or `WouldBlock`. In that case mio re-arms the
+        // socket, for which it wakes its own poll (write, read and futex), and a writable event ends
+        // the next wait.
         assert!((101..=202).contains(&count("recvfrom(")), "{calls:#?}");
         assert_eq!(count("sendto("), 100);
         assert!(

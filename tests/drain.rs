@@ -392,7 +392,7 @@ fn queued_datagrams_are_answered() {
     assert!(ended.stdout.contains(" 100 datagrams "), "{ended:?}");
 }
 
-/// All that wait, although their event may be handled after the signal's. A flood ends too.
+/// All that are queued, even if their event is handled after the signal's; a flood is cut off.
 #[test]
 fn a_drain_answers_a_bounded_number_of_datagrams() {
     for count in [3 * DATAGRAMS_PER_TURN, 2 * DATAGRAMS_PER_DRAIN] {

@@ -3,7 +3,7 @@
 //!
 //! The binary under test has debug assertions and overflow checks.
 
-// A command that would run forever is ended by a signal.
+// Signals end commands that would run forever.
 #![cfg(unix)]
 
 mod util;

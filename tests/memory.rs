@@ -1,7 +1,7 @@
 //! `--max-buffered` as resident memory, at full size on real sockets: pitfall 21. The same in
 //! virtual time is in `tests/pitfalls/memory.rs`.
 
-// Resident memory is read from /proc.
+// Needs /proc for resident memory.
 #![cfg(unix)]
 
 mod util;

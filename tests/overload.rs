@@ -1,7 +1,7 @@
 //! A late loop, and bounded turns, at full size on real sockets: pitfalls 20 and 23. The same in
 //! virtual time is in `tests/pitfalls/overload.rs`.
 
-// Processes are suspended by signals.
+// Signals suspend processes.
 #![cfg(unix)]
 
 mod util;

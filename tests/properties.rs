@@ -1,6 +1,6 @@
 //! Property: however the input is split, whichever writes are short or blocked, whatever spurious
-//! and stale events arrive, and whichever back end reports them, the server sends exactly the bytes of an independent reference
-//! model, and the memory for one client stays within its limit.
+//! and stale events arrive, and whichever back end reports them, the server sends exactly the bytes
+//! of an independent reference model, and the memory for one client stays within its limit.
 
 #[path = "util/harness.rs"]
 mod harness;

@@ -219,7 +219,7 @@ fn a_recording_is_complete_json_in_the_trace_event_format() {
     assert!(named("clients") >= 5 && named("buffered bytes") >= 5);
 }
 
-#[cfg(unix)] // it is a signal
+#[cfg(unix)] // sends a signal
 #[test]
 fn sigusr2_saves_a_recording_and_the_server_keeps_serving() {
     let (_folder, path) = recording();

@@ -2,7 +2,7 @@
 //! completed the handshake is welcomed or refused, never reset. The same in virtual time is in
 //! `tests/pitfalls/closing.rs`.
 
-// A restart is a signal.
+// Signals restart the server.
 #![cfg(unix)]
 
 #[macro_use]

@@ -238,7 +238,7 @@ fn strange_but_valid_recordings_are_shown() {
     }
 }
 
-#[cfg(unix)] // with files in /dev
+#[cfg(unix)] // needs files in /dev
 #[test]
 fn the_command_fails_with_one_line() {
     for (file, words) in [

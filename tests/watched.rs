@@ -110,25 +110,25 @@ fn is_closed(stream: &mut mio::net::TcpStream) -> bool {
     }
 }
 
-/// The failed checks in a row after which a balancer takes a server out: HAProxy's `fall`, and
-/// Kubernetes' `failureThreshold`.
+/// The failed checks in a row after which a balancer takes a server out by default: HAProxy's `fall`,
+/// and Kubernetes' `failureThreshold`.
 const CHECK_TRIES: usize = 3;
 
-/// Asks as a health checker does. A check may be closed unanswered, if over a hundred others connect
-/// between its connection and its request; it asks again, and never fails [`CHECK_TRIES`] times.
-/// Only others that connect `again` and again are that many.
+/// Checks as a health checker does: it retries, and fails after [`CHECK_TRIES`] failures in a row. A
+/// check is closed unanswered if over a hundred others connect between its connect and its request.
+/// That needs others that `reconnect`; beside all others the first check must succeed.
 fn check_health(
     address: SocketAddr,
     path: &str,
-    again: bool,
-    asked_again: &mut usize,
+    reconnect: bool,
+    retries: &mut usize,
 ) -> http::Response {
-    let tries = if again { CHECK_TRIES } else { 1 };
+    let tries = if reconnect { CHECK_TRIES } else { 1 };
     for _ in 1..tries {
         if let Some(response) = http::try_get(address, path) {
             return response;
         }
-        *asked_again += 1;
+        *retries += 1;
     }
     http::get(address, path)
 }
@@ -165,11 +165,11 @@ fn health_and_metrics_answer_correctly_beside_a_thousand_other_observers() {
             });
             let check = || {
                 let (mut longest, started) = (Duration::ZERO, Instant::now());
-                let mut asked_again = 0;
+                let mut retries = 0;
                 for round in 0.. {
                     for path in ["/healthz", "/metrics"] {
                         let asked = Instant::now();
-                        let response = check_health(address, path, again, &mut asked_again);
+                        let response = check_health(address, path, again, &mut retries);
                         assert_eq!(response.status, 200, "{name}, round {round}");
                         longest = longest.max(asked.elapsed());
                     }
@@ -177,15 +177,15 @@ fn health_and_metrics_answer_correctly_beside_a_thousand_other_observers() {
                     // `before` has the listener; the client of this test, no observer, takes its place.
                     assert!(observers <= OBSERVER_DESCRIPTORS, "{observers} descriptors");
                     if started.elapsed() > Duration::from_secs(1) {
-                        return (round, longest, asked_again);
+                        return (round, longest, retries);
                     }
                 }
                 unreachable!("the rounds end");
             };
-            let ((rounds, longest, asked_again), client) =
+            let ((rounds, longest, retries), client) =
                 latencies_beside(server.tcp_address(), check);
             println!(
-                "{count} {name}: {rounds} rounds, {asked_again} checks asked again, the slowest \
+                "{count} {name}: {rounds} rounds, {retries} checks retried, the slowest \
                  {longest:?}; a client: {client}"
             );
         });

@@ -1,5 +1,5 @@
-//! All commands of the program on the system of this build, with what every system has: sockets,
-//! files, standard input and output, and Ctrl-C. `.ci/wine` runs it on Windows.
+//! All commands of the program, with what every system has: sockets, files, standard input and
+//! output, and Ctrl-C. `.ci/wine` runs these tests on Windows; they pass on Unix too.
 
 #[macro_use]
 mod util;
@@ -414,7 +414,7 @@ fn what_windows_does_not_have_is_one_clear_line() {
     assert_eq!(errors, expected, "{refused:#?}");
 }
 
-/// A port is of one server: a second one fails with one clear line.
+/// A second server on a port fails with one clear line.
 #[test]
 fn a_port_in_use_is_one_clear_line() {
     let server = Server::start(&[]);
@@ -425,7 +425,7 @@ fn a_port_in_use_is_one_clear_line() {
     server.assert_serves();
 }
 
-/// Clients of a server that is not there.
+/// A client without a server fails with one clear line.
 #[test]
 fn a_refused_connection_is_one_clear_line() {
     let address = util::free_address().to_string();

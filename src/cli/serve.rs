@@ -32,8 +32,8 @@ use std::time::Duration;
 /// Ctrl-C, SIGTERM and SIGHUP drain the server: it accepts the connections already under way and no
 /// later ones, answers what has arrived (at most 128 KiB per client), sends all outstanding replies
 /// and exits. A second signal ends it at once. SIGHUP stays ignored under nohup. SIGUSR1 logs all
-/// counters; SIGUSR2 saves the recording (see --record). Windows has only Ctrl-C: there, the page
-/// (see --observe) shows the counters, and the recording is saved at the end.
+/// counters; SIGUSR2 saves the recording (see --record). Windows has only Ctrl-C and Ctrl-Break:
+/// there, /metrics (see --observe) has the counters, and the recording is saved at the end.
 ///
 /// Every flag except -v and -q has an environment variable; the flag takes precedence.
 ///
@@ -78,7 +78,7 @@ pub(super) struct Serve {
     /// Share the ports with other processes.
     ///
     /// Sets SO_REUSEPORT. Every process on the port needs this flag; on Linux, the kernel
-    /// distributes new clients among them. Not on Windows.
+    /// distributes new clients among them. Not supported on Windows.
     #[arg(long, env = "HELLOOP_REUSE_PORT", action = ArgAction::SetTrue,
           value_parser = switch, help_heading = "Listening")]
     reuse_port: bool,
@@ -189,7 +189,8 @@ pub(super) struct Serve {
     )]
     model: Model,
 
-    /// End at once when standard input ends: for a parent process that must leave no server behind.
+    /// End at once at EOF on standard input, and drain when a byte arrives: for a parent process that
+    /// must leave no server behind.
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
 }

@@ -15,7 +15,7 @@
 
 use super::connection::{Target, deadline, retry};
 use super::{Error, Service, names, write_line};
-use crate::net::udp::closed_port;
+use crate::net::udp::reset_as_refused;
 use crate::protocol::escape::excerpt;
 use crate::protocol::greeting::{MAX_DATAGRAM_BYTES, answer_datagram, greet};
 use std::io::{self, Write};
@@ -157,7 +157,7 @@ fn exchange(socket: &UdpSocket, name: &[u8], wait: Duration) -> io::Result<Vec<u
     let mut reply = vec![0; RECEIVE_BYTES];
     let count = retry(deadline(wait), |left| {
         socket.set_read_timeout(Some(left))?;
-        socket.recv(&mut reply).map_err(closed_port)
+        socket.recv(&mut reply).map_err(reset_as_refused)
     })?;
     reply.truncate(count);
     Ok(reply)

@@ -78,9 +78,9 @@
 //! **What the code here does.** [`stream::receive`](crate::net::stream::receive) saves that call too,
 //! but not while [`Readiness::CLOSED`](crate::reactor::Readiness::CLOSED) is set: then the end is
 //! still to be read. Test: `p01_one_edge_is_enough_to_read_everything`. And it saves the call only
-//! on epoll and kqueue. mio promises a further event only after a call that would block; elsewhere
+//! on epoll and kqueue: mio promises a further event only after `WouldBlock`, and on another back end
 //! the second message of each client would never be read (pitfall 25). Test:
-//! `p25_a_short_read_is_no_proof_where_only_would_block_is`.
+//! `p25_a_short_read_is_no_proof_where_only_would_block_rearms`.
 //!
 //! # 2. The rest of a budget
 //!

@@ -1,15 +1,15 @@
 //! The operating system: sockets, limits and the figures of a process.
 //!
-//! **Owns** the socket options and the errors that differ between systems, and what a system tells
+//! **Owns** the socket options and the errors that differ between systems, and what a system reports
 //! about a process or the machine. **Must never touch** the data of a socket, except that of a datagram
 //! socket. **Invariant**: what the system does not provide is `None` or has no effect, and what it does
-//! not allow stays unchanged. Only [`limit_unacknowledged`] can fail: it applies a limit that the user
-//! has asked for.
+//! not allow stays unchanged. Only what a listener needs or the user has asked for can fail:
+//! [`allow_rebinding`], [`share_port`] and [`limit_unacknowledged`].
 //!
 //! # Portability
 //!
-//! The program requires what mio requires: epoll, kqueue, poll(2) or Windows. All code that differs is
-//! here and in [`system`](crate::system), in a file per system, and no other module names one:
+//! The program requires Unix or Windows, and a back end of mio there. All code that differs is here and
+//! in [`system`](crate::system), in one file per system. No other module names a system.
 //!
 //! | Linux | other Unix systems |
 //! | --- | --- |
@@ -27,19 +27,19 @@
 //! | stderr is opened a second time with `O_NONBLOCK` | poll(2) before each write to it |
 //! | the limit of the accept backlog, from `/proc` | no warning if a backlog is cut |
 //!
-//! Windows has what the right column says, and differs from Unix in this:
+//! For sockets and processes, Windows follows the right column. It differs from Unix in this:
 //!
 //! | Unix | Windows |
 //! | --- | --- |
 //! | a short read proves that a socket is drained | only `WouldBlock` does (pitfall 25) |
-//! | SO_REUSEADDR lets a restart bind at once | it would let two servers bind, and nothing is needed |
+//! | SO_REUSEADDR lets a restart bind at once | not set: a restart can bind without it, and with it two servers could |
 //! | SO_REUSEPORT: `--reuse-port` | refused |
-//! | a limit on descriptors, which can be raised | 16,777,216 handles |
-//! | a datagram for a closed port: an error on a connected socket alone | also on the server's: the next receive fails with WSAECONNRESET, and ends nothing (pitfall 14) |
-//! | a datagram longer than its buffer is truncated | WSAEMSGSIZE, which is counted as too long |
-//! | the number of keepalive probes is chosen | it is ten |
+//! | a limit on descriptors, which can be raised | no limit but 16,777,216 handles |
+//! | a datagram to a closed port is an error on a connected socket only | also on the server's: its next receive fails with WSAECONNRESET, which ends nothing (pitfall 14) |
+//! | a datagram longer than its buffer is truncated | the receive fails with WSAEMSGSIZE; the datagram counts as too long |
+//! | the number of keepalive probes can be set | always ten |
 //!
-//! The feature `portable` selects the code of other Unix systems on Linux, for the tests. Linux is
+//! The feature `portable` selects the code for other Unix systems on Linux, for the tests. Linux is
 //! tested; Windows is tested under Wine; FreeBSD and macOS are only type-checked.
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
@@ -79,24 +79,25 @@ pub trait Descriptor {
     fn descriptor(&self) -> usize;
 }
 
-/// Whether a read that returns less than was asked for proves that a socket is drained, so that an
-/// event announces what arrives later (pitfall 25).
+/// Whether a read shorter than its buffer proves that a socket is drained: an event will report what
+/// arrives later (pitfall 25).
 ///
-/// mio promises an event only after a call that returned `WouldBlock` ([`mio::Poll`], "Draining
-/// readiness"). epoll and kqueue promise more: a new segment is a new edge, whatever the last call
-/// returned (epoll(7), question 9; kqueue(2), `EV_CLEAR`). mio's other back ends, such as the one on
-/// poll(2), arm a socket again on `WouldBlock` alone. That one can be built on Linux too, for the
-/// tests: `RUSTFLAGS='--cfg mio_unsupported_force_poll_poll'`.
+/// mio promises a further event only after a call that returned `WouldBlock` ([`mio::Poll`], "Draining
+/// readiness"). epoll and kqueue promise more. A short read of a stream has exhausted it (epoll(7), the
+/// last of its questions), and each new segment is a new edge, whatever the last call returned
+/// (epoll(7); `EV_CLEAR` in kqueue(2)). mio's other back ends, such as those on Windows and on poll(2),
+/// re-arm a socket only on `WouldBlock`. The one on poll(2) can be built on Linux too, for the tests:
+/// `RUSTFLAGS='--cfg mio_unsupported_force_poll_poll'`.
 ///
-/// The same goes for a batch of datagrams that is not full, and for a timer that is set again and not
-/// read. A short write proves nothing on any back end: [`stream::send`](super::stream::send) writes
-/// until `WouldBlock`.
+/// The constant also covers a batch of datagrams that is not full, and a timer that is set again
+/// without being read. It does not cover writes, although epoll(7) says the same of a short write:
+/// [`stream::send`](super::stream::send) writes until `WouldBlock` on every back end.
 ///
-/// `false` is right everywhere, and slower. On epoll it costs one read more per message. On mio's
-/// poll(2) a message then takes 8 system calls instead of 3: 2 reads, 1 write, 3 with which mio
-/// interrupts its own poll to arm the socket, and 2 waits, because a blocked read arms both
-/// directions, and room to write is an event at once. It is no loop: that event finds its bit set,
-/// calls no source, and disarms its direction.
+/// `false` is right everywhere, but slower. On epoll it costs one more read per message. On poll(2) a
+/// message takes 8 system calls instead of 3: 2 reads, 1 write, 3 calls with which mio interrupts its
+/// own poll to re-arm the socket, and 2 waits. The second wait returns at once, because a blocked read
+/// re-arms both directions and there is room to write. That is no busy loop: the socket is marked
+/// writable already, so the event calls no source, and it disarms its direction.
 pub(crate) const SHORT_READ_DRAINS: bool = cfg!(all(
     not(mio_unsupported_force_poll_poll),
     any(

@@ -1,7 +1,8 @@
 //! UDP sockets: datagrams one by one, or in batches where the system has a call for it.
 //!
-//! **Owns** the trait of a UDP socket. **Must never touch** what a datagram means. **Invariant**: an
-//! error belongs to one datagram and is returned once; no datagram received before it is lost.
+//! **Owns** the trait of a UDP socket, and which error means a closed port. **Must never touch** what a
+//! datagram means. **Invariant**: an error belongs to one datagram and is returned once; no datagram
+//! received before it is lost.
 
 pub mod batch;
 
@@ -11,10 +12,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// The error of a receive on a connected socket: whether the port is closed. Windows reports the ICMP
-/// error as a reset, other systems as a refusal.
+/// Makes a closed port `ConnectionRefused` on every system: the error of a receive on a connected
+/// socket, where Windows reports the ICMP error as a reset.
 #[must_use]
-pub fn closed_port(error: io::Error) -> io::Error {
+pub fn reset_as_refused(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionReset => io::ErrorKind::ConnectionRefused.into(),
         _ => error,
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_port_is_refused_on_each_system() {
+    fn a_closed_port_is_a_refusal_on_every_system() {
         for (reported, kind) in [
             (
                 io::ErrorKind::ConnectionReset,
@@ -81,7 +82,7 @@ mod tests {
                 io::ErrorKind::HostUnreachable,
             ),
         ] {
-            assert_eq!(closed_port(reported.into()).kind(), kind);
+            assert_eq!(reset_as_refused(reported.into()).kind(), kind);
         }
     }
 }

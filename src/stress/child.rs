@@ -141,9 +141,9 @@ fn sets_log_level(flag: &String) -> bool {
     is_short || flag == "--verbose" || flag == "--quiet"
 }
 
-/// The first line of a child's output, and what follows it. A thread reads the line, because a pipe
-/// cannot be read without waiting on every system; it ends with the line, so the load has none. A child
-/// that prints nothing can be waited for until the run is interrupted.
+/// The first line of a child's output, and the stream of the rest. A thread reads the line, because not
+/// every system can read a pipe without blocking. The thread ends before the load begins. A child that
+/// prints nothing is waited for until the run is interrupted.
 fn first_line(
     stdout: ChildStdout,
     interrupt: &Interrupt,
@@ -152,7 +152,7 @@ fn first_line(
     let read = move || {
         let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
         let read = stdout.read_line(&mut line).map(|_| (line, stdout));
-        // If the run is interrupted, it waits no longer.
+        // It fails if the run was interrupted: the receiver is dropped.
         let _ = sender.send(read);
     };
     let name = "child".to_owned();
@@ -160,7 +160,7 @@ fn first_line(
     loop {
         match receiver.recv_timeout(POLL_INTERVAL) {
             Ok(line) => {
-                // It has nothing left to do.
+                // It has nothing left to do: this does not block.
                 drop(thread.join());
                 return line;
             }

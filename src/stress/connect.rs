@@ -115,8 +115,8 @@ impl Connecting for TcpStream {
         if let Some(error) = self.take_error()? {
             return Err(error);
         }
-        // A spurious wakeup: neither established nor failed yet (pitfall 15). As `WouldBlock` it has
-        // mio report the socket again (pitfall 25).
+        // A spurious wakeup: neither established nor failed yet (pitfall 15). Returned to `try_io` as
+        // `WouldBlock`, it makes mio report the socket again (pitfall 25).
         let peer = self.try_io(|| match self.peer_addr() {
             Err(error) if error.kind() == NotConnected => Err(WouldBlock.into()),
             peer => peer,

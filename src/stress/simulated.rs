@@ -75,10 +75,10 @@ enum BackEnd {
     /// epoll and kqueue: whenever there is something new.
     #[default]
     EveryEdge,
-    /// mio's back end on poll(2): once what a socket is ready for, and again only after a call that
-    /// has returned `WouldBlock` (pitfall 25).
+    /// mio's back end on poll(2): what a socket is ready for, once, and again only after a call that
+    /// returned `WouldBlock` (pitfall 25).
     AfterWouldBlock {
-        /// What is not reported again.
+        /// The directions that are not reported again before that.
         reported: Readiness,
     },
 }
@@ -88,7 +88,7 @@ impl BackEnd {
         reported: Readiness::empty(),
     };
 
-    /// The event for a socket that is ready for this.
+    /// The event of a socket that is ready for `ready`; empty if there is none.
     fn report(&mut self, ready: Readiness) -> Readiness {
         let Self::AfterWouldBlock { reported } = self else {
             return ready;

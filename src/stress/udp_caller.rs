@@ -22,7 +22,7 @@
 use super::Shared;
 use super::counters::{NoReply, Reached};
 use super::number::{last_with, read_number, write_number};
-use crate::net::udp::closed_port;
+use crate::net::udp::reset_as_refused;
 use crate::reactor::{Context, Readiness, Time, Verdict};
 use log::debug;
 use std::io;
@@ -62,7 +62,7 @@ impl ConnectedUdp for mio::net::UdpSocket {
     }
 
     fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::recv(self, buffer).map_err(closed_port)
+        Self::recv(self, buffer).map_err(reset_as_refused)
     }
 }
 

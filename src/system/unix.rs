@@ -44,8 +44,8 @@ pub(crate) fn keep_small_pages(mapping: &MmapMut) {
     let _ = mapping;
 }
 
-/// Whether a write to standard output failed because nothing reads it any more: the reader of a pipe has
-/// closed it, or the terminal was closed (EIO), which SIGHUP reports too.
+/// Whether a write to standard output failed because no one reads it any more: the reader closed the
+/// pipe, or the terminal was closed (EIO), which SIGHUP reports too.
 #[must_use]
 pub(crate) fn has_lost_reader(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(Errno::EIO as i32)
@@ -57,18 +57,19 @@ pub(crate) fn enable_escapes() -> bool {
     true
 }
 
-/// Lets all users read a temporary file, as far as the umask does: otherwise only its owner could.
-pub(crate) fn allow_all_to_read(file: &mut tempfile::Builder<'_, '_>) {
+/// Gives a temporary file the permissions of any other new file. Otherwise only its owner could read
+/// it.
+pub(crate) fn use_default_permissions(file: &mut tempfile::Builder<'_, '_>) {
     file.permissions(Permissions::from_mode(FILE_MODE));
 }
 
-/// None: a device has an entry in the file system.
+/// Never: on Unix a device is a file, and its type says so.
 #[must_use]
 pub(crate) fn is_device(_path: &Path) -> bool {
     false
 }
 
-/// Whether a file is a FIFO, which has a reader or waits for one.
+/// Whether a file is a FIFO: opening it for writing waits for a reader.
 #[must_use]
 pub(crate) fn is_fifo(metadata: &Metadata) -> bool {
     metadata.file_type().is_fifo()

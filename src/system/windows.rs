@@ -38,22 +38,22 @@ pub(crate) fn page_bytes() -> usize {
 /// Does nothing: large pages are only used on request.
 pub(crate) fn keep_small_pages(_mapping: &MmapMut) {}
 
-/// Whether a write to standard output failed because the reader of the pipe has closed it. A console
-/// that is closed ends the process.
+/// Whether a write to standard output failed because the reader closed the pipe. Closing the console
+/// ends the process instead.
 #[must_use]
 pub(crate) fn has_lost_reader(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(i32::unsigned_abs);
     error.kind() == io::ErrorKind::BrokenPipe || code == Some(ERROR_PIPE_NOT_CONNECTED)
 }
 
-/// Makes the console understand escape sequences, which Windows 10 and later can.
+/// Makes the console understand escape sequences, as it can since Windows 10.
 #[must_use]
 pub(crate) fn enable_escapes() -> bool {
     anstyle_query::windows::enable_ansi_colors() != Some(false)
 }
 
 /// Does nothing: a file inherits the permissions of its folder.
-pub(crate) fn allow_all_to_read(_file: &mut tempfile::Builder<'_, '_>) {}
+pub(crate) fn use_default_permissions(_file: &mut tempfile::Builder<'_, '_>) {}
 
 /// Whether a path names a device, which cannot be replaced.
 #[must_use]
@@ -70,7 +70,7 @@ pub(crate) fn is_device(path: &Path) -> bool {
     is_port || DEVICES.iter().any(|name| stem.eq_ignore_ascii_case(name))
 }
 
-/// There are none: a named pipe is not in the file system.
+/// Never: a named pipe is not in the file system.
 #[must_use]
 pub(crate) fn is_fifo(_metadata: &Metadata) -> bool {
     false
@@ -87,7 +87,7 @@ pub(crate) fn is_standard_output(_metadata: &Metadata) -> bool {
     false
 }
 
-/// Starts a process in a process group of its own, so that Ctrl-C does not reach it.
+/// Starts a process in a process group of its own, so that Ctrl-C does not reach it. Ctrl-Break does.
 pub(crate) fn own_process_group(command: &mut Command) -> &mut Command {
     command.creation_flags(CREATE_NEW_PROCESS_GROUP)
 }

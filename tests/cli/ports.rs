@@ -175,7 +175,7 @@ fn is_in_time_wait(address: std::net::SocketAddr) -> bool {
     })
 }
 
-#[cfg(unix)] // it is refused elsewhere
+#[cfg(unix)] // --reuse-port is refused elsewhere
 #[test]
 fn reuse_port_lets_two_servers_share_a_port() {
     let first = Server::start(&["--reuse-port"]);
@@ -213,7 +213,7 @@ fn a_backlog_above_the_limit_of_the_system_is_a_warning() {
 }
 
 /// The listener belongs to the test, and does not share its port.
-#[cfg(unix)] // it is refused elsewhere
+#[cfg(unix)] // --reuse-port is refused elsewhere
 #[test]
 fn reuse_port_does_not_take_over_the_port_of_another_program() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

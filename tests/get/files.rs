@@ -101,7 +101,7 @@ fn a_hidden_name_in_the_url_does_not_hide_the_file() {
     server.join().unwrap();
 }
 
-#[cfg(unix)] // it is a signal
+#[cfg(unix)] // sends signals
 #[test]
 fn a_signal_leaves_no_incomplete_file() {
     for signal in [
@@ -175,7 +175,7 @@ fn a_dash_is_standard_output_and_nothing_else_is_there() {
     }
 }
 
-#[cfg(unix)] // it is a link in /dev
+#[cfg(unix)] // needs links in /dev
 #[test]
 fn the_file_that_standard_output_leads_to_is_not_opened_again() {
     for name in ["/dev//stdout", "/dev/./fd/1", "/dev/../dev/stdout"] {
@@ -211,7 +211,7 @@ fn a_file_name_reaches_no_terminal_unescaped() {
     server.join().unwrap();
 }
 
-#[cfg(unix)] // there are no FIFOs in a file system elsewhere
+#[cfg(unix)] // needs FIFOs in the file system
 #[test]
 fn a_fifo_is_waited_for_until_the_timeout() {
     const LARGE_BYTES: usize = 500_000;
@@ -251,7 +251,7 @@ fn a_body_is_escaped_on_a_terminal_only() {
     }
 }
 
-#[cfg(unix)] // there are no FIFOs in a file system elsewhere
+#[cfg(unix)] // needs FIFOs in the file system
 #[test]
 fn devices_and_fifos_are_written_to() {
     let (url, server) = responding_server("HTTP/1.1 200 OK\r\n\r\nhello");

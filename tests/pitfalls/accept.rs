@@ -163,7 +163,7 @@ fn p05_accepts_and_clients_do_not_starve_each_other() {
 }
 
 /// The backlog holds a burst of connects while the server is suspended.
-#[cfg(unix)] // the server is paused
+#[cfg(unix)] // suspends the server
 #[test]
 fn p19_a_burst_of_connects_fits_into_the_backlog() {
     let server = Server::start(&[]);

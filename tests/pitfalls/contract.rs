@@ -1,16 +1,15 @@
 //! What mio promises, and what it does not: pitfall 25.
 //!
-//! The scripted sockets are on mio's back end on poll(2): an event is reported once, and again only
-//! after a call that returned `WouldBlock`. What relies on more never hears of what arrives later.
+//! The scripted sockets behave as on mio's back end on poll(2): an event is reported once, and again
+//! only after a call that returned `WouldBlock`. Code that relies on more misses what arrives later.
 
 use crate::counter;
 use crate::harness::{Harness, line_settings};
-use crate::script::{BackEnd, Remote, ScriptedStream};
+use crate::script::{BackEnd, Errno, Remote, ScriptedStream};
 use crate::util::{Process, Server, Setup, TIMEOUT, ask, ask_udp, connect, expect, run_helloop};
 use helloop::reactor::{Readiness, Token};
 use helloop::server::Settings;
 use helloop::server::sources::listener::ACCEPTS_PER_TURN;
-use nix::errno::Errno;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -41,7 +40,7 @@ fn run_with(harness: &mut Harness, token: Token, mut take_event: impl FnMut() ->
 }
 
 #[test]
-fn p25_a_short_read_is_no_proof_where_only_would_block_is() {
+fn p25_a_short_read_is_no_proof_where_only_would_block_rearms() {
     for is_wrong in [false, true] {
         let (mut harness, client) = client(1_000);
         client.borrow_mut().overestimates_short_reads = is_wrong;
@@ -56,7 +55,7 @@ fn p25_a_short_read_is_no_proof_where_only_would_block_is() {
             assert_eq!(written, first);
         } else {
             assert_eq!(written, format!(r"{first}Hello, Tracy!\n"));
-            // A read that would block arms both directions, which costs one event for nothing.
+            // A blocked read re-arms both directions, which costs one spurious event.
             assert!(harness.server.reactor.stats().turns <= 8);
         }
     }
@@ -73,13 +72,12 @@ fn p25_a_short_write_is_no_proof_that_the_send_buffer_is_full() {
     }
     harness.run_until_idle();
     assert_eq!(client.borrow().written, expected);
-    // A write that would block arms both directions too. The client speaks meanwhile, and each time
-    // costs a turn or two.
+    // A blocked write re-arms both directions too: each byte of room costs at most two turns.
     let turns = harness.server.reactor.stats().turns;
     assert!(turns <= 2 * expected.len() as u64, "{turns} turns");
 }
 
-/// One at a time, more than a turn accepts, one that failed, and none for lack of descriptors.
+/// One at a time, and as many as a turn accepts, also after one that failed or after EMFILE.
 #[test]
 fn p25_a_listener_accepts_until_would_block_or_remembers() {
     for is_observers in [false, true] {
@@ -173,8 +171,8 @@ fn p25_every_kind_of_socket_is_read_until_its_next_event_is_certain() {
     }
     let counters = server.stop().stderr;
     assert_eq!(counter(&counters, "; messages "), MESSAGES, "{counters}");
-    // Two messages per round. Where a blocked read makes a spurious event, four turns; epoll reports
-    // that a datagram has left the send buffer.
+    // Per round two messages, and on epoll an event when a datagram has left the send buffer. Where a
+    // blocked read causes a spurious event, four turns.
     let per_round = if cfg!(any(mio_unsupported_force_poll_poll, windows)) {
         4
     } else {
@@ -191,7 +189,7 @@ fn p25_every_kind_of_socket_is_read_until_its_next_event_is_certain() {
     }
 }
 
-/// The parent asks for a drain with a byte, and EOF after it ends the process.
+/// A byte from the parent requests a drain, and a later EOF ends the process.
 #[test]
 fn p25_standard_input_is_read_until_would_block() {
     let flags = [

@@ -19,7 +19,7 @@ mod ending;
 mod errors;
 #[path = "../util/harness.rs"]
 mod harness;
-#[cfg(unix)] // a pipe or a terminal is stopped
+#[cfg(unix)] // needs signals and a pseudo-terminal
 mod log;
 mod memory;
 mod observers;

@@ -135,7 +135,7 @@ fn p15_spurious_wakeups_do_no_harm() {
 }
 
 /// More sockets become ready at once than one wait returns.
-#[cfg(unix)] // the server is paused
+#[cfg(unix)] // suspends the server
 #[test]
 fn p16_more_events_than_one_batch_holds_are_all_served() {
     let clients = clients_within_descriptor_limit(2_500);

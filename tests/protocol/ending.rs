@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 both_models! {
     exit_gets_no_reply_and_ends_without_a_reset,
     data_and_fin_in_one_packet_are_both_handled,
-    #[cfg(unix)] // it pauses the server
+    #[cfg(unix)] // suspends the server
     data_and_fin_before_the_accept_are_both_handled,
     an_unterminated_last_line_is_a_message,
     a_half_closed_client_is_sent_delayed_replies,

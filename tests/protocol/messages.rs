@@ -13,7 +13,7 @@ both_models! {
     a_chunk_has_at_most_1024_bytes,
     a_thousand_lines_in_one_write_are_answered_in_order,
     names_are_opaque_bytes,
-    #[cfg(unix)] // it pauses the server
+    #[cfg(unix)] // suspends the server
     urgent_data_delays_no_other_client,
 }
 

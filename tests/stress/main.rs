@@ -9,11 +9,11 @@
 mod datagrams;
 mod faulty;
 mod files;
-#[cfg(unix)] // they need a pseudo-terminal
+#[cfg(unix)] // needs a pseudo-terminal
 mod folded;
 mod hostile;
 mod load;
-#[cfg(unix)] // from /proc
+#[cfg(unix)] // needs /proc
 mod process;
 mod report;
 #[cfg(unix)] // there are no signals elsewhere

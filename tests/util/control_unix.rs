@@ -1,7 +1,5 @@
 //! Control of a process on Unix: signals, the limits that a shell sets, and `/proc`.
 
-#![allow(clippy::needless_pass_by_ref_mut)] // on Windows, asking writes to a pipe
-
 use super::process::Process;
 use super::server::{Server, Setup, counter};
 use super::{IS_LINUX_CODE, Model, TIMEOUT};

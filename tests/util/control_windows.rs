@@ -34,8 +34,8 @@ pub fn ctrl_c(_process: &Process) {
     ThisConsole.interrupt().unwrap();
 }
 
-/// Runs a test in a process with a console of its own, which has no window: [`ctrl_c`] reaches
-/// nothing else. The process is this one once more, for this test alone.
+/// Runs a test in a process with a console of its own, without a window, so that [`ctrl_c`] reaches
+/// nothing else. The process is this test binary again, which runs this test alone.
 pub fn in_own_console(name: &str, model: impl Into<Option<Model>>, test: impl FnOnce()) {
     if std::env::var_os(OWN_CONSOLE).is_some() {
         // Without a handler Ctrl-C ends this process too.

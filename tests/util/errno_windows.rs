@@ -12,7 +12,7 @@ use windows_sys::Win32::Networking::WinSock::{
 pub enum Errno {
     EAGAIN,
     ECONNABORTED,
-    /// A datagram was sent to a closed port: the next receive fails so.
+    /// The error of a receive after a datagram was sent to a closed port.
     ECONNREFUSED,
     EHOSTUNREACH,
     /// It does not exist here, but std has a kind for it.

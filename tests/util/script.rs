@@ -72,13 +72,13 @@ pub enum BackEnd {
     AfterWouldBlock,
 }
 
-/// What mio's back end on poll(2) knows of a socket: the directions reported since a call last
-/// returned `WouldBlock`, which it does not report again before the next such call.
+/// The directions that mio's back end on poll(2) has reported since a call last returned
+/// `WouldBlock`. It does not report them again before the next such call.
 #[derive(Debug, Default)]
 pub struct Disarmed(Readiness);
 
 impl Disarmed {
-    /// The event for a socket that is ready for this; empty: none.
+    /// The event of a socket that is ready for `ready`; empty if there is none.
     pub fn take_event(&mut self, ready: Readiness) -> Readiness {
         let event = ready & !self.0;
         self.0 |= event;
@@ -159,9 +159,9 @@ pub struct Connection {
     pub edge: Readiness,
     /// When the poll reports an event.
     pub back_end: BackEnd,
-    /// The directions that a poll does not report now, if it is [`BackEnd::AfterWouldBlock`].
+    /// The directions that [`BackEnd::AfterWouldBlock`] does not report now.
     pub disarmed: Disarmed,
-    /// Whether the stream claims that a short read proves more than its back end promises.
+    /// Whether the stream claims that a short read drains it, whatever its back end promises.
     pub overestimates_short_reads: bool,
     /// The faults of the next calls, in order; `None` is a call without a fault.
     pub faults: VecDeque<Option<Fault>>,

@@ -204,9 +204,9 @@ fn listening_inode(port: u16) -> Option<u64> {
 pub(crate) struct PreciseTimer(TimerFd);
 
 impl PreciseTimer {
-    /// A timer that is not set. `None` without a descriptor for it, and where the poll would report
-    /// it once and never again, because it is set again in place of a read that would block
-    /// (pitfall 25).
+    /// A timer that is not set. `None` if no descriptor is left, or if a short read does not drain:
+    /// the timer is set again instead of read until `WouldBlock`, so the poll would report it once
+    /// and never again (pitfall 25).
     pub(crate) fn new() -> Option<Self> {
         if !SHORT_READ_DRAINS {
             return None;

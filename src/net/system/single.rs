@@ -9,7 +9,7 @@ use mio::net::UdpSocket;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The sender of a datagram of which the system reports only that it is too long.
+/// The sender of a datagram that is too long, where the system reports nothing else about it.
 const UNKNOWN_SENDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl DatagramSocket for UdpSocket {

@@ -1,7 +1,8 @@
 //! What all Unix systems share.
 //!
-//! **Owns** the limits of a process, and the meaning of the errors that only Unix has. **Must never
-//! touch** what differs between Linux and the others. **Invariant**: none of these calls blocks.
+//! **Owns** the limits of a process, the socket options that all of them have, and the meaning of the
+//! errors that only Unix has. **Must never touch** what differs between Linux and the others.
+//! **Invariant**: none of these calls blocks.
 
 use super::Descriptor;
 use nix::errno::Errno;
@@ -110,7 +111,7 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
 }
 
-/// A datagram that is longer than its buffer is truncated: there is nothing to do.
+/// The result of a receive, unchanged: Unix truncates a datagram that is longer than its buffer.
 pub(super) fn truncated<T>(received: io::Result<T>, _too_long: T) -> io::Result<T> {
     received
 }

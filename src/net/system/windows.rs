@@ -1,8 +1,8 @@
 //! Windows.
 //!
 //! **Owns** what replaces the calls of Unix, and the meaning of the errors that only Winsock has.
-//! **Must never touch** a socket without its owner's request. **Invariant**: what is unknown here is
-//! `None`, and what does not exist here is announced by a constant, such as [`CAN_SHARE_PORTS`].
+//! **Must never touch** the data of a socket. **Invariant**: what is unknown here is `None`; where a
+//! feature is missing, a constant such as [`CAN_SHARE_PORTS`] says so before it is used.
 
 pub use mio::net::UdpSocket;
 
@@ -18,18 +18,18 @@ use windows_sys::Win32::Networking::WinSock::{
     WSAENETDOWN, WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAEOPNOTSUPP, WSAETIMEDOUT,
 };
 
-/// Whether several processes can listen on one port. SO_REUSEADDR lets them, but only one of them
-/// gets the clients, and which one is undefined.
+/// Whether several processes can listen on one port. SO_REUSEADDR would let them, but which one then
+/// gets a client is undefined.
 pub(crate) const CAN_SHARE_PORTS: bool = false;
 
-/// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1. It is said to be, but that was not
-/// tried.
+/// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1. It is said to be, but
+/// that is untested.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
 
 /// Handles are multiples of this.
 const HANDLE_FACTOR: usize = 4;
 
-/// There is no limit to raise. A process has at most 2 to the 24 handles, and memory ends first.
+/// There is no limit to raise. A process has at most 2^24 handles, and memory runs out before.
 #[must_use]
 pub fn raise_descriptor_limit() -> u64 {
     1 << 24
@@ -41,21 +41,21 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
     None
 }
 
-/// Its name; its release is unknown.
+/// The name; the release is unknown.
 #[must_use]
 pub(crate) fn kernel() -> Option<(String, String)> {
     Some(("Windows".to_owned(), String::new()))
 }
 
 impl<S: AsRawSocket> Descriptor for S {
-    /// Its place in the table of handles: the system assigns one that is free, not always the lowest.
+    /// Its index in the table of handles: a free one, but not always the lowest.
     fn descriptor(&self) -> usize {
         self.as_raw_socket() as usize / HANDLE_FACTOR
     }
 }
 
-/// Does nothing: connections in TIME_WAIT keep no one from binding. SO_REUSEADDR would let two servers
-/// listen on one port, which is what its name means here.
+/// Does nothing: connections in TIME_WAIT do not prevent a bind. On Windows SO_REUSEADDR would let two
+/// servers listen on one port.
 pub(crate) fn allow_rebinding(_listener: &Socket) -> io::Result<()> {
     Ok(())
 }
@@ -65,14 +65,15 @@ pub(crate) fn share_port(_socket: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Keepalive with these times. The number of probes is the system's, ten: an older Windows, and Wine,
-/// refuse to change it. The idle time and the intervals then add up to more than was asked for.
+/// Keepalive with these times. The number of probes stays the system's, ten, because older versions of
+/// Windows, and Wine, refuse to change it. So the idle time and the intervals add up to more than the
+/// limit that was asked for.
 pub(crate) fn keepalive(idle: Duration, interval: Duration, _tries: u32) -> TcpKeepalive {
     TcpKeepalive::new().with_time(idle).with_interval(interval)
 }
 
-/// Copies TCP_NODELAY. An accepted socket has the listener's keepalive (accept in the documentation of
-/// Winsock: "the same properties").
+/// Copies TCP_NODELAY. Keepalive needs no copy: an accepted socket has "the same properties" as its
+/// listener (`accept` in the documentation of Winsock).
 pub(crate) fn inherit_options(listener: &impl AsSocket, accepted: &impl AsSocket) {
     let (listener, accepted) = (SockRef::from(listener), SockRef::from(accepted));
     // It fails if the connection was reset already: its next read will report that.
@@ -122,8 +123,8 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEMFILE | WSAENOBUFS))
 }
 
-/// A datagram that is longer than its buffer fills it, as on Unix. Winsock reports that as an error,
-/// and then not who sent it.
+/// The result of a receive, as on Unix, where a datagram that is longer than its buffer fills it.
+/// Winsock reports an error instead, without the sender.
 pub(super) fn truncated<T>(received: io::Result<T>, too_long: T) -> io::Result<T> {
     match received {
         Err(error) if error.raw_os_error() == Some(WSAEMSGSIZE) => Ok(too_long),
@@ -167,7 +168,7 @@ pub(crate) fn listening_process(_address: SocketAddr) -> Option<u32> {
     None
 }
 
-/// None: the poll's timeout is all there is.
+/// There is none: the poll's timeout has to do.
 #[derive(Debug)]
 pub(crate) enum PreciseTimer {}
 

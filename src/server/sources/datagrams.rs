@@ -22,8 +22,8 @@ use std::net::SocketAddr;
 /// Datagrams received per turn: one batch (pitfall 5).
 pub const DATAGRAMS_PER_TURN: usize = BATCH_DATAGRAMS;
 
-/// Datagrams per drain: far more than wait when the server is asked to stop (by default Linux keeps
-/// some 280 short ones). They may arrive as fast as they are received, and a drain must end.
+/// Datagrams received per drain: far more than can be queued when it begins (by default Linux queues
+/// some 280 short ones). There is a limit because they may arrive as fast as they are received.
 pub const DATAGRAMS_PER_DRAIN: usize = 4_096;
 
 /// Ports below this belong to services (RFC 6335, system ports), some of which answer anything.
@@ -59,8 +59,8 @@ pub struct Datagrams<U> {
     received: RecvBatch,
     /// Empty between turns, unless the send buffer is full; nothing is received until it has room.
     replies: SendBatch,
-    /// Datagrams left in a drain.
-    left: usize,
+    /// Datagrams that a drain may still receive.
+    drain_budget: usize,
 }
 
 impl<U: DatagramSocket> Datagrams<U> {
@@ -70,7 +70,7 @@ impl<U: DatagramSocket> Datagrams<U> {
             socket,
             received: RecvBatch::default(),
             replies: SendBatch::default(),
-            left: DATAGRAMS_PER_DRAIN,
+            drain_budget: DATAGRAMS_PER_DRAIN,
         }
     }
 
@@ -79,8 +79,8 @@ impl<U: DatagramSocket> Datagrams<U> {
         &mut self.socket
     }
 
-    /// Answers received datagrams within the budget. A drain ends with the last one that waits: the
-    /// event that announced them may come before the signal or after it.
+    /// Answers received datagrams within the budget. A drain goes on until none is queued, because
+    /// their event may be handled before the signal or after it.
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         self.flush(cx);
         let mut count = 0;
@@ -97,11 +97,11 @@ impl<U: DatagramSocket> Datagrams<U> {
         }
         let is_draining = cx.shared.is_draining();
         if is_draining {
-            self.left = self.left.saturating_sub(count);
+            self.drain_budget = self.drain_budget.saturating_sub(count);
         }
         if !self.replies.is_empty() {
             Verdict::Hold
-        } else if cx.readiness.contains(Readiness::READABLE) && self.left > 0 {
+        } else if cx.readiness.contains(Readiness::READABLE) && self.drain_budget > 0 {
             Verdict::Again
         } else if is_draining {
             Verdict::Close

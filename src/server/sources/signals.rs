@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// The signals, and what announces them.
+/// The signals, and the event source that reports them.
 #[derive(Debug)]
 pub struct Signals {
     source: SignalSource,
 }
 
-/// Leaves the first request to stop to the program, and makes the second end the process with the
-/// exit code a shell expects.
+/// Makes the second request to stop end the process, with the exit code that a shell expects. The
+/// first is left to the program.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ impl Signals {
         Ok(Self { source })
     }
 
-    /// What a signal makes readable, to register it.
+    /// The event source, to register it.
     pub(crate) fn source_mut(&mut self) -> &mut SignalSource {
         &mut self.source
     }

@@ -1,9 +1,9 @@
 //! Standard input as an event source: a child that does not outlive its parent.
 //!
-//! **Owns** what the parent process asks for through the pipe whose other end it holds. **Must never
-//! touch** a connection: [`signals`](super::signals) decides what stopping means. **Invariant**: the
-//! pipe closes when the parent ends, however that happens, and that ends this process at once, in a
-//! drain too: a parent that wants a drain writes a byte before.
+//! **Owns** the meaning of standard input, a pipe from a parent process: a byte requests a drain, EOF
+//! ends this process at once, even in a drain. **Must never touch** a connection:
+//! [`signals`](super::signals) decides what stopping means. **Invariant**: no parent leaves a server
+//! behind, because the system closes the pipe however the parent ends.
 
 use crate::reactor::{Context, Readiness, Verdict};
 use crate::server::Shared;
@@ -12,7 +12,7 @@ use log::info;
 use std::io::{self, Read};
 use std::thread;
 
-/// Bytes per read: a parent writes one.
+/// The most bytes per read; a parent writes one.
 const READ_BYTES: usize = 512;
 
 /// Watches standard input for a byte or EOF.
@@ -22,8 +22,8 @@ pub struct StdinWatch {
 }
 
 impl StdinWatch {
-    /// Watches standard input, which must be a pipe or something else that can be polled. `None` where
-    /// nothing can: [`watch_by_thread`] does the same.
+    /// Watches standard input, which must be a pipe or something else that can be polled. `None` on a
+    /// system that cannot poll it: use [`watch_by_thread`] there.
     ///
     /// # Errors
     ///
@@ -37,16 +37,16 @@ impl StdinWatch {
         &mut self.pipe
     }
 
-    /// Stops at input; ends the process at EOF.
+    /// Requests a drain at input, and ends the process at EOF.
     pub fn drive(&mut self, cx: &mut Context<'_, Shared>) -> Verdict {
         match self.pipe.read(&mut [0; READ_BYTES]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 cx.readiness.remove(Readiness::READABLE);
                 Verdict::Park
             }
-            read => match stop(read) {
-                Watch::Continues => Verdict::Again,
-                Watch::Over => Verdict::Close,
+            read => match handle(read) {
+                Input::Open => Verdict::Again,
+                Input::Ended => Verdict::Close,
             },
         }
     }
@@ -58,37 +58,37 @@ impl StdinWatch {
 ///
 /// The thread could not be started.
 pub fn watch_by_thread() -> io::Result<()> {
-    let watch = || while stop(io::stdin().read(&mut [0; READ_BYTES])) == Watch::Continues {};
+    let watch = || while handle(io::stdin().read(&mut [0; READ_BYTES])) == Input::Open {};
     thread::Builder::new()
         .name("stdin".to_owned())
         .spawn(watch)
         .map(drop)
 }
 
-/// Whether there can be more input.
+/// The state of standard input after a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Watch {
-    /// There can.
-    Continues,
+enum Input {
+    /// There may be more.
+    Open,
     /// The parent has ended.
-    Over,
+    Ended,
 }
 
-/// Does what the result of a read asks for.
-fn stop(read: io::Result<usize>) -> Watch {
+/// Does what the result of a read requests.
+fn handle(read: io::Result<usize>) -> Input {
     match read {
         Ok(1..) => {
             system::request_stop();
-            Watch::Continues
+            Input::Open
         }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Watch::Continues,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Input::Open,
         // An error is as good as EOF.
         Ok(0) | Err(_) => {
             info!("ending: EOF on standard input");
             // The second request ends the process at once.
             system::request_stop();
             system::request_stop();
-            Watch::Over
+            Input::Ended
         }
     }
 }

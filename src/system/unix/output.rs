@@ -1,7 +1,8 @@
 //! A standard stream that is written to without waiting for its reader.
 //!
-//! **Owns** how room is found without blocking. **Must never touch** what is written, nor a flag that
-//! the program shares with others. **Invariant**: a write that would block is not made.
+//! **Owns** the ways to write without blocking. **Must never touch** what is written, nor a flag that
+//! the program shares with others. **Invariant**: nothing is written unless the stream has room, as far
+//! as the system can tell.
 //!
 //! `O_NONBLOCK` belongs to the open file description, which the program shares with its parent and
 //! its siblings: set on standard error, it would break the shell's terminal. So the flag is left
@@ -9,8 +10,8 @@
 //!
 //! - On Linux, a pipe or a terminal is opened a second time, through `/proc`, as a description of
 //!   the program's own with `O_NONBLOCK`.
-//! - Elsewhere, and for sockets and files, poll(2) is asked for room before each write. A
-//!   pipe with room takes `PIPE_BUF` bytes at once, and no more are written. What remains: another
+//! - Elsewhere, and for sockets and files, poll(2) is asked for room before each write. A pipe with
+//!   room takes `PIPE_BUF` bytes at once, and no more are written. What remains: another
 //!   process that writes to the same pipe can take the room in between, and a terminal may have
 //!   room for less than a line. The write then waits for the reader. A file has no reader to wait for.
 
@@ -84,7 +85,7 @@ impl<S: OutputStream> Output<S> {
         }
     }
 
-    /// Waits for what was taken to be written. Here it is at once.
+    /// Waits until all that was taken is written. Here it is already.
     ///
     /// # Errors
     ///

@@ -1,9 +1,8 @@
 //! Signals and standard input, as sockets and pipes that a poll watches.
 //!
-//! **Owns** which signals are handled, and how a poll or a thread is woken by them. **Must never
-//! touch** what the program does then. **Invariant**: no signal is missed, however early it comes;
-//! the second one to stop ends the process from within its handler, whatever the program is blocked
-//! in.
+//! **Owns** which signals are handled, and how they wake a poll or a thread. **Must never touch** what
+//! the program does then. **Invariant**: no signal is missed, however early it comes; the second
+//! signal to stop ends the process from within its handler, whatever the program is blocked in.
 
 use crate::system::Request;
 use mio::net::UnixStream;
@@ -52,10 +51,10 @@ fn ignored_signals() -> Option<u64> {
     None
 }
 
-/// Sets `flag` at the first signal to stop. A signal that finds it set ends the process: with this exit
-/// code, or with the one that a shell expects: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM. It
-/// works from within the handler, whatever the program is blocked in: a write to a log pipe that is
-/// full, for example.
+/// Sets `flag` at the first signal to stop. A signal that finds it set ends the process, with
+/// `exit_code` or the one that a shell expects (129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM). The
+/// handler itself does that, whatever the program is blocked in: a write to a full log pipe, for
+/// example.
 ///
 /// # Errors
 ///
@@ -80,8 +79,8 @@ fn request(signal: c_int) -> Request {
     }
 }
 
-/// The signals to stop, SIGUSR1 and SIGUSR2 as an event source: the pair of sockets that announces
-/// them.
+/// The signals to stop, SIGUSR1 and SIGUSR2 as an event source: one of a pair of sockets, which their
+/// handlers write to.
 pub(crate) struct SignalSource {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
 }
@@ -111,8 +110,8 @@ impl SignalSource {
 
     /// What was asked for since the last call.
     pub(crate) fn pending(&mut self) -> impl Iterator<Item = Request> {
-        // `pending` drains the socket without mio's knowledge, so this does before: what arrives in
-        // between is pending, and its event is spurious (pitfall 25).
+        // `pending` drains the socket too, but mio does not see its `WouldBlock`, so this drains it
+        // first (pitfall 25). A signal in between is pending, and its event is spurious.
         loop {
             match self.delivery.get_read().read(&mut [0; 64]) {
                 Ok(1..) => {}
@@ -196,7 +195,7 @@ pub(crate) struct StdinPipe(Receiver);
 
 impl StdinPipe {
     /// Standard input, which must be a pipe or something else that can be polled. `None` on a system
-    /// where nothing can.
+    /// that cannot poll it.
     ///
     /// # Errors
     ///

@@ -1,11 +1,11 @@
 //! A standard stream that is written to without waiting for its reader.
 //!
-//! **Owns** the thread that writes, and the bytes on their way to it. **Must never touch** what is
-//! written. **Invariant**: the program never waits for the reader, except for a time that it chooses;
-//! what was taken is written in order.
+//! **Owns** the thread that writes, and the bytes queued for it. **Must never touch** what is written.
+//! **Invariant**: the program waits for the reader only as long as it chooses; what was taken is
+//! written in order.
 //!
-//! A write to a pipe or a console cannot be made without blocking, nor asked about. So a thread makes
-//! it, and what it has not written yet is bounded: a full buffer is a full pipe.
+//! A write to a pipe or a console may block, and there is no call that tells before. So a thread
+//! writes, from a bounded buffer, and a full buffer is treated as a full pipe.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ pub(crate) const WRITES_AT_ONCE: bool = false;
 /// The most bytes that are taken at once.
 pub(crate) const PIECE_BYTES: usize = 4_096;
 
-/// The most bytes that are taken and not written: the size of a pipe on Linux.
+/// The most bytes that are queued or being written: the capacity of a pipe on Linux.
 const BUFFER_BYTES: usize = 64 * 1_024;
 
 /// A stream that an [`Output`] writes to.
@@ -32,30 +32,30 @@ impl<S: Write + Send + 'static> OutputStream for S {}
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified at each change.
+    /// Notified at each change of the state.
     changed: Condvar,
 }
 
-/// Bytes on their way.
+/// The bytes that are not written yet.
 #[derive(Debug, Default)]
 struct State {
     /// Bytes for the thread to take.
-    taken: Vec<u8>,
-    /// Bytes that the thread writes now.
-    in_writing: usize,
+    queued: Vec<u8>,
+    /// The number of bytes that the thread is writing.
+    writing_bytes: usize,
     /// Why the last write failed: nothing can be written any more.
     failure: Option<io::ErrorKind>,
-    /// Whether the thread is to end once all is written.
+    /// Whether the thread is to end once everything is written.
     is_over: bool,
 }
 
 impl State {
     fn room_bytes(&self) -> usize {
-        BUFFER_BYTES.saturating_sub(self.taken.len() + self.in_writing)
+        BUFFER_BYTES.saturating_sub(self.queued.len() + self.writing_bytes)
     }
 
     fn is_settled(&self) -> bool {
-        self.failure.is_some() || self.taken.is_empty() && self.in_writing == 0
+        self.failure.is_some() || self.queued.is_empty() && self.writing_bytes == 0
     }
 }
 
@@ -130,7 +130,7 @@ impl<S: OutputStream> Output<S> {
         if state.room_bytes() < piece.len() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        state.taken.extend_from_slice(piece);
+        state.queued.extend_from_slice(piece);
         self.shared.changed.notify_all();
         Ok(piece.len())
     }
@@ -141,11 +141,11 @@ impl<S: OutputStream> Output<S> {
         self.unthreaded.is_some() || self.shared.wait(timeout, has_room)
     }
 
-    /// Waits for what was taken to be written.
+    /// Waits until all that was taken is written.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if it was not in time, or the error of the last write.
+    /// `WouldBlock` if time ran out first, or the error of the last write.
     pub(crate) fn settle_within(&self, timeout: Duration) -> io::Result<()> {
         if !self.shared.wait(timeout, State::is_settled) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -164,25 +164,25 @@ impl<S> Drop for Output<S> {
     }
 }
 
-/// The thread.
+/// The body of the thread.
 fn write_all(mut stream: impl Write, shared: &Shared) {
     loop {
         let state = shared.lock();
         let waited = shared
             .changed
-            .wait_while(state, |state| state.taken.is_empty() && !state.is_over);
+            .wait_while(state, |state| state.queued.is_empty() && !state.is_over);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.taken.is_empty() {
+        if state.queued.is_empty() {
             return;
         }
         // Piece by piece, so that there is room again as soon as the reader has made some.
-        let length = state.taken.len().min(PIECE_BYTES);
-        let bytes: Vec<u8> = state.taken.drain(..length).collect();
-        state.in_writing = length;
+        let length = state.queued.len().min(PIECE_BYTES);
+        let bytes: Vec<u8> = state.queued.drain(..length).collect();
+        state.writing_bytes = length;
         drop(state);
         let written = stream.write_all(&bytes).and_then(|()| stream.flush());
         let mut state = shared.lock();
-        state.in_writing = 0;
+        state.writing_bytes = 0;
         state.failure = written.err().map(|error| error.kind());
         shared.changed.notify_all();
         if state.failure.is_some() {

@@ -4,9 +4,9 @@
 //! program does when it is asked to stop. **Invariant**: no request is missed, however early it comes;
 //! the second one ends the process, whatever the program is blocked in.
 //!
-//! Windows tells a console program of Ctrl-C and Ctrl-Break in a thread that it starts; of a console that
-//! is closed too, but then it ends the process, whatever the program does. There are no other signals:
-//! what SIGUSR1 asks for is on the page of the observer, and a recording is saved at the end.
+//! Windows reports Ctrl-C and Ctrl-Break to a console program in a thread that it starts. It reports a
+//! closed console too, but then ends the process, whatever the program does. There are no other
+//! signals: `/metrics` has what SIGUSR1 logs, and a recording is saved at the end.
 
 use crate::system::Request;
 use mio::{Interest, Registry, Token, Waker, event};
@@ -24,11 +24,11 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// The exit code if a parent process ends it: as after SIGTERM on Unix.
 const EXIT_TERMINATED: i32 = 143;
 
-/// What is done at a request to stop, in this order.
+/// What a request to stop does, in this order.
 struct Handlers {
-    /// Flags to set, and the exit code if one is set already.
+    /// Flags to set, and the exit code of the process if one is set already.
     flags: Vec<(Arc<AtomicBool>, Option<u8>)>,
-    /// What else; it must not block.
+    /// Functions to call; they must not block.
     calls: Vec<Box<dyn FnMut() + Send>>,
     /// Whether the console's events come here.
     are_installed: bool,
@@ -71,8 +71,8 @@ fn stop(exit_code: i32) {
     }
 }
 
-/// Sets `flag` at the first request to stop. A request that finds it set ends the process: with this
-/// exit code, or with the one that a shell on Unix expects. A thread of its own does that, whatever the
+/// Sets `flag` at the first request to stop. A request that finds it set ends the process, with
+/// `exit_code` or the one that a shell on Unix expects. A thread of its own does that, whatever the
 /// program is blocked in.
 ///
 /// # Errors
@@ -88,11 +88,11 @@ pub(crate) fn request_stop() {
     stop(EXIT_TERMINATED);
 }
 
-/// A queue that gets an entry at each request to stop, and then `wake` is called.
+/// A queue that gets an entry at each request to stop. `wake` is called after each.
 fn queue(mut wake: impl FnMut() + Send + 'static) -> io::Result<Receiver<()>> {
     let (sender, receiver) = mpsc::channel();
     let call = move || {
-        // The program may not need it any more.
+        // The receiver may be dropped.
         if sender.send(()).is_ok() {
             wake();
         }
@@ -209,7 +209,7 @@ pub(crate) fn on_stop(mut handler: impl FnMut(StopSignal) + Send + 'static) -> i
         .map(drop)
 }
 
-/// None: a pipe cannot be polled.
+/// There is none: standard input cannot be polled.
 #[derive(Debug)]
 pub(crate) enum StdinPipe {}
 

@@ -47,15 +47,15 @@ impl DatagramSocket for Batched {
         self.socket.send_to(datagram, to)
     }
 
-    /// A batch that is not full drains the socket where a short read does (pitfall 25). recvmmsg also
-    /// stops early at an error, but on an unconnected socket Linux has none to report: it drops ICMP
+    /// A batch that is not full proves that the socket is drained, where a short read does (pitfall
+    /// 25). recvmmsg also stops early at an error, but an unconnected socket has none: Linux drops ICMP
     /// errors unless IP_RECVERR is set (`__udp4_lib_err` in net/ipv4/udp.c; udp(7) says otherwise).
     fn receive(&mut self, batch: &mut RecvBatch) -> io::Result<bool> {
         let (mut buffers, received) = batch.buffers();
         let mut slices: [_; BATCH_DATAGRAMS] =
             array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
         let descriptor = self.socket.as_raw_fd();
-        // `try_io` tells mio of a `WouldBlock`, as its own calls do (pitfall 25).
+        // `try_io` lets mio see a `WouldBlock`, as its own calls do (pitfall 25).
         let messages = self.socket.try_io(|| {
             let flags = MsgFlags::MSG_DONTWAIT;
             Ok(recvmmsg(
