@@ -48,7 +48,19 @@ pub(crate) fn keep_small_pages(mapping: &MmapMut) {
 /// pipe, or the terminal was closed (EIO), which SIGHUP reports too.
 #[must_use]
 pub(crate) fn has_lost_reader(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(Errno::EIO as i32)
+    is_lost(error, standard_output)
+}
+
+/// The same for a stream of this type. EIO also reports a disk that fails, and then data is lost.
+fn is_lost(error: &io::Error, metadata: impl FnOnce() -> io::Result<Metadata>) -> bool {
+    let is_terminal = || metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(Errno::EIO as i32) && is_terminal()
+}
+
+fn standard_output() -> io::Result<Metadata> {
+    let own = io::stdout().as_fd().try_clone_to_owned()?;
+    File::from(own).metadata()
 }
 
 /// Terminals understand escape sequences.
@@ -93,11 +105,8 @@ pub(crate) fn open_fifo(path: &Path) -> io::Result<Option<File>> {
 #[must_use]
 pub(crate) fn is_standard_output(metadata: &Metadata) -> bool {
     let identity = |found: &Metadata| (found.dev(), found.ino());
-    let stdout = || {
-        let own = io::stdout().as_fd().try_clone_to_owned()?;
-        File::from(own).metadata()
-    };
-    metadata.is_file() && stdout().is_ok_and(|stdout| identity(&stdout) == identity(metadata))
+    metadata.is_file()
+        && standard_output().is_ok_and(|stdout| identity(&stdout) == identity(metadata))
 }
 
 /// Starts a process in a process group of its own, so that Ctrl-C does not reach it.

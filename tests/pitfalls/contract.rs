@@ -8,8 +8,8 @@ use crate::harness::{Harness, line_settings};
 use crate::script::{BackEnd, Errno, Remote, ScriptedStream};
 use crate::util::{Process, Server, Setup, TIMEOUT, ask, ask_udp, connect, expect, run_helloop};
 use helloop::reactor::{Readiness, Token};
-use helloop::server::Settings;
 use helloop::server::sources::listener::ACCEPTS_PER_TURN;
+use helloop::server::{Lifecycle, Outcome, Settings};
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -59,6 +59,26 @@ fn p25_a_short_read_is_no_proof_where_only_would_block_rearms() {
             assert!(harness.server.reactor.stats().turns <= 8);
         }
     }
+}
+
+/// A drain reads what has arrived, and a client that answers each reply at once always sends more.
+#[test]
+fn p25_a_drain_does_not_wait_for_would_block() {
+    let (mut harness, client) = client(100_000);
+    client.borrow_mut().answer = Some(b"Tracy\n");
+    client.borrow_mut().arrive(b"Michael\n", false);
+    harness.server.shared.lifecycle = Lifecycle::Stopping;
+    harness.step();
+    harness.run_until_idle();
+    client.borrow_mut().arrive(b"", true);
+    harness.run_until_idle();
+    assert_eq!(harness.outcome, Some(Outcome::Drained));
+    assert!(
+        client
+            .borrow()
+            .written
+            .starts_with(b"Welcome!\nHello, Michael!\n")
+    );
 }
 
 #[test]

@@ -250,7 +250,7 @@ impl<T: Stream> Peer<T> {
             sent,
             ..Moved::default()
         };
-        let mut end = None;
+        let (mut end, mut last_read) = (None, 0);
         for _ in 0..READS_PER_TURN {
             let may_read = self.may_read(cx) && cx.shared.has_room(self.has_pending());
             if !may_read || moved.received >= BYTES_PER_TURN || end.is_some() {
@@ -258,6 +258,7 @@ impl<T: Stream> Peer<T> {
             }
             let answered = match self.receive(cx) {
                 Received::Bytes(count) => {
+                    last_read = count;
                     moved.received += count;
                     self.answer(count, cx)
                 }
@@ -281,7 +282,7 @@ impl<T: Stream> Peer<T> {
             }
         }
         if cx.shared.is_draining() {
-            end = end.or_else(|| self.drained(moved.received, cx));
+            end = end.or_else(|| self.drained(last_read, cx));
         }
         match (self.state, end) {
             (PeerState::Held(_), end) => {

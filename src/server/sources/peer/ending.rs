@@ -19,16 +19,19 @@ const _: () = assert!(DRAIN_TURNS <= u8::MAX as usize);
 impl<T: Stream> Peer<T> {
     /// Whether a drain has read this client to the end: what had arrived, or as much as a drain
     /// reads. A client that is owed nothing ends too: it lingers, because its last reply may still
-    /// be in flight.
+    /// be in flight. A short read has read what had arrived, even where it does not drain the socket
+    /// (pitfall 25): a client that answers each reply at once would never be read to `WouldBlock`.
     pub(super) fn drained(
         &mut self,
-        received: usize,
+        last_read: usize,
         cx: &Context<'_, Shared>,
     ) -> Option<CloseCause> {
-        if !cx.readiness.contains(Readiness::READABLE) {
+        let is_short = (1..cx.shared.scratch.input.len()).contains(&last_read);
+        let is_read = is_short && !cx.readiness.contains(Readiness::CLOSED);
+        if is_read || !cx.readiness.contains(Readiness::READABLE) {
             return Some(CloseCause::Drained);
         }
-        self.turns_drained += u8::from(received > 0);
+        self.turns_drained += u8::from(last_read > 0);
         (usize::from(self.turns_drained) >= DRAIN_TURNS).then_some(CloseCause::CutOff)
     }
 
