@@ -14,8 +14,7 @@ use std::net::SocketAddr;
 use std::os::windows::io::{AsRawSocket, AsSocket};
 use std::time::Duration;
 use windows_sys::Win32::Networking::WinSock::{
-    WSAECONNABORTED, WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE, WSAEMSGSIZE,
-    WSAENETDOWN, WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAEOPNOTSUPP, WSAETIMEDOUT,
+    WSAEFAULT, WSAEINVAL, WSAEMFILE, WSAEMSGSIZE, WSAENOBUFS, WSAENOTSOCK, WSANOTINITIALISED,
 };
 
 /// Whether several processes can listen on one port. SO_REUSEADDR would let them, but which one then
@@ -100,22 +99,16 @@ pub(crate) fn is_connecting(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Whether an error of `accept` concerns one connection, which failed while it waited.
+/// Whether an error of `accept` concerns one connection, which failed while it waited: all do but those
+/// of the process and of the listener. There is no list of them to rely on: the documentation has only
+/// WSAECONNRESET, and Wine reports WSAENOTCONN for a connection that was reset already.
 pub(crate) fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            WSAECONNABORTED
-                | WSAECONNRESET
-                | WSAEHOSTDOWN
-                | WSAEHOSTUNREACH
-                | WSAENETDOWN
-                | WSAENETRESET
-                | WSAENETUNREACH
-                | WSAEOPNOTSUPP
-                | WSAETIMEDOUT
+    error.raw_os_error().is_some_and(|code| {
+        !matches!(
+            code,
+            WSAEMFILE | WSAENOBUFS | WSAENOTSOCK | WSAEINVAL | WSAEFAULT | WSANOTINITIALISED
         )
-    )
+    })
 }
 
 /// Whether no socket was left, in this process or in the system.
@@ -198,17 +191,32 @@ pub(crate) fn out_of_descriptors() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::AcceptFailure;
+    use windows_sys::Win32::Networking::WinSock::{
+        WSAECONNABORTED, WSAECONNRESET, WSAENETRESET, WSAENOTCONN, WSAESHUTDOWN, WSAETIMEDOUT,
+        WSAEWOULDBLOCK,
+    };
 
     #[test]
     fn an_error_of_one_connection_does_not_stop_the_listener() {
-        for code in [WSAECONNRESET, WSAECONNABORTED, WSAENETRESET, WSAETIMEDOUT] {
-            let error = io::Error::from_raw_os_error(code);
-            assert!(concerns_one_connection(&error), "{error}");
+        for (code, meaning) in [
+            (WSAECONNRESET, "Connection"),
+            (WSAECONNABORTED, "Connection"),
+            (WSAENETRESET, "Connection"),
+            (WSAENOTCONN, "Connection"),
+            (WSAESHUTDOWN, "Connection"),
+            (WSAETIMEDOUT, "Connection"),
+            (WSAEMFILE, "Resources"),
+            (WSAENOBUFS, "Resources"),
+            (WSAEINVAL, "Resources"),
+            (WSAENOTSOCK, "Resources"),
+            (WSAEWOULDBLOCK, "Blocked"),
+        ] {
+            let failure = AcceptFailure::of(&io::Error::from_raw_os_error(code));
+            assert_eq!(format!("{failure:?}"), meaning, "{code}");
         }
         for code in [WSAEMFILE, WSAENOBUFS] {
-            let error = io::Error::from_raw_os_error(code);
-            assert!(!concerns_one_connection(&error), "{error}");
-            assert!(is_out_of_descriptors(&error), "{error}");
+            assert!(is_out_of_descriptors(&io::Error::from_raw_os_error(code)));
         }
     }
 
