@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Whether several processes can listen on one port.
 pub(crate) const CAN_SHARE_PORTS: bool = true;
 
+/// The number of keepalive probes, if it cannot be set.
+pub(crate) const FIXED_KEEPALIVE_PROBES: Option<u32> = None;
+
 /// Raises the soft limit on file descriptors to the hard one, which needs no privilege, and returns
 /// the limit that then holds. Many systems start with 1,024, the most that `select(2)` can handle.
 /// macOS refuses if the hard limit is "unlimited": the soft one stays as it was.

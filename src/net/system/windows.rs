@@ -25,6 +25,9 @@ pub(crate) const CAN_SHARE_PORTS: bool = false;
 /// that is untested.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
 
+/// The number of keepalive probes. Older versions of Windows, and Wine, refuse to change it.
+pub(crate) const FIXED_KEEPALIVE_PROBES: Option<u32> = Some(10);
+
 /// Handles are multiples of this.
 const HANDLE_FACTOR: usize = 4;
 
@@ -64,9 +67,7 @@ pub(crate) fn share_port(_socket: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Keepalive with these times. The number of probes stays the system's, ten, because older versions of
-/// Windows, and Wine, refuse to change it. So the idle time and the intervals add up to more than the
-/// limit that was asked for.
+/// Keepalive with these times; see [`FIXED_KEEPALIVE_PROBES`].
 pub(crate) fn keepalive(idle: Duration, interval: Duration, _tries: u32) -> TcpKeepalive {
     TcpKeepalive::new().with_time(idle).with_interval(interval)
 }
