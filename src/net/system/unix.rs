@@ -45,10 +45,10 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
 
 /// The name of the kernel, and its release.
 #[must_use]
-pub(crate) fn kernel() -> Option<(String, String)> {
+pub(crate) fn kernel() -> Option<(String, Option<String>)> {
     let names = uname().ok()?;
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
-    Some((text(names.sysname()), text(names.release())))
+    Some((text(names.sysname()), Some(text(names.release()))))
 }
 
 impl<S: AsRawFd> Descriptor for S {

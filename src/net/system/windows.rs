@@ -45,8 +45,8 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
 
 /// The name; the release is unknown.
 #[must_use]
-pub(crate) fn kernel() -> Option<(String, String)> {
-    Some(("Windows".to_owned(), String::new()))
+pub(crate) fn kernel() -> Option<(String, Option<String>)> {
+    Some(("Windows".to_owned(), None))
 }
 
 impl<S: AsRawSocket> Descriptor for S {
