@@ -371,7 +371,7 @@ mod tests {
         let (mut reader, mut log) = full();
         log.finish(Duration::from_millis(20));
         log.unreported = 7;
-        let slow = std::thread::spawn(move || {
+        let slow = thread::spawn(move || {
             let mut text = String::new();
             reader.read_to_string(&mut text).map(|_| text)
         });
