@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Whether several processes can listen on one port.
 pub(crate) const CAN_SHARE_PORTS: bool = true;
 
+/// What to do if there are too few descriptors.
+pub(crate) const MORE_DESCRIPTORS: &str = "raise the limit (ulimit -n)";
+
 /// The number of keepalive probes, if it cannot be set.
 pub(crate) const FIXED_KEEPALIVE_PROBES: Option<u32> = None;
 
@@ -41,6 +44,19 @@ pub fn raise_descriptor_limit() -> u64 {
 pub(crate) fn descriptor_limit() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     Some(soft as u64)
+}
+
+/// How to raise the hard limit on descriptors. Only Linux can raise that of a process that runs.
+#[must_use]
+pub(crate) fn how_to_raise_descriptor_limit(needed: u64) -> Option<String> {
+    let limit_of_shell = if cfg!(target_os = "linux") {
+        format!(", or `prlimit --nofile={needed}:{needed} --pid $$`")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "as root: `ulimit -Hn {needed}` in this shell{limit_of_shell}"
+    ))
 }
 
 /// The name of the kernel, and its release.

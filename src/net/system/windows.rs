@@ -10,7 +10,7 @@ use super::{Descriptor, ProcessUsage};
 use mio::{Registry, Token};
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::windows::io::{AsRawSocket, AsSocket};
 use std::time::Duration;
 use windows_sys::Win32::Networking::WinSock::{
@@ -21,9 +21,15 @@ use windows_sys::Win32::Networking::WinSock::{
 /// gets a client is undefined.
 pub(crate) const CAN_SHARE_PORTS: bool = false;
 
+/// None: more ports would be of no use, as [`ephemeral_ports`] are unknown here.
+pub(crate) const HOW_TO_ADD_PORTS: Option<&str> = None;
+
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1. It is said to be, but
 /// that is untested.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
+
+/// What to do if there are too few sockets: memory has run out.
+pub(crate) const MORE_DESCRIPTORS: &str = "end other programs";
 
 /// The number of keepalive probes. Older versions of Windows, and Wine, refuse to change it.
 pub(crate) const FIXED_KEEPALIVE_PROBES: Option<u32> = Some(10);
@@ -40,6 +46,12 @@ pub fn raise_descriptor_limit() -> u64 {
 /// Windows has no limit of its own on sockets.
 #[must_use]
 pub(crate) fn descriptor_limit() -> Option<u64> {
+    None
+}
+
+/// There is no way.
+#[must_use]
+pub(crate) fn how_to_raise_descriptor_limit(_needed: u64) -> Option<String> {
     None
 }
 
@@ -141,6 +153,12 @@ pub(crate) fn open_descriptors() -> Option<u64> {
 /// Unknown.
 #[must_use]
 pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
+    None
+}
+
+/// Not said: it needs the name of an interface, which differs between machines.
+#[must_use]
+pub(crate) fn how_to_add_address(_address: IpAddr) -> Option<String> {
     None
 }
 
