@@ -12,7 +12,7 @@ use super::values::{
 };
 use super::{Failure, print_last_line};
 use crate::net::bind::{self, Bound};
-use crate::net::system;
+use crate::net::system::{self, MORE_DESCRIPTORS};
 use crate::observe::requests::OBSERVER_DESCRIPTORS;
 use crate::protocol::greeting::{Framing, MAX_DATAGRAM_BYTES};
 use crate::server::sources::peer::MAX_PEER_BYTES;
@@ -410,7 +410,7 @@ impl Serve {
             warn!(
                 "--max-clients {requested} needs more than {descriptors} file descriptors, which \
                  allow {}; further clients wait in the accept backlog instead of reading Busy \
-                 (raise `ulimit -n`)",
+                 ({MORE_DESCRIPTORS})",
                 count(self.most_clients(capacity), "client", "clients")
             );
         }
@@ -439,7 +439,7 @@ fn client_capacity(descriptors: u64, bound: &[Bound], observing: u64) -> u64 {
     if descriptors <= reserved {
         warn!(
             "only {descriptors} file descriptors, and {reserved} are reserved: clients and observers \
-             will wait for each other; raise the limit (ulimit -n)"
+             will wait for each other; {MORE_DESCRIPTORS}"
         );
     }
     descriptors.saturating_sub(reserved).max(1)

@@ -37,7 +37,7 @@
 //! | a limit on descriptors, which can be raised | no limit but 16,777,216 handles |
 //! | a datagram to a closed port is an error on a connected socket only | also on the server's: its next receive fails with WSAECONNRESET, which ends nothing (pitfall 14) |
 //! | a datagram longer than its buffer is truncated | the receive fails with WSAEMSGSIZE; the datagram counts as too long |
-//! | the number of keepalive probes can be set | always ten |
+//! | the number of keepalive probes can be set | always ten: a vanished client is closed after 11 s at the earliest |
 //!
 //! The feature `portable` selects the code for other Unix systems on Linux, for the tests. Linux is
 //! tested; Windows is tested under Wine; FreeBSD and macOS are only type-checked.
@@ -64,11 +64,12 @@ pub use platform::UdpSocket;
 pub(crate) use platform::out_of_descriptors;
 pub use platform::raise_descriptor_limit;
 pub(crate) use platform::{
-    CAN_SHARE_PORTS, HAS_LOOPBACK_NETWORK, PreciseTimer, allow_rebinding, backlog_limit,
-    bind_address_no_port, concerns_one_connection, cpu_model, descriptor_limit,
-    drop_new_handshakes, ephemeral_ports, inherit_options, is_connecting, is_out_of_descriptors,
-    keepalive, kernel, limit_unacknowledged, listening_process, open_descriptors, process_usage,
-    share_port,
+    CAN_SHARE_PORTS, FIXED_KEEPALIVE_PROBES, HAS_LOOPBACK_NETWORK, HOW_TO_ADD_PORTS,
+    MORE_DESCRIPTORS, PreciseTimer, allow_rebinding, backlog_limit, bind_address_no_port,
+    concerns_one_connection, cpu_model, descriptor_limit, drop_new_handshakes, ephemeral_ports,
+    how_to_add_address, how_to_raise_descriptor_limit, inherit_options, is_connecting,
+    is_out_of_descriptors, keepalive, kernel, limit_unacknowledged, listening_process,
+    open_descriptors, process_usage, share_port,
 };
 
 use std::time::Duration;

@@ -92,10 +92,11 @@ fn check_descriptors(plan: &Plan, limit: u64, server: Option<u64>, findings: &mu
         Some(server) if server > RESERVED_DESCRIPTORS => "the server",
         _ => "this process",
     };
+    let raise = system::how_to_raise_descriptor_limit(needed).map_or_else(String::new, |how| {
+        format!("raise the hard limit ({how}), or ")
+    });
     findings.obstacles.push(format!(
-        "descriptors: {} {needed}, and the limit of {of} is {limit}: \
-         raise the hard limit (as root: `ulimit -Hn {needed}` in this shell, or `prlimit \
-         --nofile={needed}:{needed} --pid $$`), or use --clients {}",
+        "descriptors: {} {needed}, and the limit of {of} is {limit}: {raise}use --clients {}",
         count(clients, "client needs", "clients need"),
         limit.saturating_sub(reserved)
     ));
@@ -112,9 +113,10 @@ fn check_ports(plan: &Plan, range: Option<(u16, u16)>, findings: &mut Findings) 
         findings.ok.push(format!("ports: {summary}"));
         return;
     }
+    let more_ports =
+        system::HOW_TO_ADD_PORTS.map_or_else(String::new, |how| format!(" or ports ({how})"));
     findings.obstacles.push(format!(
-        "ports: {} more than {summary}: add addresses (--source CIDR) or ports (`sysctl -w \
-         net.ipv4.ip_local_port_range='1024 65535'`)",
+        "ports: {} more than {summary}: add addresses (--source CIDR){more_ports}",
         count(clients, "client needs", "clients need")
     ));
 }
@@ -131,9 +133,11 @@ fn check_sources(plan: &Plan, findings: &mut Findings) {
             return Some(format!("{address} and {to} must both be IPv4 or both IPv6"));
         }
         let error = UdpSocket::bind((address, 0)).err()?;
+        let add = system::how_to_add_address(address)
+            .map_or_else(String::new, |how| format!(" with {how}"));
         Some(format!(
             "{address} is not an address of this machine ({error}): choose another --source, or \
-             add it with `ip address add {address} dev lo`"
+             add it{add}"
         ))
     });
     let available = range.size_hint().0;
@@ -157,7 +161,10 @@ mod tests {
         let found = check(&plan, 1_016, None);
         assert!(found.obstacles.is_empty(), "{found}");
         let found = check(&plan, 1_015, None);
-        assert!(found.to_string().contains("ulimit -Hn 1016"), "{found}");
+        for (advice, is_of_unix) in [("ulimit -Hn 1016", true), ("--clients 999", false)] {
+            let is_given = found.to_string().contains(advice);
+            assert_eq!(is_given, cfg!(unix) || !is_of_unix, "{found}");
+        }
         assert!(found.to_string().contains("--clients 999"), "{found}");
 
         // The server that is started reserves more.
@@ -174,6 +181,9 @@ mod tests {
         let mut findings = Findings::default();
         check_ports(&plan, Some((10_000, 10_998)), &mut findings);
         assert!(findings.to_string().contains("--source"), "{findings}");
+        // Where the range is unknown, a change of it would not be noticed.
+        let is_known = system::ephemeral_ports().is_some();
+        assert_eq!(findings.to_string().contains("sysctl"), is_known);
         plan.sources = "192.0.2.1/24".parse().expect("a network");
         let found = check(&plan, 20_000, None);
         // Wine binds to any address.

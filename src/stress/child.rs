@@ -31,6 +31,12 @@ const SILENT_DRAIN: Duration = Duration::from_secs(1);
 /// interrupted.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How long to read what a child has printed before it exited: that is in the pipe, so a moment is enough.
+const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is read of it at once: it prints one line.
+const PIECE_BYTES: usize = 512;
+
 /// A running server. Killed when dropped, unless it was [stopped](Self::stop).
 #[derive(Debug)]
 pub(crate) struct SpawnedServer {
@@ -130,10 +136,30 @@ impl SpawnedServer {
         if !status.success() {
             return Err(io::Error::other(format!("the server failed: {status}")));
         }
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest)?;
-        Ok(rest.trim_end().to_owned())
+        rest_of(self.stdout, LAST_OUTPUT_TIMEOUT)
     }
+}
+
+/// What is left of the output of a child that has exited. All of it is in the pipe, but EOF may not come:
+/// another process may have inherited the pipe. So a thread reads, and is left behind if time runs out.
+fn rest_of(mut stdout: impl Read + Send + 'static, timeout: Duration) -> io::Result<String> {
+    let (sender, receiver) = mpsc::channel();
+    let read = move || {
+        let mut piece = [0; PIECE_BYTES];
+        while let Ok(length @ 1..) = stdout.read(&mut piece) {
+            // It fails if time ran out: the receiver is dropped.
+            if sender.send(piece[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    };
+    let name = "child".to_owned();
+    thread::Builder::new().name(name).spawn(read)?;
+    let (started, mut rest) = (Instant::now(), Vec::new());
+    while let Ok(piece) = receiver.recv_timeout(timeout.saturating_sub(started.elapsed())) {
+        rest.extend(piece);
+    }
+    Ok(String::from_utf8_lossy(&rest).trim_end().to_owned())
 }
 
 fn sets_log_level(flag: &String) -> bool {
@@ -179,5 +205,27 @@ impl Drop for KilledOnDrop {
         // std does not signal a child that was waited for.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_of_a_child_is_read_although_another_process_holds_the_pipe() {
+        for is_held in [false, true] {
+            let (reader, mut writer) = io::pipe().expect("two descriptors");
+            writer.write_all(b"2 clients\n").expect("room");
+            let held = is_held.then(|| writer.try_clone().expect("a descriptor"));
+            drop(writer);
+            // Without a holder EOF ends it, and no time is waited for.
+            let timeout = Duration::from_millis(if is_held { 500 } else { 60_000 });
+            let started = Instant::now();
+            let rest = rest_of(reader, timeout).expect("a thread");
+            assert_eq!(rest, "2 clients", "{is_held}");
+            assert!(started.elapsed() < Duration::from_secs(30));
+            drop(held);
+        }
     }
 }

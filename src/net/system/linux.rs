@@ -22,9 +22,13 @@ use nix::unistd::Pid;
 use socket2::{SockFilter, SockRef};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
+
+/// How to add ports to [`ephemeral_ports`].
+pub(crate) const HOW_TO_ADD_PORTS: Option<&str> =
+    Some("`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`");
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = true;
@@ -82,6 +86,12 @@ pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ends = range.split_whitespace().map(str::parse);
     Some((ends.next()?.ok()?, ends.next()?.ok()?))
+}
+
+/// How to add an address to this machine.
+#[must_use]
+pub(crate) fn how_to_add_address(address: IpAddr) -> Option<String> {
+    Some(format!("`ip address add {address} dev lo`"))
 }
 
 /// The model of the CPU. Not every architecture lists it.

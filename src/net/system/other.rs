@@ -11,9 +11,12 @@ use super::ProcessUsage;
 use mio::{Registry, Token};
 use socket2::SockRef;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
+
+/// None: more ports would be of no use, as [`ephemeral_ports`] are unknown here.
+pub(crate) const HOW_TO_ADD_PORTS: Option<&str> = None;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
@@ -33,6 +36,12 @@ pub(crate) fn open_descriptors() -> Option<u64> {
 /// Unknown.
 #[must_use]
 pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
+    None
+}
+
+/// Not said: it differs between these systems.
+#[must_use]
+pub(crate) fn how_to_add_address(_address: IpAddr) -> Option<String> {
     None
 }
 

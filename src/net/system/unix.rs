@@ -16,6 +16,12 @@ use std::time::Duration;
 /// Whether several processes can listen on one port.
 pub(crate) const CAN_SHARE_PORTS: bool = true;
 
+/// What to do if there are too few descriptors.
+pub(crate) const MORE_DESCRIPTORS: &str = "raise the limit (ulimit -n)";
+
+/// The number of keepalive probes, if it cannot be set.
+pub(crate) const FIXED_KEEPALIVE_PROBES: Option<u32> = None;
+
 /// Raises the soft limit on file descriptors to the hard one, which needs no privilege, and returns
 /// the limit that then holds. Many systems start with 1,024, the most that `select(2)` can handle.
 /// macOS refuses if the hard limit is "unlimited": the soft one stays as it was.
@@ -40,12 +46,25 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
     Some(soft as u64)
 }
 
+/// How to raise the hard limit on descriptors. Only Linux can raise that of a process that runs.
+#[must_use]
+pub(crate) fn how_to_raise_descriptor_limit(needed: u64) -> Option<String> {
+    let limit_of_shell = if cfg!(target_os = "linux") {
+        format!(", or `prlimit --nofile={needed}:{needed} --pid $$`")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "as root: `ulimit -Hn {needed}` in this shell{limit_of_shell}"
+    ))
+}
+
 /// The name of the kernel, and its release.
 #[must_use]
-pub(crate) fn kernel() -> Option<(String, String)> {
+pub(crate) fn kernel() -> Option<(String, Option<String>)> {
     let names = uname().ok()?;
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
-    Some((text(names.sysname()), text(names.release())))
+    Some((text(names.sysname()), Some(text(names.release()))))
 }
 
 impl<S: AsRawFd> Descriptor for S {

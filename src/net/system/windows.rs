@@ -10,21 +10,29 @@ use super::{Descriptor, ProcessUsage};
 use mio::{Registry, Token};
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::windows::io::{AsRawSocket, AsSocket};
 use std::time::Duration;
 use windows_sys::Win32::Networking::WinSock::{
-    WSAECONNABORTED, WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE, WSAEMSGSIZE,
-    WSAENETDOWN, WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAEOPNOTSUPP, WSAETIMEDOUT,
+    WSAEFAULT, WSAEINVAL, WSAEMFILE, WSAEMSGSIZE, WSAENOBUFS, WSAENOTSOCK, WSANOTINITIALISED,
 };
 
 /// Whether several processes can listen on one port. SO_REUSEADDR would let them, but which one then
 /// gets a client is undefined.
 pub(crate) const CAN_SHARE_PORTS: bool = false;
 
+/// None: more ports would be of no use, as [`ephemeral_ports`] are unknown here.
+pub(crate) const HOW_TO_ADD_PORTS: Option<&str> = None;
+
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1. It is said to be, but
 /// that is untested.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
+
+/// What to do if there are too few sockets: memory has run out.
+pub(crate) const MORE_DESCRIPTORS: &str = "end other programs";
+
+/// The number of keepalive probes. Older versions of Windows, and Wine, refuse to change it.
+pub(crate) const FIXED_KEEPALIVE_PROBES: Option<u32> = Some(10);
 
 /// Handles are multiples of this.
 const HANDLE_FACTOR: usize = 4;
@@ -41,10 +49,16 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
     None
 }
 
+/// There is no way.
+#[must_use]
+pub(crate) fn how_to_raise_descriptor_limit(_needed: u64) -> Option<String> {
+    None
+}
+
 /// The name; the release is unknown.
 #[must_use]
-pub(crate) fn kernel() -> Option<(String, String)> {
-    Some(("Windows".to_owned(), String::new()))
+pub(crate) fn kernel() -> Option<(String, Option<String>)> {
+    Some(("Windows".to_owned(), None))
 }
 
 impl<S: AsRawSocket> Descriptor for S {
@@ -65,9 +79,7 @@ pub(crate) fn share_port(_socket: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Keepalive with these times. The number of probes stays the system's, ten, because older versions of
-/// Windows, and Wine, refuse to change it. So the idle time and the intervals add up to more than the
-/// limit that was asked for.
+/// Keepalive with these times; see [`FIXED_KEEPALIVE_PROBES`].
 pub(crate) fn keepalive(idle: Duration, interval: Duration, _tries: u32) -> TcpKeepalive {
     TcpKeepalive::new().with_time(idle).with_interval(interval)
 }
@@ -100,22 +112,16 @@ pub(crate) fn is_connecting(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Whether an error of `accept` concerns one connection, which failed while it waited.
+/// Whether an error of `accept` concerns one connection, which failed while it waited: all do but those
+/// of the process and of the listener. There is no list of them to rely on: the documentation has only
+/// WSAECONNRESET, and Wine reports WSAENOTCONN for a connection that was reset already.
 pub(crate) fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            WSAECONNABORTED
-                | WSAECONNRESET
-                | WSAEHOSTDOWN
-                | WSAEHOSTUNREACH
-                | WSAENETDOWN
-                | WSAENETRESET
-                | WSAENETUNREACH
-                | WSAEOPNOTSUPP
-                | WSAETIMEDOUT
+    error.raw_os_error().is_some_and(|code| {
+        !matches!(
+            code,
+            WSAEMFILE | WSAENOBUFS | WSAENOTSOCK | WSAEINVAL | WSAEFAULT | WSANOTINITIALISED
         )
-    )
+    })
 }
 
 /// Whether no socket was left, in this process or in the system.
@@ -147,6 +153,12 @@ pub(crate) fn open_descriptors() -> Option<u64> {
 /// Unknown.
 #[must_use]
 pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
+    None
+}
+
+/// Not said: it needs the name of an interface, which differs between machines.
+#[must_use]
+pub(crate) fn how_to_add_address(_address: IpAddr) -> Option<String> {
     None
 }
 
@@ -198,17 +210,32 @@ pub(crate) fn out_of_descriptors() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::AcceptFailure;
+    use windows_sys::Win32::Networking::WinSock::{
+        WSAECONNABORTED, WSAECONNRESET, WSAENETRESET, WSAENOTCONN, WSAESHUTDOWN, WSAETIMEDOUT,
+        WSAEWOULDBLOCK,
+    };
 
     #[test]
     fn an_error_of_one_connection_does_not_stop_the_listener() {
-        for code in [WSAECONNRESET, WSAECONNABORTED, WSAENETRESET, WSAETIMEDOUT] {
-            let error = io::Error::from_raw_os_error(code);
-            assert!(concerns_one_connection(&error), "{error}");
+        for (code, meaning) in [
+            (WSAECONNRESET, "Connection"),
+            (WSAECONNABORTED, "Connection"),
+            (WSAENETRESET, "Connection"),
+            (WSAENOTCONN, "Connection"),
+            (WSAESHUTDOWN, "Connection"),
+            (WSAETIMEDOUT, "Connection"),
+            (WSAEMFILE, "Resources"),
+            (WSAENOBUFS, "Resources"),
+            (WSAEINVAL, "Resources"),
+            (WSAENOTSOCK, "Resources"),
+            (WSAEWOULDBLOCK, "Blocked"),
+        ] {
+            let failure = AcceptFailure::of(&io::Error::from_raw_os_error(code));
+            assert_eq!(format!("{failure:?}"), meaning, "{code}");
         }
         for code in [WSAEMFILE, WSAENOBUFS] {
-            let error = io::Error::from_raw_os_error(code);
-            assert!(!concerns_one_connection(&error), "{error}");
-            assert!(is_out_of_descriptors(&error), "{error}");
+            assert!(is_out_of_descriptors(&io::Error::from_raw_os_error(code)));
         }
     }
 

@@ -19,6 +19,7 @@
 
 use super::ServerSource;
 use super::peer::Peer;
+use crate::net::system::MORE_DESCRIPTORS;
 use crate::net::{ACCEPT_RETRY, Accept, AcceptFailure, Descriptor, Net};
 use crate::reactor::{Births, Context, Readiness, Time, Verdict};
 use crate::server::Shared;
@@ -147,7 +148,7 @@ fn wait_for_resources(error: &io::Error, cx: &mut Context<'_, Shared>) -> Verdic
         cx.shared.limiters.starved,
         cx.turn_start,
         "cannot accept ({error}): clients wait in the backlog until a connection closes; \
-         raise the limit (ulimit -n), or refuse them with a lower --max-clients"
+         {MORE_DESCRIPTORS}, or refuse them with a lower --max-clients"
     );
     cx.shared.wait_for_close(cx.token);
     cx.set_deadline(ACCEPT_RETRY);

@@ -2,7 +2,8 @@
 //!
 //! **Owns** the meaning of standard input, a pipe from a parent process: a byte requests a drain, EOF
 //! ends this process at once, even in a drain. **Must never touch** a connection:
-//! [`signals`](super::signals) decides what stopping means. **Invariant**: no parent leaves a server
+//! [`signals`](super::signals) decides what stopping means. A parent writes one byte, once: what a second
+//! read returns is a second request, which ends the process without a drain. **Invariant**: no parent leaves a server
 //! behind, because the system closes the pipe however the parent ends.
 
 use crate::reactor::{Context, Readiness, Verdict};

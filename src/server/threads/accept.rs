@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 /// A thread that accepts, and the socket that ends it: only a connection wakes a thread blocked in
 /// `accept`, so one is made from an address that the thread recognises.
 pub(super) struct AcceptThread {
-    thread: JoinHandle<()>,
+    /// Returns the waker's connection: closed before `connect` has returned, it would count as failed on
+    /// Windows.
+    thread: JoinHandle<Option<TcpStream>>,
     waker: Socket,
     /// Where the waker connects to.
     address: SocketAddr,
@@ -71,14 +73,19 @@ impl AcceptThread {
     }
 }
 
-/// Accepts clients until the waker connects, and then those that are under way.
-fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<ThreadedServer>) {
+/// Accepts clients until the waker connects, and then those that are under way. Returns the waker's
+/// connection.
+fn accept_until(
+    waker: Option<SocketAddr>,
+    listener: &TcpListener,
+    server: &Arc<ThreadedServer>,
+) -> Option<TcpStream> {
     let started = Instant::now();
     let (mut failed, mut refused) = (Limiter::default(), Limiter::default());
     let now = || Time::ZERO.after(started.elapsed());
-    loop {
+    let wake = loop {
         match listener.accept() {
-            Ok((_, address)) if Some(address) == waker => break,
+            Ok((stream, address)) if Some(address) == waker => break stream,
             Ok((stream, address)) => {
                 system::inherit_options(listener, &stream);
                 admit(stream, address, server, &mut refused, now());
@@ -88,13 +95,13 @@ fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<
                 AcceptFailure::Blocked | AcceptFailure::Resources => {
                     warn_limited!(failed, now(), "cannot accept: {error}");
                     if server.is_draining.load(Relaxed) {
-                        return;
+                        return None;
                     }
                     thread::sleep(ACCEPT_RETRY);
                 }
             },
         }
-    }
+    };
     // As in a drain of the reactor (pitfall 22).
     let handshake = system::drop_new_handshakes(listener);
     let mut admit = |stream, address| admit(stream, address, server, &mut refused, now());
@@ -103,6 +110,7 @@ fn accept_until(waker: Option<SocketAddr>, listener: &TcpListener, server: &Arc<
         thread::sleep(handshake.min(server.settings.drain_timeout));
         accept_backlog(listener, &mut admit);
     }
+    Some(wake)
 }
 
 /// Accepts the connections that wait.

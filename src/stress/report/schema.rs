@@ -110,8 +110,8 @@ pub(crate) struct Report {
 pub(crate) struct MachineReport {
     /// The operating system.
     pub system: String,
-    /// The release of its kernel.
-    pub kernel: String,
+    /// The release of its kernel; null if it is unknown.
+    pub kernel: Option<String>,
     /// The architecture of the CPU.
     pub architecture: String,
     /// The model of the CPU; null if the system does not report it.

@@ -170,9 +170,11 @@ pub(super) fn describe(report: &Report) -> Vec<String> {
     if let Some(flags) = plan.server_flags.as_ref().filter(|flags| !flags.is_empty()) {
         let _ = write!(load, ", server {}", flags.join(" "));
     }
+    let kernel = machine.kernel.as_ref();
+    let kernel = kernel.map_or_else(String::new, |kernel| format!(" {kernel}"));
     let origin = format!(
-        "{}, helloop {}, {} {}{cpus}",
-        report.started, report.helloop_version, machine.system, machine.kernel
+        "{}, helloop {}, {}{kernel}{cpus}",
+        report.started, report.helloop_version, machine.system
     );
     let mut verdict = vec![report.verdict.words.clone()];
     verdict.extend(report.verdict.shortcomings.iter().cloned());
