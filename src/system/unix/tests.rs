@@ -1,6 +1,8 @@
 //! Files of the kinds that only Unix has.
 
+use super::is_lost;
 use crate::file::{Existing, NewFile, check};
+use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::fs::{self, File};
