@@ -59,7 +59,7 @@ fn a_device_or_a_fifo_is_written_to_and_never_replaced() {
 #[test]
 fn an_error_of_a_disk_is_no_lost_reader() {
     let disk = || tempfile::tempfile()?.metadata();
-    let terminal = || std::fs::metadata("/dev/null");
+    let terminal = || fs::metadata("/dev/null");
     let (eio, full) = (Errno::EIO.into(), Errno::ENOSPC.into());
     assert!(is_lost(&eio, terminal) && !is_lost(&eio, disk));
     assert!(!is_lost(&full, terminal));
