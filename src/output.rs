@@ -215,9 +215,9 @@ pub(crate) fn dropped_log_lines() -> u64 {
     log().dropped
 }
 
-/// Waits until the lines written so far have reached standard error, but no longer than `timeout`: neither
-/// for the reader, nor for a thread that has the log.
-#[cfg_attr(unix, allow(dead_code))] // a line is written when it is logged
+/// Waits until the lines written so far have reached standard error, but no longer than `timeout`:
+/// neither for the reader, nor for a thread that has the log.
+#[allow(dead_code)] // only Windows queues lines
 pub(crate) fn flush_log(timeout: Duration) {
     flush(&LOG, timeout);
 }
@@ -230,7 +230,7 @@ fn flush<S: OutputStream>(log: &Mutex<Log<S>>, timeout: Duration) {
             Ok(mut log) => return log.finish(left),
             Err(TryLockError::Poisoned(log)) => return log.into_inner().finish(left),
             Err(TryLockError::WouldBlock) if left.is_zero() => return,
-            // Whoever has the log is about to be done with it, unless it waits for the reader.
+            // The thread that has the log is about to be done, unless it waits for the reader.
             Err(TryLockError::WouldBlock) => thread::sleep(LOCK_RETRY),
         }
     }

@@ -102,6 +102,7 @@ pub(crate) fn listening_process(_address: SocketAddr) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::TcpKeepalive;
     use std::net::{TcpListener, TcpStream};
 
     #[test]
