@@ -8,7 +8,6 @@
 //! closed console too, but then ends the process, whatever the program does. There are no other
 //! signals: `/metrics` has what SIGUSR1 logs, and a recording is saved at the end.
 
-use crate::output;
 use crate::system::Request;
 use mio::{Interest, Registry, Token, Waker, event};
 use std::fmt;
@@ -18,17 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 /// The exit code after a second Ctrl-C: that of a shell on Unix, 128 + SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
 /// The exit code if a parent process ends it: as after SIGTERM on Unix.
 const EXIT_TERMINATED: i32 = 143;
-
-/// How long an exit waits for the log: a thread that is about to write needs microseconds, and who presses
-/// Ctrl-C twice notices no tenth of a second.
-const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a request to stop does, in this order.
 struct Handlers {
@@ -61,22 +55,15 @@ fn lock() -> MutexGuard<'static, Handlers> {
     HANDLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the process at once, but for a moment in which the lines of the log that are queued already reach
-/// standard error.
-fn exit(exit_code: i32) -> ! {
-    output::flush_log(LOG_TIMEOUT);
-    process::exit(exit_code)
-}
-
 /// A request to stop. Without a handler it ends the process, as it would by default.
 fn stop(exit_code: i32) {
     let mut handlers = lock();
     if handlers.flags.is_empty() && handlers.calls.is_empty() {
-        exit(exit_code);
+        process::exit(exit_code);
     }
     for (flag, own_exit_code) in &handlers.flags {
         if flag.swap(true, Relaxed) {
-            exit(own_exit_code.map_or(exit_code, i32::from));
+            process::exit(own_exit_code.map_or(exit_code, i32::from));
         }
     }
     for call in &mut handlers.calls {
@@ -204,7 +191,7 @@ pub(crate) struct StopSignal(());
 impl StopSignal {
     /// Ends the process, with the exit code that a shell on Unix expects.
     pub(crate) fn end_process(self) {
-        exit(EXIT_INTERRUPTED);
+        process::exit(EXIT_INTERRUPTED);
     }
 }
 
