@@ -227,6 +227,7 @@ mod tests {
     use super::*;
     use crate::system::{PIECE_BYTES, WRITES_AT_ONCE};
     use std::io::{PipeReader, PipeWriter, Read};
+    use std::thread;
 
     /// A log into a full pipe.
     fn full() -> (PipeReader, Log<PipeWriter>) {
