@@ -7,16 +7,20 @@
 
 pub(crate) mod status;
 
-use crate::system::{Output, OutputStream};
+use crate::system::{self, Output, OutputStream};
 use status::Status;
 use std::io::{self, Stderr, Write};
 use std::mem;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long the program waits for the reader of its last lines before it ends without them: long
 /// enough for a slow reader, short enough for a person at the terminal.
 pub(crate) const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often to try whether the log is free: a line takes it for microseconds.
+const LOCK_RETRY: Duration = Duration::from_millis(1);
 
 impl<S: OutputStream> Output<S> {
     /// Writes all of `bytes`, and waits for room until `timeout` has passed.
@@ -191,6 +195,7 @@ impl LogWriter {
     /// Opens the log now, before clients can take the descriptors.
     pub(crate) fn new() -> Self {
         LazyLock::force(&LOG);
+        system::before_exit(flush_log);
         Self(())
     }
 }
@@ -211,11 +216,34 @@ pub(crate) fn dropped_log_lines() -> u64 {
     log().dropped
 }
 
+/// Waits until the lines written so far have reached standard error, but no longer than `timeout`: neither
+/// for the reader, nor for a thread that has the log.
+fn flush_log(timeout: Duration) {
+    flush(&LOG, timeout);
+}
+
+fn flush<S: OutputStream>(log: &Mutex<Log<S>>, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match log.try_lock() {
+            Ok(mut log) => return log.finish(left),
+            Err(TryLockError::Poisoned(log)) => return log.into_inner().finish(left),
+            Err(TryLockError::WouldBlock) if left.is_zero() => return,
+            // A thread has it for microseconds, unless it waits for the reader.
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_RETRY),
+        }
+    }
+}
+
 /// Ends the log, and then writes the last line to standard error, unless it is empty. Waits at most
 /// [`LAST_LINES_TIMEOUT`] for each.
 pub(crate) fn end_log(last_line: &str) {
     let mut log = log();
     log.finish(LAST_LINES_TIMEOUT);
+    if last_line.is_empty() {
+        return;
+    }
     // If standard error is stuck or closed, there is nowhere left to report it.
     let _ = log
         .output
@@ -227,7 +255,6 @@ mod tests {
     use super::*;
     use crate::system::{PIECE_BYTES, WRITES_AT_ONCE};
     use std::io::{PipeReader, PipeWriter, Read};
-    use std::thread;
 
     /// A log into a full pipe.
     fn full() -> (PipeReader, Log<PipeWriter>) {
@@ -352,6 +379,26 @@ mod tests {
         drop(log);
         let text = slow.join().expect("no panic").expect("text");
         assert!(text.ends_with("log lines dropped: 7; stderr had no room\n"));
+    }
+
+    #[test]
+    fn a_flush_waits_neither_for_the_reader_nor_for_the_log() {
+        let (reader, log) = full();
+        let log = Mutex::new(log);
+        let held = log.lock().expect("no panic");
+        flush(&log, Duration::from_millis(20));
+        drop(held);
+        flush(&log, Duration::from_millis(20));
+        drop(reader);
+        let (mut reader, writer) = io::pipe().expect("two descriptors");
+        let mut log = Log::new(writer);
+        log.add(b"last\n");
+        let log = Mutex::new(log);
+        flush(&log, Duration::from_secs(30));
+        // It is there now, although the log has not ended.
+        let mut line = [0; 5];
+        reader.read_exact(&mut line).expect("a line");
+        assert_eq!(&line, b"last\n");
     }
 
     #[test]

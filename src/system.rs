@@ -26,9 +26,10 @@ use unix as platform;
 use windows as platform;
 
 pub(crate) use platform::{
-    Output, OutputStream, SignalQueue, SignalSource, StdinPipe, StopSignal, enable_escapes,
-    exit_on_second_stop, has_lost_reader, is_device, is_fifo, is_standard_output, keep_small_pages,
-    on_stop, open_fifo, own_process_group, page_bytes, request_stop, use_default_permissions,
+    Output, OutputStream, SignalQueue, SignalSource, StdinPipe, StopSignal, before_exit,
+    enable_escapes, exit_on_second_stop, has_lost_reader, is_device, is_fifo, is_standard_output,
+    keep_small_pages, on_stop, open_fifo, own_process_group, page_bytes, request_stop,
+    use_default_permissions,
 };
 
 #[cfg(test)]

@@ -156,11 +156,16 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_reported_with_the_fix() {
+        let has_limit = system::how_to_raise_descriptor_limit(1).is_some();
         let mut plan = plan();
         plan.clients = 1_000;
         let found = check(&plan, 1_016, None);
         assert!(found.obstacles.is_empty(), "{found}");
         let found = check(&plan, 1_015, None);
+        for (advice, needs_limit) in [("ulimit -Hn 1016", true), ("--clients 999", false)] {
+            let is_given = found.to_string().contains(advice);
+            assert_eq!(is_given, has_limit || !needs_limit, "{found}");
+        }
         assert!(found.to_string().contains("--clients 999"), "{found}");
 
         // The server that is started reserves more.

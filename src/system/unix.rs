@@ -12,7 +12,8 @@ pub(crate) use output::{Output, OutputStream};
 #[cfg(test)]
 pub(crate) use output::{PIECE_BYTES, WRITES_AT_ONCE};
 pub(crate) use signals::{
-    SignalQueue, SignalSource, StdinPipe, StopSignal, exit_on_second_stop, on_stop, request_stop,
+    SignalQueue, SignalSource, StdinPipe, StopSignal, before_exit, exit_on_second_stop, on_stop,
+    request_stop,
 };
 
 use memmap2::MmapMut;

@@ -21,6 +21,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 /// The signals that ask the program to stop: SIGINT, SIGTERM, and SIGHUP, which a closed terminal
 /// sends, unless SIGHUP is ignored: nohup(1) does that for programs that are to survive their
@@ -182,6 +183,9 @@ pub(crate) fn on_stop(handler: impl FnMut(StopSignal) + Send + 'static) -> io::R
         .spawn(wait)
         .map(drop)
 }
+
+/// Does nothing: a line of the log has reached the stream when it is logged.
+pub(crate) fn before_exit(_call: impl Fn(Duration) + Send + Sync + 'static) {}
 
 /// Does what SIGTERM does. If it has no handler, that ends the process.
 pub(crate) fn request_stop() {

@@ -15,14 +15,19 @@ use std::io::{self, Read};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// The exit code after a second Ctrl-C: that of a shell on Unix, 128 + SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
 /// The exit code if a parent process ends it: as after SIGTERM on Unix.
 const EXIT_TERMINATED: i32 = 143;
+
+/// How long an exit waits for the log: a thread that is about to write needs microseconds, and who presses
+/// Ctrl-C twice notices no tenth of a second.
+const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a request to stop does, in this order.
 struct Handlers {
@@ -40,6 +45,15 @@ static HANDLERS: Mutex<Handlers> = Mutex::new(Handlers {
     are_installed: false,
 });
 
+/// What to call before the process ends.
+static BEFORE_EXIT: OnceLock<Box<dyn Fn(Duration) + Send + Sync>> = OnceLock::new();
+
+/// Calls `call` before a request to stop ends the process, with the time that it may take. Only the first
+/// such function is kept.
+pub(crate) fn before_exit(call: impl Fn(Duration) + Send + Sync + 'static) {
+    let _ = BEFORE_EXIT.set(Box::new(call));
+}
+
 /// Locks the handlers, and makes the console's events come here.
 fn install() -> io::Result<MutexGuard<'static, Handlers>> {
     let mut handlers = lock();
@@ -55,15 +69,24 @@ fn lock() -> MutexGuard<'static, Handlers> {
     HANDLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Ends the process at once, but for a moment in which the lines of the log that are queued already reach
+/// standard error.
+fn exit(exit_code: i32) -> ! {
+    if let Some(call) = BEFORE_EXIT.get() {
+        call(LOG_TIMEOUT);
+    }
+    process::exit(exit_code)
+}
+
 /// A request to stop. Without a handler it ends the process, as it would by default.
 fn stop(exit_code: i32) {
     let mut handlers = lock();
     if handlers.flags.is_empty() && handlers.calls.is_empty() {
-        process::exit(exit_code);
+        exit(exit_code);
     }
     for (flag, own_exit_code) in &handlers.flags {
         if flag.swap(true, Relaxed) {
-            process::exit(own_exit_code.map_or(exit_code, i32::from));
+            exit(own_exit_code.map_or(exit_code, i32::from));
         }
     }
     for call in &mut handlers.calls {
@@ -191,7 +214,7 @@ pub(crate) struct StopSignal(());
 impl StopSignal {
     /// Ends the process, with the exit code that a shell on Unix expects.
     pub(crate) fn end_process(self) {
-        process::exit(EXIT_INTERRUPTED);
+        exit(EXIT_INTERRUPTED);
     }
 }
 
