@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// enough for a slow reader, short enough for a person at the terminal.
 pub(crate) const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often to try whether the log is free: a line takes it for microseconds.
+/// The time between two attempts to lock the log: a line holds it for microseconds.
 const LOCK_RETRY: Duration = Duration::from_millis(1);
 
 impl<S: OutputStream> Output<S> {
@@ -216,8 +216,8 @@ pub(crate) fn dropped_log_lines() -> u64 {
     log().dropped
 }
 
-/// Waits until the lines written so far have reached standard error, but no longer than `timeout`: neither
-/// for the reader, nor for a thread that has the log.
+/// Waits until the lines written so far have reached standard error, at most for `timeout`: neither the
+/// reader nor a thread that holds the log can delay it longer.
 fn flush_log(timeout: Duration) {
     flush(&LOG, timeout);
 }
@@ -230,7 +230,7 @@ fn flush<S: OutputStream>(log: &Mutex<Log<S>>, timeout: Duration) {
             Ok(mut log) => return log.finish(left),
             Err(TryLockError::Poisoned(log)) => return log.into_inner().finish(left),
             Err(TryLockError::WouldBlock) if left.is_zero() => return,
-            // A thread has it for microseconds, unless it waits for the reader.
+            // Another thread holds it for microseconds, unless that thread waits for the reader.
             Err(TryLockError::WouldBlock) => thread::sleep(LOCK_RETRY),
         }
     }

@@ -49,6 +49,8 @@ mod other;
 mod single;
 #[cfg(unix)]
 mod unix;
+#[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
+mod unknown;
 #[cfg(windows)]
 mod windows;
 

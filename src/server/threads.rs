@@ -101,8 +101,8 @@ impl ThreadedServer {
     }
 
     /// Does what a signal asks for; `false` if that is to stop.
-    fn handle(&self, signal: Request) -> bool {
-        match signal {
+    fn handle(&self, request: Request) -> bool {
+        match request {
             Request::Report => self.report(),
             Request::SaveRecording => {
                 info!("SIGUSR2 ignored: --model threads makes no recording");
@@ -136,8 +136,7 @@ impl ThreadedServer {
     }
 }
 
-/// Handles the signals from now on; those that arrive before [`run`]
-/// wait for it.
+/// Handles the signals from now on; those that arrive before [`run`] wait for it.
 ///
 /// # Errors
 ///

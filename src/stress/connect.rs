@@ -14,7 +14,7 @@ use crate::net::system;
 use ipnet::{IpAdd as _, IpAddrRange, IpNet, IpSub as _, Ipv4AddrRange, Ipv4Net, Ipv6AddrRange};
 use mio::net::{TcpStream, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{self, ErrorKind::NotConnected, ErrorKind::WouldBlock};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -118,12 +118,14 @@ impl Connecting for TcpStream {
         // A spurious wakeup: neither established nor failed yet (pitfall 15). Returned to `try_io` as
         // `WouldBlock`, it makes mio report the socket again (pitfall 25).
         let peer = self.try_io(|| match self.peer_addr() {
-            Err(error) if error.kind() == NotConnected => Err(WouldBlock.into()),
+            Err(error) if error.kind() == ErrorKind::NotConnected => {
+                Err(ErrorKind::WouldBlock.into())
+            }
             peer => peer,
         });
         match peer {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == WouldBlock => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
     }

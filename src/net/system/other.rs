@@ -1,61 +1,20 @@
 //! Unix systems other than Linux.
 //!
 //! **Owns** what replaces the Linux-only functions. **Must never touch** what only some of these
-//! systems have. **Invariant**: what is unknown here is `None`.
+//! systems have. **Invariant**: what has no replacement has no effect, or is in [`unknown`](super::unknown).
 
 pub use super::unix::raise_descriptor_limit;
 pub(crate) use super::unix::*;
+pub(crate) use super::unknown::*;
 pub use mio::net::UdpSocket;
 
-use super::ProcessUsage;
-use mio::{Registry, Token};
 use socket2::SockRef;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// None: more ports would be of no use, as [`ephemeral_ports`] are unknown here.
-pub(crate) const HOW_TO_ADD_PORTS: Option<&str> = None;
-
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1.
 pub(crate) const HAS_LOOPBACK_NETWORK: bool = false;
-
-/// Unknown.
-#[must_use]
-pub(crate) fn process_usage(_pid: u32) -> Option<ProcessUsage> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn open_descriptors() -> Option<u64> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
-    None
-}
-
-/// Not said: it differs between these systems.
-#[must_use]
-pub(crate) fn how_to_add_address(_address: IpAddr) -> Option<String> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn cpu_model() -> Option<String> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn backlog_limit() -> Option<u32> {
-    None
-}
 
 /// Copies the listener's options (TCP_NODELAY, keepalive) to an accepted socket: POSIX does not say
 /// whether it inherits them.
@@ -93,12 +52,6 @@ pub(crate) fn drop_new_handshakes(_listener: &impl AsFd) -> Option<Duration> {
 /// Does nothing: `bind(2)` chooses the port.
 pub(crate) fn bind_address_no_port(_socket: &impl AsFd) {}
 
-/// Unknown.
-#[must_use]
-pub(crate) fn listening_process(_address: SocketAddr) -> Option<u32> {
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,26 +82,5 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_interval().unwrap(), INTERVAL);
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
         }
-    }
-}
-
-/// None: the poll's timeout is all there is. kqueue's has nanoseconds.
-#[derive(Debug)]
-pub(crate) enum PreciseTimer {}
-
-impl PreciseTimer {
-    /// None.
-    pub(crate) fn new() -> Option<Self> {
-        None
-    }
-
-    /// Not called: there is none.
-    pub(crate) fn register(&self, _: &Registry, _: Token) -> io::Result<()> {
-        match *self {}
-    }
-
-    /// Not called: there is none.
-    pub(crate) fn set(&self, _: Duration) {
-        match *self {}
     }
 }

@@ -1,16 +1,15 @@
 //! Windows.
 //!
 //! **Owns** what replaces the calls of Unix, and the meaning of the errors that only Winsock has.
-//! **Must never touch** the data of a socket. **Invariant**: what is unknown here is `None`; where a
-//! feature is missing, a constant such as [`CAN_SHARE_PORTS`] says so before it is used.
+//! **Must never touch** the data of a socket. **Invariant**: where a feature is missing, a constant such
+//! as [`CAN_SHARE_PORTS`] says so before it is used.
 
 pub use mio::net::UdpSocket;
 
-use super::{Descriptor, ProcessUsage};
-use mio::{Registry, Token};
+use super::Descriptor;
+pub(crate) use super::unknown::*;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::windows::io::{AsRawSocket, AsSocket};
 use std::time::Duration;
 use windows_sys::Win32::Networking::WinSock::{
@@ -20,9 +19,6 @@ use windows_sys::Win32::Networking::WinSock::{
 /// Whether several processes can listen on one port. SO_REUSEADDR would let them, but which one then
 /// gets a client is undefined.
 pub(crate) const CAN_SHARE_PORTS: bool = false;
-
-/// None: more ports would be of no use, as [`ephemeral_ports`] are unknown here.
-pub(crate) const HOW_TO_ADD_PORTS: Option<&str> = None;
 
 /// Whether all of 127.0.0.0/8 is local, and not only 127.0.0.1. It is said to be, but
 /// that is untested.
@@ -135,69 +131,6 @@ pub(super) fn truncated<T>(received: io::Result<T>, too_long: T) -> io::Result<T
     match received {
         Err(error) if error.raw_os_error() == Some(WSAEMSGSIZE) => Ok(too_long),
         received => received,
-    }
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn process_usage(_pid: u32) -> Option<ProcessUsage> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn open_descriptors() -> Option<u64> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
-    None
-}
-
-/// Not said: it needs the name of an interface, which differs between machines.
-#[must_use]
-pub(crate) fn how_to_add_address(_address: IpAddr) -> Option<String> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn cpu_model() -> Option<String> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn backlog_limit() -> Option<u32> {
-    None
-}
-
-/// Unknown.
-#[must_use]
-pub(crate) fn listening_process(_address: SocketAddr) -> Option<u32> {
-    None
-}
-
-/// There is none: the poll's timeout has to do.
-#[derive(Debug)]
-pub(crate) enum PreciseTimer {}
-
-impl PreciseTimer {
-    /// None.
-    pub(crate) fn new() -> Option<Self> {
-        None
-    }
-
-    /// Not called: there is none.
-    pub(crate) fn register(&self, _: &Registry, _: Token) -> io::Result<()> {
-        match *self {}
-    }
-
-    /// Not called: there is none.
-    pub(crate) fn set(&self, _: Duration) {
-        match *self {}
     }
 }
 

@@ -10,7 +10,6 @@
 
 use crate::system::Request;
 use mio::{Interest, Registry, Token, Waker, event};
-use std::fmt;
 use std::io::{self, Read};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -25,8 +24,8 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// The exit code if a parent process ends it: as after SIGTERM on Unix.
 const EXIT_TERMINATED: i32 = 143;
 
-/// How long an exit waits for the log: a thread that is about to write needs microseconds, and who presses
-/// Ctrl-C twice notices no tenth of a second.
+/// How long an exit waits for the log. Its thread needs microseconds to write what is queued, and a
+/// person at the keyboard does not notice a tenth of a second.
 const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a request to stop does, in this order.
@@ -48,8 +47,8 @@ static HANDLERS: Mutex<Handlers> = Mutex::new(Handlers {
 /// What to call before the process ends.
 static BEFORE_EXIT: OnceLock<Box<dyn Fn(Duration) + Send + Sync>> = OnceLock::new();
 
-/// Calls `call` before a request to stop ends the process, with the time that it may take. Only the first
-/// such function is kept.
+/// Calls `call` before a request to stop ends the process, with the time that it may take. Only the
+/// first such function is kept.
 pub(crate) fn before_exit(call: impl Fn(Duration) + Send + Sync + 'static) {
     let _ = BEFORE_EXIT.set(Box::new(call));
 }
@@ -69,8 +68,8 @@ fn lock() -> MutexGuard<'static, Handlers> {
     HANDLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the process at once, but for a moment in which the lines of the log that are queued already reach
-/// standard error.
+/// Ends the process as soon as the queued lines of the log have reached standard error, or
+/// [`LOG_TIMEOUT`] has passed.
 fn exit(exit_code: i32) -> ! {
     if let Some(call) = BEFORE_EXIT.get() {
         call(LOG_TIMEOUT);
@@ -125,17 +124,10 @@ fn queue(mut wake: impl FnMut() + Send + 'static) -> io::Result<Receiver<()>> {
 }
 
 /// The requests to stop as an event source: they wake the poll.
+#[derive(Debug)]
 pub(crate) struct SignalSource {
     requests: Receiver<()>,
     waker: Arc<Mutex<Option<Waker>>>,
-}
-
-impl fmt::Debug for SignalSource {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("SignalSource")
-            .finish_non_exhaustive()
-    }
 }
 
 impl SignalSource {
