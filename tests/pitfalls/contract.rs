@@ -6,11 +6,10 @@
 use crate::counter;
 use crate::harness::{Harness, line_settings};
 use crate::script::{BackEnd, Errno, Remote, ScriptedStream};
-use crate::util::{Process, Server, Setup, TIMEOUT, ask, ask_udp, connect, expect, run_helloop};
+use crate::util::{Server, TIMEOUT, ask, ask_udp, run_helloop};
 use helloop::reactor::{Readiness, Token};
 use helloop::server::sources::listener::ACCEPTS_PER_TURN;
 use helloop::server::{Lifecycle, Outcome, Settings};
-use std::io::Write;
 use std::net::SocketAddr;
 
 /// A stream whose events are reported only after a call has returned `WouldBlock`.
@@ -207,29 +206,4 @@ fn p25_every_kind_of_socket_is_read_until_its_next_event_is_certain() {
         let ended = run_helloop(&[&load, kind, &["--warmup", "0s"]].concat());
         assert_eq!(ended.code, Some(0), "{ended:#?}");
     }
-}
-
-/// A byte from the parent requests a drain, and a later EOF ends the process.
-#[test]
-#[cfg(unix)] // on Windows a thread reads it
-fn p25_standard_input_is_read_until_would_block() {
-    let flags = [
-        "--exit-with-stdin",
-        "--delay",
-        "1m",
-        "--drain-timeout",
-        "1m",
-    ];
-    let mut process = Process::start(Setup::new(&flags).command());
-    let line = process.stdout.wait_for("listening on ");
-    let address = line.split_whitespace().nth(2).unwrap().parse().unwrap();
-    let mut client = connect(address);
-    expect(&mut client, b"Welcome!");
-    // The reply is owed for longer than the test takes.
-    client.write_all(b"Michael").unwrap();
-    let mut stdin = process.stdin.take().unwrap();
-    stdin.write_all(b"\n").unwrap();
-    process.stderr.wait_for("stopping: draining 1 client");
-    drop(stdin);
-    assert_eq!(process.wait().code, Some(143));
 }

@@ -5,8 +5,8 @@ use crate::harness::{Harness, line_settings};
 use crate::overloaded;
 use crate::script::ScriptedStream;
 use crate::util::{
-    Server, TIMEOUT, ask, clients_within_descriptor_limit, connect, expect, expect_last,
-    read_exactly, read_to_end, reset,
+    Process, Server, Setup, TIMEOUT, ask, clients_within_descriptor_limit, connect, expect,
+    expect_last, read_exactly, read_to_end, reset,
 };
 use helloop::server::sources::peer::LINGER;
 use helloop::server::stats::CloseCause;
@@ -225,4 +225,26 @@ fn p18_one_clients_error_never_affects_another() {
     assert_eq!(counter(&server.counters(), " clients ").max(50), 50);
     let counters = server.stop().stderr;
     assert!(counter(&counters, "closed, reset: ") > 0, "{counters}");
+}
+
+/// On standard input, one byte from the parent requests a drain, and a second ends the process.
+#[test]
+fn p17_a_byte_on_standard_input_requests_a_drain_and_a_second_ends_it() {
+    let mut flags = vec!["--delay=1m", "--drain-timeout=1m"];
+    if cfg!(unix) {
+        // Elsewhere each server has it: there are no signals.
+        flags.push("--exit-with-stdin");
+    }
+    let mut process = Process::start(Setup::new(&flags).command());
+    let line = process.stdout.wait_for("listening on ");
+    let address = line.split_whitespace().nth(2).unwrap().parse().unwrap();
+    let mut client = connect(address);
+    expect(&mut client, b"Welcome!");
+    // The reply is owed for longer than the test takes.
+    client.write_all(b"Michael").unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    stdin.write_all(b"\n").unwrap();
+    process.stderr.wait_for("stopping: draining 1 client");
+    stdin.write_all(b"\n").unwrap();
+    assert_eq!(process.wait().code, Some(143));
 }
